@@ -1,0 +1,18 @@
+# Writes `const struct store_migration NAME_migrations[]` from schema/NNN_title.sql files.
+# Run as a script: -DNAME=service -DFILES=a;b -DOUT=file.c
+list(SORT FILES)
+set(text "#include \"store/store.h\"\nextern const struct store_migration ${NAME}_migrations[];\nconst struct store_migration ${NAME}_migrations[] = {\n")
+foreach(file ${FILES})
+  get_filename_component(base ${file} NAME_WE)
+  string(REGEX MATCH "^[0-9]+" number ${base})
+  string(REGEX REPLACE "^0+" "" version "${number}")
+  string(REGEX REPLACE "^[0-9]+_" "" title ${base})
+  file(STRINGS ${file} lines)
+  file(READ ${file} sql)
+  string(REPLACE "\\" "\\\\" sql "${sql}")
+  string(REPLACE "\"" "\\\"" sql "${sql}")
+  string(REPLACE "\n" "\\n\"\n\"" sql "${sql}")
+  string(APPEND text "{${version}, \"${title}\",\n\"${sql}\"},\n")
+endforeach()
+string(APPEND text "{0, 0, 0}};\n")
+file(WRITE ${OUT} "${text}")

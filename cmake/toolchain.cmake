@@ -1,0 +1,46 @@
+# Language level, warnings, sanitizers, and the libraries that everything is built on.
+set(CMAKE_C_STANDARD 17)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo)
+endif()
+set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O2 -g")
+add_compile_definitions(_GNU_SOURCE CORBEL_VERSION="${PROJECT_VERSION}")
+add_compile_options(-fno-omit-frame-pointer -fstack-protector-strong)
+
+# For our own code only; generated code is built without them (see contract.cmake).
+add_library(corbel_warnings INTERFACE)
+target_compile_options(corbel_warnings INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
+  -Wvla -Wformat=2 -Wundef -Wpointer-arith -Wcast-qual -Wwrite-strings -Wno-gnu-zero-variadic-macro-arguments)
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+  # ", ##__VA_ARGS__" is used on purpose in logging macros.
+  target_compile_options(corbel_warnings INTERFACE -Wno-variadic-macros)
+endif()
+if(CORBEL_WERROR)
+  target_compile_options(corbel_warnings INTERFACE -Werror)
+endif()
+
+if(CORBEL_SANITIZE)
+  add_compile_options(-fsanitize=${CORBEL_SANITIZE} -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${CORBEL_SANITIZE})
+endif()
+
+find_package(PkgConfig REQUIRED)
+find_package(OpenSSL REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(Threads REQUIRED)
+# Debian's nng brings a CMake package and no .pc file.
+find_package(nng CONFIG REQUIRED)
+pkg_check_modules(PROTOBUF_C REQUIRED IMPORTED_TARGET libprotobuf-c)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
+pkg_check_modules(CURL REQUIRED IMPORTED_TARGET libcurl)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+pkg_check_modules(PQ REQUIRED IMPORTED_TARGET libpq)
+pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3)
+pkg_check_modules(HIREDIS REQUIRED IMPORTED_TARGET hiredis)
+pkg_check_modules(MHD REQUIRED IMPORTED_TARGET libmicrohttpd)
+pkg_check_modules(CHECK IMPORTED_TARGET check)

@@ -1,0 +1,74 @@
+/*
+ * json: JSON text to a message and back, by protobuf-c descriptors and the contract's field rules.
+ *
+ * Into a message: fields by their snake_case names; enums by name; bytes as base64; TIMESTAMP as
+ * RFC 3339; 64-bit integers as numbers or decimal strings; JSON fields keep their exact bytes; null
+ * is the same as absence (and is noted in the `nulls` field where the message has one). Refused, each
+ * with its JSON pointer: unknown and duplicate names, wrong types, overflow, bad UTF-8, lone
+ * surrogates, more depth, elements or bytes than the bounds, and every rule of api_validate(). All
+ * violations of a text that is well-formed JSON are reported together, up to JSON_VIOLATIONS_MAX;
+ * syntax errors are reported alone, with line and column.
+ *
+ * Out of a message: fields that are present, in the order of their numbers, 64-bit integers as
+ * numbers when a double holds them exactly (up to 2^53) and as strings otherwise.
+ *
+ * Memory comes from the arena only. Depth is at most JSON_DEPTH_MAX; no recursion beyond it.
+ */
+#ifndef CORBEL_API_JSON_H
+#define CORBEL_API_JSON_H
+
+#include <protobuf-c/protobuf-c.h>
+#include <stddef.h>
+
+#include "api/api.h"
+#include "base/arena.h"
+#include "base/status.h"
+#include "base/text.h"
+
+#define JSON_DEPTH_MAX 32
+#define JSON_VIOLATIONS_MAX 64
+
+struct violation {
+	const char *pointer; /* "/checks/0/cost"; "" is the whole body */
+	const char *detail;  /* "must be at least 1" */
+};
+
+struct violations {
+	struct violation items[JSON_VIOLATIONS_MAX];
+	size_t count;
+	bool is_cut; /* there were more */
+};
+
+/* Adds one; texts are copied into the arena. */
+void violations_add(struct violations *violations, struct arena *arena, const char *pointer,
+                    const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* INVALID_ARGUMENT naming the first (and how many more), or ok when there are none. */
+struct status violations_status(const struct violations *violations);
+
+/* Decodes without validating rules that need the whole message (required …): api_validate() does. */
+struct status json_to_message(const char *text, size_t length, const struct api_message *rules,
+                              struct arena *arena, struct violations *violations,
+                              ProtobufCMessage **out);
+/* One field from a path segment or query value, as text: numbers, booleans, enums, timestamps are
+ * parsed from it. `pointer` names it in violations. Repeated fields append. */
+void json_set_field_from_text(ProtobufCMessage *message, const struct api_message *rules,
+                              const char *field, const char *text, size_t length,
+                              struct arena *arena, struct violations *violations);
+
+struct json_write_options {
+	bool is_pretty;
+	bool is_redacted; /* secret fields as "[redacted]", for logs */
+};
+/* `options` may be NULL. */
+void json_from_message(const ProtobufCMessage *message, const struct api_message *rules,
+                       const struct json_write_options *options, struct strbuf *out);
+
+/* Checks one message against the rules of its fields, and its messages' in turn: required, lengths,
+ * ranges, items, patterns, formats, UTF-8, output_only. */
+void api_validate(const ProtobufCMessage *message, const struct api_message *rules,
+                  struct arena *arena, struct violations *violations);
+
+/* Reads text as one JSON value within the bounds, without keeping it. */
+struct status json_check(const char *text, size_t length);
+
+#endif

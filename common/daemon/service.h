@@ -1,0 +1,96 @@
+/*
+ * service: what a daemon is made of, and what it is given.
+ *
+ * A service is a constant table of this type and one structure of its own, made by `create` from its
+ * environment; there is no global state, so one process can host all of them. main() of a daemon is
+ * daemon_main() with its table.
+ */
+#ifndef CORBEL_DAEMON_SERVICE_H
+#define CORBEL_DAEMON_SERVICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "api/api.h"
+#include "base/clock.h"
+#include "base/random.h"
+#include "base/status.h"
+#include "bus/bus.h"
+#include "bus/pool.h"
+#include "bus/pubsub.h"
+#include "config/config.h"
+#include "daemon/call.h"
+#include "redis/redis.h"
+#include "store/store.h"
+#include "telemetry/log.h"
+#include "telemetry/metric.h"
+#include "telemetry/trace.h"
+
+/* What a service gets. Everything is borrowed and outlives the service. */
+struct service_env {
+	const struct config *config;
+	struct log *log;              /* named after the service */
+	struct metrics *metrics;
+	struct tracer *tracer;
+	const struct clock *clock;
+	const struct random *random;
+	struct bus *bus;
+	struct publisher *publisher;  /* the service's own PUB socket; NULL if it publishes nothing */
+	struct store *store;          /* NULL if the service has no schema */
+	struct redis *redis;          /* NULL when redis.url is not set: embedded size */
+	struct host *host;            /* see below */
+};
+
+/* A handler for a method, beside the generated typed ones: gets all calls of one bus batch for that
+ * method at once and ends each with call_end(), now or later. Fast methods only. */
+typedef void (*service_batch)(void *self, struct call *calls[], size_t count);
+
+struct service_handlers {
+	const struct api_service *api;
+	const api_handler *handlers;          /* by method index; generated as NAME_handlers */
+};
+
+struct service {
+	const char *name;                            /* "ratelimitd": daemon, schema, bus name */
+	const char *summary;                         /* one line for --help */
+	const struct config_option *options;         /* beyond the common ones; names begin with the service's */
+	const struct service_handlers *handlers;     /* ends with api NULL */
+	const struct store_migration *migrations;    /* NULL: no store */
+	bool publishes;
+	uint32_t workers;                            /* default number of threads for slow methods; 0: 4 */
+	struct status (*create)(const struct service_env *env, void **self);
+	/* After the bus listens: dial others, start own threads. */
+	struct status (*start)(void *self);
+	/* Batch handler of a fast method, or NULL for the generated one. */
+	service_batch (*batch)(void *self, const struct api_method *method);
+	/* NULL: ready once started. Adds its reason when it is not. */
+	bool (*is_ready)(void *self, char *reason, size_t size);
+	/* No new work; finish or hand back what is under way before the deadline. */
+	void (*drain)(void *self, uint32_t grace_ms);
+	void (*destroy)(void *self);
+};
+
+/* The pool that calls another service (made on first use, shared by the process). The address is
+ * option "bus.<service>"; in one process it is inproc. */
+struct pool *host_pool(struct host *host, const char *service);
+/* Where another service publishes. */
+const char *host_publisher_address(struct host *host, const char *service);
+/* Calls a method of another service and waits: from worker threads and start-up only, never from a
+ * fast handler. `principal` of an internal caller. The reply lives in `arena`. */
+struct status host_call(struct host *host, const struct api_method *method,
+                        const ProtobufCMessage *request, uint32_t timeout_ms, struct arena *arena,
+                        ProtobufCMessage **reply);
+/* Queues work for the service's worker threads (with their store connections); false when the bounded
+ * queue is full. */
+bool host_work(struct host *host, const struct service *service,
+               void (*run)(void *arg, struct store_conn *conn), void *arg);
+/* Runs `run` on a worker every `interval_ms` (± 10 % jitter) until the drain. */
+struct status host_every(struct host *host, const struct service *service, uint32_t interval_ms,
+                         void (*run)(void *arg, struct store_conn *conn), void *arg);
+
+/* One process that serves `services` (NULL-terminated). Parses the configuration, runs until SIGTERM
+ * or SIGINT, drains, returns the exit code: 0; 1 on a failure while running; 2 on bad configuration. */
+int daemon_main(int argc, char **argv, const struct service *const *services);
+
+#endif

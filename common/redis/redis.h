@@ -1,0 +1,78 @@
+/*
+ * redis: hiredis with a pool, pipelines, scripts and a circuit breaker.
+ *
+ * A `redis` is one server's pool. Calls block the calling thread, for at most the time-out; threads
+ * that must not block do not call it. When the server is away the breaker opens: the first failures
+ * take at most the time-out each, later calls fail at once with UNAVAILABLE until a probe in the
+ * background (every 100 to 1000 ms, with jitter) succeeds.
+ */
+#ifndef CORBEL_REDIS_REDIS_H
+#define CORBEL_REDIS_REDIS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/status.h"
+#include "telemetry/log.h"
+#include "telemetry/metric.h"
+
+struct redis;
+struct redis_conn;
+
+struct redis_options {
+	const char *url;              /* redis://[user:password@]host:port/db, or unix:///path?db=0 */
+	uint32_t connections;         /* bound; 0: 4 */
+	uint32_t connect_timeout_ms;  /* 0: 250 */
+	uint32_t command_timeout_ms;  /* 0: 100 */
+	uint32_t breaker_failures;    /* consecutive; 0: 1 */
+	struct log *log;
+	struct metrics *metrics;
+	const struct clock *clock;
+};
+
+/* Starts the probe; does not wait for the server. */
+struct status redis_new(const struct redis_options *options, struct redis **out);
+void redis_free(struct redis *redis);
+bool redis_is_up(const struct redis *redis); /* false while the breaker is open */
+
+/* A connection for one thread. UNAVAILABLE at once while the breaker is open; RESOURCE_EXHAUSTED when
+ * all are taken for longer than `wait_ms`. */
+struct status redis_take(struct redis *redis, uint32_t wait_ms, struct redis_conn **out);
+/* A connection that failed is closed and counted. */
+void redis_put(struct redis *redis, struct redis_conn *conn);
+
+struct redis_arg { const void *data; size_t size; };
+
+/* A reply copied into the arena: plain data. */
+struct redis_reply {
+	enum { REDIS_NIL, REDIS_INTEGER, REDIS_TEXT, REDIS_STATUS, REDIS_ERROR, REDIS_ARRAY } type;
+	int64_t integer;
+	const char *text; /* NUL-terminated */
+	size_t size;
+	const struct redis_reply *elements;
+	size_t count;
+};
+
+/* One command and its reply. An error reply of the server is the call's success with type
+ * REDIS_ERROR, except LOADING, READONLY, MASTERDOWN and the like, which are UNAVAILABLE. */
+struct status redis_command(struct redis_conn *conn, const struct redis_arg *args, size_t count,
+                            struct arena *arena, struct redis_reply *out);
+/* Many commands in one round trip; replies in order. */
+struct redis_pipeline_item { const struct redis_arg *args; size_t count; };
+struct status redis_pipeline(struct redis_conn *conn, const struct redis_pipeline_item *items, size_t count,
+                             struct arena *arena, struct redis_reply *out);
+
+/* A Lua script: sent once by SCRIPT LOAD, then by EVALSHA; NOSCRIPT loads it again. Keep as a static. */
+struct redis_script {
+	const char *name;
+	const char *source;
+};
+struct status redis_eval(struct redis_conn *conn, const struct redis_script *script,
+                         const struct redis_arg *keys, size_t key_count,
+                         const struct redis_arg *args, size_t arg_count,
+                         struct arena *arena, struct redis_reply *out);
+
+#endif
