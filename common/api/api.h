@@ -52,7 +52,7 @@ struct api_method {
 	enum api_verb verb;
 	const char *path;                /* NULL: internal */
 	const char *scope;               /* "" : none */
-	bool is_public, is_idempotent, is_fast, is_operator_only;
+	bool is_public, is_idempotent, is_fast, is_batched, is_operator_only;
 	enum api_cost cost;
 	uint32_t deadline_ms;
 	const char *route_by;            /* "" : any replica */
@@ -68,6 +68,12 @@ struct api_service {
 	size_t method_count;
 	const char *doc;
 };
+
+/* What the build generates, in corbel/contract.gen.h: for a service "Keys", `extern const struct
+ * api_service api_keys` and, for each method, `#define KEYS_CREATE (&api_keys.methods[0])`. And for each
+ * daemon corbel/DAEMON.handlers.gen.h, included by the daemon's main file alone: prototypes of its typed
+ * handlers (`struct status keys_create(struct call *, const …Request *, …Reply *)`) and the tables
+ * `static const api_handler keys_handlers[]` (NULL for batched methods). */
 
 /* Every service of the contract, NULL-terminated (generated). */
 extern const struct api_service *const api_services[];
