@@ -24,7 +24,7 @@ struct api_field {
 	const char *name;
 	uint32_t tag;
 	enum api_format format;
-	bool is_required, is_secret, is_output_only, is_nulls;
+	bool is_required, is_secret, is_output_only, is_nulls, is_map;
 	bool has_min, has_max;
 	int64_t min, max;
 	uint32_t min_len, max_len;      /* max_len 0: 64 KiB */

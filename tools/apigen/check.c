@@ -1,0 +1,108 @@
+/*
+ * check: what the compiler of .proto files cannot see.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "model.h"
+
+struct checker {
+	const struct model *model;
+	size_t errors;
+};
+
+static void __attribute__((format(printf, 3, 4)))
+breach(struct checker *checker, const struct model_method *method, const char *format, ...)
+{
+	va_list args;
+	fprintf(stderr, "%s: %s.%s: ", method->service->file, method->service->name, method->name);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	checker->errors++;
+}
+
+static void
+check_path(struct checker *checker, const struct model_method *method)
+{
+	const char *path = method->options->path, *name;
+	size_t at = 0, length;
+
+	if (!path)
+		return;
+	if (strncmp(path, "/v1/", 4) != 0)
+		breach(checker, method, "path '%s' must begin with /v1/", path);
+	if (method->options->verb == CORBEL__VERB__VERB_NONE)
+		breach(checker, method, "a path needs a verb");
+	if (!method->doc[0] && !method->service->doc[0])
+		breach(checker, method, "a method that people call needs a comment");
+	while (path_parameter(path, &at, &name, &length))
+		if (!model_field_find(method->request, name, length))
+			breach(checker, method, "path parameter '%.*s' is no field of %s", (int)length, name,
+			       method->request->short_name);
+	if (!method->options->public_ && !(method->options->scope && method->options->scope[0]))
+		breach(checker, method, "a method with a path needs a scope, or to be public");
+}
+
+static void
+check_route_by(struct checker *checker, const struct model_method *method)
+{
+	const struct model_message *message = method->request;
+	const char *part = method->options->route_by;
+
+	while (part && *part) {
+		size_t length = strcspn(part, ".");
+		const struct model_field *field = message ? model_field_find(message, part, length) : NULL;
+		if (!field) {
+			breach(checker, method, "route_by '%s' names no field", method->options->route_by);
+			return;
+		}
+		message = field->message;
+		part += length + (part[length] == '.');
+	}
+}
+
+static void
+check_pair(struct checker *checker, const struct model_method *a, const struct model_method *b)
+{
+	const Corbel__MethodOptions *left = a->options, *right = b->options;
+
+	if (a->id == b->id)
+		breach(checker, b, "its id collides with that of %s.%s", a->service->name, a->name);
+	if (left->path && right->path && left->verb == right->verb && strcmp(left->path, right->path) == 0)
+		breach(checker, b, "%s %s is already that of %s.%s", verb_name(left->verb), left->path,
+		       a->service->name, a->name);
+	if (left->cli && right->cli && strcmp(left->cli, right->cli) == 0)
+		breach(checker, b, "command line '%s' is already that of %s.%s", left->cli, a->service->name, a->name);
+}
+
+static void
+check_method(struct checker *checker, const struct model_method *method)
+{
+	check_path(checker, method);
+	check_route_by(checker, method);
+	if (method->options->batched && !method->options->fast)
+		breach(checker, method, "only fast methods can be batched");
+	if (method->options->deadline_ms < 1 || method->options->deadline_ms > 600000)
+		breach(checker, method, "deadline_ms must be 1 to 600000");
+	for (size_t s = 0; s < checker->model->service_count; s++) {
+		const struct model_service *service = &checker->model->services[s];
+		for (size_t m = 0; m < service->method_count; m++) {
+			if (&service->methods[m] == method)
+				return;
+			check_pair(checker, &service->methods[m], method);
+		}
+	}
+}
+
+size_t
+model_check(const struct model *model)
+{
+	struct checker checker = {.model = model};
+	for (size_t s = 0; s < model->service_count; s++)
+		for (size_t m = 0; m < model->services[s].method_count; m++)
+			check_method(&checker, &model->services[s].methods[m]);
+	return checker.errors;
+}
