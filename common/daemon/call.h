@@ -27,7 +27,9 @@ const struct api_method *call_method(const struct call *call);
 const ProtobufCMessage *call_request(const struct call *call);
 ProtobufCMessage *call_reply(const struct call *call);
 
-/* The worker's connection to the service's store. Slow methods only. */
+/* The worker's connection to the service's store. Slow methods of services with a store only. A call
+ * that carries an idempotency key is recorded in the transaction that the handler commits, so the
+ * reply is filled in before store_end(), and a handler has one writing transaction. */
 struct store_conn *call_store(const struct call *call);
 
 /* Who calls. "" when nobody was authenticated (public methods). */

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "api/api.h"
 #include "base/clock.h"
@@ -69,6 +70,8 @@ struct service {
 	/* No new work; finish or hand back what is under way before the deadline. */
 	void (*drain)(void *self, uint32_t grace_ms);
 	void (*destroy)(void *self);
+	/* On SIGHUP, in the main thread: read certificate files and the like again. NULL: nothing to do. */
+	void (*reload)(void *self);
 };
 
 /* The pool that calls another service (made on first use, shared by the process). The address is
@@ -81,16 +84,34 @@ const char *host_publisher_address(struct host *host, const char *service);
 struct status host_call(struct host *host, const struct api_method *method,
                         const ProtobufCMessage *request, uint32_t timeout_ms, struct arena *arena,
                         ProtobufCMessage **reply);
-/* Queues work for the service's worker threads (with their store connections); false when the bounded
- * queue is full. */
+/* Queues work for the service's worker threads; false when the bounded queue is full or the service
+ * drains. `conn` is the worker's store connection: NULL when the service has no store, or when the
+ * database is away just now. What was queued always runs, also during a drain. */
 bool host_work(struct host *host, const struct service *service,
                void (*run)(void *arg, struct store_conn *conn), void *arg);
-/* Runs `run` on a worker every `interval_ms` (± 10 % jitter) until the drain. */
+/* Runs `run` on a worker every `interval_ms` (± 10 % jitter) until the drain, never twice at a time. A
+ * turn is skipped while the database is away, so `conn` is NULL only for services without a store. */
 struct status host_every(struct host *host, const struct service *service, uint32_t interval_ms,
                          void (*run)(void *arg, struct store_conn *conn), void *arg);
+
+/* The directory of option "data", which exists. */
+const char *host_data_dir(const struct host *host);
+/* Something for whoever started the process, such as "address" or "first admin key": printed at once as
+ * "name: text" on standard output, and kept for host_announced(). */
+void host_announce(struct host *host, const char *name, const char *text);
+const char *host_announced(struct host *host, const char *name); /* NULL: not said */
 
 /* One process that serves `services` (NULL-terminated). Parses the configuration, runs until SIGTERM
  * or SIGINT, drains, returns the exit code: 0; 1 on a failure while running; 2 on bad configuration. */
 int daemon_main(int argc, char **argv, const struct service *const *services);
+
+struct daemon_options {
+	int argc;
+	char **argv;                            /* argv[0] is skipped */
+	const struct service *const *services;  /* started in this order, drained in the reverse */
+	bool is_exclusive;                      /* one such process a data directory: a second one is refused */
+	void (*ready)(struct host *host, FILE *out); /* tells that everything runs; NULL: the line "ready" */
+};
+int daemon_run(const struct daemon_options *options);
 
 #endif
