@@ -20,6 +20,7 @@
 #define TASKS_MAX      64
 #define TAKE_WAIT_MS   2000
 #define NEVER          UINT64_MAX
+#define LOOK_MS        250 /* a sleeper looks for due tasks this often: the one who knew may be busy */
 
 struct task {
 	void (*run)(void *arg, struct store_conn *conn);
@@ -86,12 +87,11 @@ task_due(struct workers *self, uint64_t *next_ms)
 		return NULL;
 	for (uint32_t i = 0; i < self->task_count; i++) {
 		struct task *task = &self->tasks[i];
-		if (task->is_running)
-			continue;
-		if (task->due_ms <= now)
+		if (!task->is_running && task->due_ms <= now)
 			return task;
-		if (task->due_ms < *next_ms)
-			*next_ms = task->due_ms;
+		uint64_t look_ms = task->is_running || task->due_ms > now + LOOK_MS ? now + LOOK_MS : task->due_ms;
+		if (look_ms < *next_ms)
+			*next_ms = look_ms;
 	}
 	return NULL;
 }
@@ -314,7 +314,7 @@ workers_every(struct workers *self, uint32_t interval_ms, void (*run)(void *arg,
 	else
 		self->tasks[self->task_count++] = (struct task){
 		    .run = run, .arg = arg, .interval_ms = interval_ms, .due_ms = now_ms() + jittered(interval_ms)};
-	pthread_cond_signal(&self->wake);
+	pthread_cond_broadcast(&self->wake);
 	pthread_mutex_unlock(&self->lock);
 	return st;
 }
