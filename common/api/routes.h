@@ -1,5 +1,5 @@
 /*
- * routes: an HTTP verb and path to a method and its path parameters.
+ * routes: an HTTP verb and path to a method, and the parameters of path and query to its request.
  *
  * Built once from the contract; matching takes no lock and allocates nothing. A literal segment wins
  * over a parameter. "{name...}" takes the rest. Segments are percent-decoded after splitting, so an
@@ -11,6 +11,8 @@
 #include <stddef.h>
 
 #include "api/api.h"
+#include "api/json.h"
+#include "base/arena.h"
 
 #define ROUTE_PARAMS_MAX 4
 
@@ -37,13 +39,19 @@ enum route_result {
 /* All methods of the contract that have a path. */
 struct routes *routes_new(const struct api_service *const *services);
 void routes_free(struct routes *routes);
+/* `path` is without its query; an empty segment matches nothing. */
 enum route_result routes_match(const struct routes *routes, enum api_verb verb, const char *path,
                                size_t length, struct route_match *out);
 /* "GET, PATCH" for an Allow header; returns the length, 0 when the path is unknown. */
 size_t routes_allowed(const struct routes *routes, const char *path, size_t length, char *out, size_t size);
 
-/* Fills the request's fields from path parameters and, for verbs without a body, from the query
- * string ("a=1&b=x%20y"; repeated names append; unknown names are violations). */
-struct route_binding;
+/* Sets the fields that path parameters name. A field that the body set too must not differ: the path
+ * wins. Wrong percent-encoding and wrong values become violations. */
+void routes_bind_path(const struct route_match *match, ProtobufCMessage *message, struct arena *arena,
+                      struct violations *violations);
+/* Sets fields from a query string ("a=1&b=x%20y", '+' is a space): repeated names append to repeated
+ * fields and are violations for others; unknown names are violations. For verbs without a body. */
+void routes_bind_query(const char *query, size_t length, const struct api_message *rules, ProtobufCMessage *message,
+                       struct arena *arena, struct violations *violations);
 
 #endif
