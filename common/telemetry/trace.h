@@ -9,6 +9,7 @@
 #define CORBEL_TELEMETRY_TRACE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/clock.h"
