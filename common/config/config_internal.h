@@ -1,0 +1,54 @@
+/*
+ * config: what the sources of options share.
+ */
+#ifndef CORBEL_CONFIG_INTERNAL_H
+#define CORBEL_CONFIG_INTERNAL_H
+
+#include "base/arena.h"
+#include "config/config.h"
+
+struct slot {
+	const struct config_option *option;
+	const char *text;            /* as written; NULL: unset */
+	enum config_source source;
+	const char *origin;          /* "corbel.yaml:12", "environment CORBEL_X", "flag --x", "default" */
+	int64_t number;
+	bool boolean;
+	const char **list;
+};
+
+/* A value said by the environment or a flag, kept until the file has been read. */
+struct said {
+	struct said *next;
+	struct slot *slot;
+	const char *text;
+	enum config_source source;
+	const char *origin;
+};
+
+struct config {
+	struct arena arena;
+	struct slot *slots;
+	size_t slot_count;
+	struct said *first, **last;  /* in the order of their strength */
+	const char **arguments;
+	FILE *error_out;
+	size_t errors;
+};
+
+struct slot *config_slot(const struct config *config, const char *name);
+void config_set(struct config *config, struct slot *slot, const char *text, enum config_source source,
+                const char *origin);
+/* Reports and counts an error; `where` names the source. */
+void config_complain(struct config *config, const char *where, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+void config_read_environment(struct config *config, const char *const *environ);
+void config_read_flags(struct config *config, int argc, const char *const *argv);
+void config_read_file(struct config *config);
+/* Lays what was said over the file's values. */
+void config_apply(struct config *config);
+/* The value that a flag or variable gives an option, NULL when neither speaks of it. */
+const char *config_said(const struct config *config, const char *name);
+
+#endif
