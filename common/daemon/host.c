@@ -1,0 +1,479 @@
+/*
+ * host: makes what the services of a process share, and walks them through their lives together.
+ *
+ * Services start in the given order and drain in the reverse, so the last of the list, which calls the
+ * others, is the first to stop. All listen before any starts, since starting dials.
+ */
+#include "daemon/host.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/random.h"
+#include "daemon/host_internal.h"
+
+/* ---------------------------------------------------------------- directories and addresses */
+
+/* mkdir -p, private to us. */
+struct status
+host_make_directory(const char *path)
+{
+	char *copy = mem_strdup(path);
+	struct status st = status_ok_value();
+
+	for (char *slash = copy + 1; status_ok(&st) && *slash; slash++) {
+		if (*slash != '/')
+			continue;
+		*slash = '\0';
+		if (mkdir(copy, 0700) != 0 && errno != EEXIST)
+			st = status_make(STATUS_FAILED_PRECONDITION, "directory %s: %s", copy, strerror(errno));
+		*slash = '/';
+	}
+	if (status_ok(&st) && mkdir(copy, 0700) != 0 && errno != EEXIST)
+		st = status_make(STATUS_FAILED_PRECONDITION, "directory %s: %s", copy, strerror(errno));
+	mem_free(copy);
+	return st;
+}
+
+static struct status
+make_directories(const struct host *self)
+{
+	char *run = mem_printf("%s/run", host_data_dir(self));
+	struct status st = host_make_directory(run);
+
+	mem_free(run);
+	return st;
+}
+
+const char *
+host_data_dir(const struct host *self)
+{
+	return config_text(self->options.config, "data");
+}
+
+static bool
+is_hosted(const struct host *self, const char *service)
+{
+	for (size_t i = 0; i < self->count; i++) {
+		if (strcmp(self->hosted[i].service->name, service) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Services of one process meet inside it; the others, in the data directory of the machine. */
+char *
+host_address(const struct host *self, const char *kind, const char *service)
+{
+	bool is_bus = strcmp(kind, "bus") == 0;
+	char name[80];
+
+	snprintf(name, sizeof(name), "%s.%s", kind, service);
+	const char *said = config_text(self->options.config, name);
+	if (said)
+		return mem_strdup(said);
+	if (self->count > 1 && is_hosted(self, service))
+		return mem_printf("inproc://%s%s", service, is_bus ? "" : ".pub");
+	return mem_printf("ipc://%s/run/%s.%s", host_data_dir(self), service, is_bus ? "rep" : "pub");
+}
+
+/* ---------------------------------------------------------------- what services ask of their host */
+
+static struct hosted *
+find_hosted(struct host *self, const struct service *service)
+{
+	for (size_t i = 0; i < self->count; i++) {
+		if (self->hosted[i].service == service)
+			return &self->hosted[i];
+	}
+	return NULL;
+}
+
+bool
+host_work(struct host *self, const struct service *service, void (*run)(void *arg, struct store_conn *conn), void *arg)
+{
+	struct hosted *hosted = find_hosted(self, service);
+	return hosted && hosted->workers && workers_run(hosted->workers, run, arg);
+}
+
+struct status
+host_every(struct host *self, const struct service *service, uint32_t interval_ms,
+           void (*run)(void *arg, struct store_conn *conn), void *arg)
+{
+	struct hosted *hosted = find_hosted(self, service);
+
+	if (!hosted || !hosted->workers)
+		return status_make(STATUS_FAILED_PRECONDITION, "the service is not of this process");
+	return workers_every(hosted->workers, interval_ms, run, arg);
+}
+
+void
+host_remember(struct host *self, const char *name, const char *text)
+{
+	struct host_announcement *one = mem_alloc(sizeof(*one));
+
+	one->name = mem_strdup(name);
+	one->text = mem_strdup(text);
+	pthread_mutex_lock(&self->lock);
+	one->next = self->announcements;
+	self->announcements = one;
+	pthread_mutex_unlock(&self->lock);
+}
+
+void
+host_announce(struct host *self, const char *name, const char *text)
+{
+	host_remember(self, name, text);
+	if (self->options.out) {
+		fprintf(self->options.out, "%s: %s\n", name, text);
+		fflush(self->options.out);
+	}
+}
+
+const char *
+host_announced(struct host *self, const char *name)
+{
+	const char *text = NULL;
+
+	pthread_mutex_lock(&self->lock);
+	for (struct host_announcement *one = self->announcements; one && !text; one = one->next) {
+		if (strcmp(one->name, name) == 0)
+			text = one->text;
+	}
+	pthread_mutex_unlock(&self->lock);
+	return text;
+}
+
+struct log *
+host_log(const struct host *self)
+{
+	return self->log;
+}
+
+const char *
+host_admin_address(const struct host *self)
+{
+	return self->admin ? admin_address(self->admin) : "";
+}
+
+bool
+host_waits_to_stop(const struct host *self, uint32_t ms)
+{
+	struct pollfd stop = {.fd = self->options.stop_fd, .events = POLLIN};
+	return poll(&stop, 1, (int)ms) == 1; /* a negative descriptor is ignored: a plain pause */
+}
+
+/* ---------------------------------------------------------------- health */
+
+static const char *
+text_of(bool is_ready, bool is_degraded)
+{
+	return !is_ready ? "fail" : is_degraded ? "warn" : "pass";
+}
+
+static void
+write_check(struct strbuf *body, struct hosted *hosted, bool is_ready, const char *reason)
+{
+	bool is_store_away = atomic_load(&hosted->is_store_away);
+
+	strbuf_json_string(body, hosted->service->name, strlen(hosted->service->name));
+	strbuf_printf(body, ":[{\"status\":\"%s\"", text_of(is_ready, is_store_away));
+	if (!is_ready || is_store_away) {
+		const char *output = is_ready ? "the store is away" : reason;
+		strbuf_puts(body, ",\"output\":");
+		strbuf_json_string(body, output, strlen(output));
+	}
+	strbuf_puts(body, "}]");
+}
+
+static bool
+write_ready(void *arg, struct strbuf *body)
+{
+	struct host *self = arg;
+	bool is_all_ready = true, is_degraded = false;
+	struct strbuf checks;
+
+	strbuf_init(&checks, NULL);
+	for (size_t i = 0; i < self->count; i++) {
+		char reason[200] = "not ready";
+		bool is_ready = hosted_is_ready(&self->hosted[i], reason, sizeof(reason));
+		is_all_ready = is_all_ready && is_ready;
+		is_degraded = is_degraded || atomic_load(&self->hosted[i].is_store_away);
+		if (i > 0)
+			strbuf_putc(&checks, ',');
+		write_check(&checks, &self->hosted[i], is_ready, reason);
+	}
+	strbuf_printf(body, "{\"status\":\"%s\",\"version\":\"%s\",\"checks\":{", text_of(is_all_ready, is_degraded),
+	              CORBEL_VERSION);
+	strbuf_add(body, checks.data ? checks.data : "", checks.length);
+	strbuf_puts(body, "}}\n");
+	strbuf_fini(&checks);
+	return is_all_ready;
+}
+
+/* Has everything been running once? Draining is no reason to restart a process. */
+static bool
+write_startup(void *arg, struct strbuf *body)
+{
+	struct host *self = arg;
+	bool has_started = true;
+
+	for (size_t i = 0; i < self->count; i++)
+		has_started = has_started && atomic_load(&self->hosted[i].state) >= HOSTED_RUNNING;
+	strbuf_printf(body, "{\"status\":\"%s\"}\n", text_of(has_started, false));
+	return has_started;
+}
+
+/* ---------------------------------------------------------------- making */
+
+static enum log_level
+level_of(const char *text)
+{
+	static const char *const names[] = {"debug", "info", "warn", "error", "off"};
+
+	for (size_t i = 0; i < 4; i++) {
+		if (strcmp(text, names[i]) == 0)
+			return (enum log_level)i;
+	}
+	return LOG_OFF;
+}
+
+static void
+make_telemetry(struct host *self, const char *name)
+{
+	const struct config *config = self->options.config;
+	struct log_options log = {.level = level_of(config_text(config, "log.level")),
+	                          .format = strcmp(config_text(config, "log.format"), "json") == 0 ? LOG_JSON : LOG_HUMAN,
+	                          .fd = STDERR_FILENO,
+	                          .service = name,
+	                          .node = config_text(config, "node"),
+	                          .queue_records = 4096,
+	                          .clock = self->clock};
+	struct tracer_options tracer = {.service = name,
+	                                .node = config_text(config, "node"),
+	                                .sample_ratio = (double)config_integer(config, "trace.sample_permille") / 1000,
+	                                .endpoint = config_text(config, "trace.endpoint"),
+	                                .is_protobuf = strcmp(config_text(config, "trace.protocol"), "protobuf") == 0,
+	                                .file = config_text(config, "trace.file"),
+	                                .queue_spans = (uint32_t)config_integer(config, "trace.queue"),
+	                                .clock = self->clock};
+
+	if (!tracer.endpoint && !tracer.file)
+		tracer.sample_ratio = 0;
+	self->log = log_new(&log);
+	self->metrics = metrics_new();
+	self->tracer = tracer_new(&tracer);
+}
+
+static struct status
+make_bus(struct host *self)
+{
+	const struct config *config = self->options.config;
+	struct bus_options options = {.node = config_text(config, "node"),
+	                              .log = self->log,
+	                              .metrics = self->metrics,
+	                              .clock = self->clock,
+	                              .message_max_bytes = (uint32_t)config_size_bytes(config, "bus.message_max"),
+	                              .resolve_ms = (uint32_t)config_duration_ms(config, "bus.resolve"),
+	                              .tls_ca = config_text(config, "bus.tls_ca"),
+	                              .tls_cert = config_text(config, "bus.tls_cert"),
+	                              .tls_key = config_text(config, "bus.tls_key")};
+
+	return bus_new(&options, &self->bus);
+}
+
+static struct status
+make_redis(struct host *self)
+{
+	const struct config *config = self->options.config;
+	struct redis_options options = {.url = config_text(config, "redis.url"),
+	                                .connections = (uint32_t)config_integer(config, "redis.connections"),
+	                                .connect_timeout_ms = (uint32_t)config_duration_ms(config, "redis.connect_timeout"),
+	                                .command_timeout_ms = (uint32_t)config_duration_ms(config, "redis.timeout"),
+	                                .log = self->log,
+	                                .metrics = self->metrics,
+	                                .clock = self->clock};
+
+	return options.url ? redis_new(&options, &self->redis) : status_ok_value();
+}
+
+/* The default port may be taken by another process of the same machine: then we go without. A port
+ * that was asked for is a must. */
+static struct status
+make_admin(struct host *self)
+{
+	const struct config *config = self->options.config;
+	const char *listen = config_text(config, "admin.listen");
+	struct admin_options options = {
+	    .listen = listen, .metrics = self->metrics, .ready = write_ready, .startup = write_startup, .arg = self};
+
+	if (!listen || !*listen)
+		return status_ok_value();
+	struct status st = admin_new(&options, &self->admin);
+	if (st.code == STATUS_ALREADY_EXISTS && config_source(config, "admin.listen") == CONFIG_DEFAULT) {
+		log_warn(self->log, "no admin port", LOG_STATUS(&st));
+		return status_ok_value();
+	}
+	if (status_ok(&st))
+		log_info(self->log, "admin port", LOG_TEXT("address", admin_address(self->admin)));
+	return st;
+}
+
+static void
+make_hosted(struct host *self)
+{
+	self->hosted = mem_array(self->count ? self->count : 1, sizeof(*self->hosted));
+	for (size_t i = 0; i < self->count; i++) {
+		struct hosted *hosted = &self->hosted[i];
+		hosted->host = self;
+		hosted->service = self->options.services[i];
+		hosted->env = (struct service_env){.config = self->options.config,
+		                                   .log = log_for_service(self->log, hosted->service->name),
+		                                   .metrics = self->metrics,
+		                                   .tracer = self->tracer,
+		                                   .clock = self->clock,
+		                                   .random = self->random,
+		                                   .bus = self->bus,
+		                                   .redis = self->redis,
+		                                   .host = self};
+	}
+}
+
+static char *
+store_url(const struct host *self)
+{
+	const char *said = config_text(self->options.config, "store.url");
+	return said ? mem_strdup(said) : mem_printf("sqlite:%s", host_data_dir(self));
+}
+
+struct status
+host_new(const struct host_options *options, struct host **out)
+{
+	struct host *self = mem_alloc(sizeof(*self));
+
+	self->options = *options;
+	self->clock = clock_system();
+	self->random = random_system();
+	self->store_url = store_url(self);
+	pthread_mutex_init(&self->lock, NULL);
+	while (options->services[self->count])
+		self->count++;
+	make_telemetry(self, self->count == 1 ? options->services[0]->name : "corbel");
+	struct status st = make_directories(self);
+	if (status_ok(&st))
+		st = make_bus(self);
+	if (status_ok(&st))
+		st = make_redis(self);
+	make_hosted(self);
+	if (status_ok(&st))
+		st = make_admin(self);
+	if (!status_ok(&st)) {
+		host_free(self);
+		self = NULL;
+	}
+	*out = self;
+	return st;
+}
+
+/* ---------------------------------------------------------------- life */
+
+static struct status
+for_each(struct host *self, struct status (*step)(struct hosted *hosted))
+{
+	struct status st = status_ok_value();
+
+	for (size_t i = 0; i < self->count && status_ok(&st); i++)
+		st = step(&self->hosted[i]);
+	return st;
+}
+
+struct status
+host_start(struct host *self)
+{
+	struct status st = for_each(self, hosted_prepare);
+
+	if (status_ok(&st))
+		st = for_each(self, hosted_create);
+	if (status_ok(&st))
+		st = for_each(self, hosted_listen);
+	if (status_ok(&st))
+		st = for_each(self, hosted_start);
+	return st;
+}
+
+void
+host_reload(struct host *self)
+{
+	for (size_t i = 0; i < self->count; i++) {
+		const struct hosted *hosted = &self->hosted[i];
+		if (hosted->has_started && hosted->service->reload)
+			hosted->service->reload(hosted->self);
+	}
+}
+
+static uint32_t
+left_ms(const struct host *self, uint64_t end_ms)
+{
+	uint64_t now_ms = clock_mono_ms(self->clock);
+	return now_ms < end_ms ? (uint32_t)(end_ms - now_ms) : 0;
+}
+
+bool
+host_drain(struct host *self, uint32_t grace_ms)
+{
+	uint64_t end_ms = clock_mono_ms(self->clock) + grace_ms;
+	bool is_quiet = true;
+
+	for (size_t i = self->count; i-- > 0;) {
+		struct hosted *hosted = &self->hosted[i];
+		hosted_drain(hosted, left_ms(self, end_ms));
+		if (!hosted_finish(hosted, left_ms(self, end_ms))) {
+			log_warn(hosted->env.log, "work was under way at the end of the grace");
+			is_quiet = false;
+		}
+	}
+	return is_quiet;
+}
+
+static void
+free_lists(struct host *self)
+{
+	while (self->announcements) {
+		struct host_announcement *one = self->announcements;
+		self->announcements = one->next;
+		mem_free(one->name);
+		mem_free(one->text);
+		mem_free(one);
+	}
+	while (self->pools) {
+		struct host_pool *one = self->pools;
+		self->pools = one->next;
+		pool_free(one->pool);
+		mem_free(one);
+	}
+}
+
+void
+host_free(struct host *self)
+{
+	if (!self)
+		return;
+	admin_free(self->admin);
+	for (size_t i = self->count; self->hosted && i-- > 0;)
+		hosted_free(&self->hosted[i]);
+	free_lists(self);
+	if (self->redis)
+		redis_free(self->redis);
+	if (self->bus)
+		bus_free(self->bus);
+	tracer_free(self->tracer, 2000);
+	log_free(self->log);
+	metrics_free(self->metrics);
+	pthread_mutex_destroy(&self->lock);
+	mem_free(self->hosted);
+	mem_free(self->store_url);
+	mem_free(self);
+}
