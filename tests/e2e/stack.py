@@ -1,0 +1,320 @@
+"""Starts what end-to-end tests need, each on free ports in a directory of its own.
+
+Serve is `corbel serve`; Processes is one process a daemon on real PostgreSQL and Redis. Both give an
+address, a first admin key, and clients. Nothing outlives stop().
+"""
+import os
+import pathlib
+import pwd
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+import requests
+
+BIN = pathlib.Path(os.environ.get("CORBEL_BIN", pathlib.Path(__file__).parents[2] / "build/bin"))
+START_S = 60
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def until(condition, what, timeout_s=START_S):
+    """Waits until condition() is true (its value is returned); fails with `what` at the deadline."""
+    end = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"{what}: not within {timeout_s} s"
+        time.sleep(0.02)
+
+
+class Process:
+    """A program whose output goes to a file in `directory`."""
+
+    def __init__(self, name, argv, directory, env=None):
+        self.name = name
+        self.log = pathlib.Path(directory) / f"{name}.log"
+        self._out = open(self.log, "ab")
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("CORBEL_")}
+        self.popen = subprocess.Popen([str(a) for a in argv], stdout=self._out, stderr=subprocess.STDOUT,
+                                      stdin=subprocess.DEVNULL, env={**clean, **(env or {})})
+
+    def output(self):
+        return self.log.read_text(errors="replace")
+
+    def is_alive(self):
+        return self.popen.poll() is None
+
+    def wait_for(self, pattern, timeout_s=START_S):
+        """The first match of the pattern in the output."""
+        def look():
+            found = re.search(pattern, self.output(), re.M)
+            assert found or self.is_alive(), f"{self.name} ended with {self.popen.returncode}:\n{self.output()}"
+            return found
+        return until(look, f"{self.name}: {pattern!r}", timeout_s)
+
+    def send(self, number):
+        self.popen.send_signal(number)
+
+    def stop(self, number=signal.SIGTERM, timeout_s=30):
+        """Ends it and returns its exit code."""
+        if self.is_alive():
+            self.popen.send_signal(number)
+        try:
+            code = self.popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+            raise AssertionError(f"{self.name} did not stop within {timeout_s} s:\n{self.output()[-4000:]}")
+        finally:
+            self._out.close()
+        return code
+
+
+class Client:
+    """HTTP with one API key: client.get("/v1/tenants"), client.post("/v1/keys", {...})."""
+
+    def __init__(self, url, key=None):
+        self.url = url
+        self.key = key
+        self.session = requests.Session()
+        self.session.trust_env = False
+        if key:
+            self.session.headers["Authorization"] = f"Bearer {key}"
+
+    def request(self, verb, path, body=None, **kwargs):
+        if body is not None:
+            kwargs["json"] = body
+        return self.session.request(verb, self.url + path, timeout=20, **kwargs)
+
+    def get(self, path, **kwargs):
+        return self.request("GET", path, **kwargs)
+
+    def post(self, path, body=None, **kwargs):
+        return self.request("POST", path, {} if body is None and "data" not in kwargs else body, **kwargs)
+
+    def put(self, path, body, **kwargs):
+        return self.request("PUT", path, body, **kwargs)
+
+    def patch(self, path, body, **kwargs):
+        return self.request("PATCH", path, body, **kwargs)
+
+    def delete(self, path, **kwargs):
+        return self.request("DELETE", path, **kwargs)
+
+
+class Stack:
+    """What Serve and Processes have in common."""
+
+    def __init__(self):
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="corbel-e2e-"))
+        os.chmod(self.directory, 0o755)
+        self.processes = []
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.admin_key = None
+
+    def spawn(self, name, argv, env=None):
+        process = Process(name, argv, self.directory, env)
+        self.processes.append(process)
+        return process
+
+    def client(self, key=None):
+        return Client(self.url, key)
+
+    @property
+    def operator(self):
+        return self.client(self.admin_key)
+
+    def tenant(self, name="Acme", plan=None, scopes=None):
+        """A new tenant and a client with a key of its."""
+        made = self.operator.post("/v1/tenants", {"name": name, **({"plan": plan} if plan else {})})
+        assert made.status_code == 201, made.text
+        key = self.operator.post("/v1/keys", {"tenant_id": made.json()["id"], "name": "test",
+                                              **({"scopes": scopes} if scopes else {})})
+        assert key.status_code == 201, key.text
+        client = self.client(key.json()["secret"])
+        client.tenant_id = made.json()["id"]
+        client.key_id = key.json()["key"]["id"]
+        return client
+
+    def is_ready(self):
+        try:
+            return requests.get(self.url + "/readyz", timeout=5).status_code == 200
+        except requests.RequestException:
+            return False
+
+    def logs(self, limit=6000):
+        parts = []
+        for process in self.processes:
+            if process.log.exists():
+                parts.append(f"---- {process.name} ----\n{process.output()[-limit:]}")
+        return "\n".join(parts)
+
+    def stop(self):
+        """Stops the youngest first; returns the exit codes by name, and removes the directory."""
+        codes = {}
+        try:
+            for process in reversed(self.processes):
+                codes[process.name] = process.stop()
+        finally:
+            for process in self.processes:
+                if process.is_alive():
+                    process.popen.kill()
+            shutil.rmtree(self.directory, ignore_errors=True)
+        return codes
+
+
+class Serve(Stack):
+    """corbel serve: everything in one process, on embedded stores."""
+
+    def __init__(self, *options):
+        super().__init__()
+        self.data = self.directory / "data"
+        self.admin_port = free_port()
+        self.options = options
+        self.start()
+
+    def start(self):
+        self.serve = self.spawn(f"serve{len(self.processes)}", [
+            BIN / "corbel", "serve", f"--data={self.data}", f"--ingress.listen=127.0.0.1:{self.port}",
+            f"--admin.listen=127.0.0.1:{self.admin_port}", *self.options])
+        self.serve.wait_for(r"is ready at")
+        if not self.admin_key:
+            self.admin_key = self.serve.wait_for(r"^first admin key: (\S+)").group(1)
+        until(self.is_ready, "corbel serve is ready")
+
+    def restart(self, number=signal.SIGTERM):
+        """Stops and starts again on the same data; returns the exit code."""
+        code = self.serve.stop(number)
+        self.start()
+        return code
+
+
+def postgres_bin():
+    found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))
+    return found[-1] if found else None
+
+
+class Postgres:
+    """A PostgreSQL server of its own. It refuses to run as root, so then it runs as "postgres"."""
+
+    def __init__(self, stack):
+        self.stack = stack
+        self.port = free_port()
+        self.data = stack.directory / "postgres"
+        self.bin = postgres_bin()
+        self.data.mkdir()
+        self.prefix = []
+        if os.geteuid() == 0:
+            user = pwd.getpwnam("postgres")
+            os.chown(self.data, user.pw_uid, user.pw_gid)
+            self.prefix = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+        subprocess.run([*self.prefix, self.bin / "initdb", "-D", self.data, "-U", "corbel", "-A", "trust",
+                        "-E", "UTF8", "--locale=C", "-N"], check=True, stdout=subprocess.DEVNULL)
+        self.start()
+        subprocess.run([self.bin / "createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "corbel", "corbel"],
+                       check=True)
+        self.url = f"postgresql://corbel@127.0.0.1:{self.port}/corbel"
+
+    def start(self):
+        # SIGINT is the fast shutdown: SIGTERM would wait for clients.
+        self.process = self.stack.spawn("postgres", [
+            *self.prefix, self.bin / "postgres", "-D", self.data, "-p", self.port, "-h", "127.0.0.1", "-k", "/tmp",
+            "-c", "max_connections=200"])
+        until(lambda: subprocess.run([self.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)])
+              .returncode == 0, "PostgreSQL accepts connections")
+
+    def stop(self):
+        return self.process.stop(signal.SIGINT)
+
+
+class Redis:
+    def __init__(self, stack):
+        self.stack = stack
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.start()
+
+    def start(self):
+        self.process = self.stack.spawn("redis", [
+            "redis-server", "--port", self.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+            "--dir", self.stack.directory])
+        until(self.is_up, "Redis accepts connections")
+
+    def is_up(self):
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as conn:
+                conn.sendall(b"PING\r\n")
+                return conn.recv(64).startswith(b"+PONG")
+        except OSError:
+            return False
+
+    def stop(self):
+        return self.process.stop()
+
+
+class Processes(Stack):
+    """One process a daemon; `replicas` says how many of each: Processes(replicas={"ratelimitd": 4})."""
+
+    DAEMONS = ("accountd", "ratelimitd", "ingress")
+
+    def __init__(self, *options, replicas=None, redis=True):
+        super().__init__()
+        self.options = options
+        self.replicas = {name: 1 for name in self.DAEMONS} | (replicas or {})
+        self.postgres = Postgres(self)
+        self.redis = Redis(self) if redis else None
+        self.by_name = {}
+        (self.directory / "run").mkdir()
+        for name in self.DAEMONS:
+            for number in range(self.replicas[name]):
+                self.start_daemon(name, number)
+        account = self.by_name["accountd", 0]
+        self.admin_key = account.wait_for(r"^first admin key: (\S+)").group(1)
+        until(self.is_ready, "the ingress is ready")
+
+    def address(self, name, number, kind):
+        return f"ipc://{self.directory}/run/{name}{number}.{kind}"
+
+    def addresses(self):
+        for name in self.DAEMONS:
+            for option, kind in (("bus", "rep"), ("pub", "pub")):
+                urls = ",".join(self.address(name, n, kind) for n in range(self.replicas[name]))
+                yield f"--{option}.{name}={urls}"
+
+    def start_daemon(self, name, number=0):
+        argv = [BIN / name, f"--data={self.directory}/data-{name}{number}", f"--node={name}{number}",
+                f"--store.url={self.postgres.url}", "--admin.listen=127.0.0.1:0",
+                f"--bus.listen={self.address(name, number, 'rep')}",
+                f"--pub.listen={self.address(name, number, 'pub')}", *self.addresses()]
+        if self.redis:
+            argv.append(f"--redis.url={self.redis.url}")
+        if name == "ingress":
+            argv.append(f"--ingress.listen=127.0.0.1:{self.port}")
+        argv += [o for o in self.options if o.startswith(f"--{name}.") or o.split(".")[0][2:] not in self.DAEMONS]
+        process = self.spawn(f"{name}{number}", argv)
+        process.wait_for(r"^ready$")
+        self.by_name[name, number] = process
+        return process
+
+    def stop(self):
+        codes = {}
+        for (name, number), process in reversed(list(self.by_name.items())):
+            codes[f"{name}{number}"] = process.stop()
+        if self.redis and self.redis.process.is_alive():
+            self.redis.stop()
+        if self.postgres.process.is_alive():
+            self.postgres.stop()
+        self.processes = [p for p in self.processes if p.is_alive()]
+        super().stop()
+        return codes
