@@ -1,0 +1,110 @@
+/*
+ * test_redis: a private redis-server.
+ */
+#include "support/test_redis.h"
+
+#include <hiredis/hiredis.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "support/test_process.h"
+
+#define START_MS 10000u
+
+/* NOAUTH is an answer, too. */
+static bool
+answers(const struct test_redis *redis)
+{
+	struct timeval patience = {.tv_usec = 200000};
+	redisContext *context = redisConnectWithTimeout("127.0.0.1", redis->port, patience);
+	bool is_there = false;
+
+	if (context && !context->err && redisSetTimeout(context, patience) == REDIS_OK) {
+		redisReply *reply = redisCommand(context, "PING");
+		is_there = reply != NULL;
+		if (reply)
+			freeReplyObject(reply);
+	}
+	if (context)
+		redisFree(context);
+	return is_there;
+}
+
+struct test_redis *
+test_redis_prepare(const char *password)
+{
+	struct test_redis *redis = mem_alloc(sizeof(*redis));
+
+	test_dir_make(&redis->dir);
+	redis->password = password;
+	redis->port = test_free_port();
+	snprintf(redis->url, sizeof(redis->url), "redis://127.0.0.1:%u/0", redis->port);
+	snprintf(redis->socket, sizeof(redis->socket), "%s/redis.sock", redis->dir.path);
+	snprintf(redis->log, sizeof(redis->log), "%s/log", redis->dir.path);
+	return redis;
+}
+
+void
+test_redis_restart(struct test_redis *redis)
+{
+	char port[8];
+	const char *program = access("/usr/bin/redis-server", X_OK) == 0 ? "/usr/bin/redis-server"
+	                                                                 : "/usr/local/bin/redis-server";
+	const char *const argv[] = {program,        "--port",       port,
+	                            "--bind",       "127.0.0.1",    "--dir",
+	                            redis->dir.path, "--unixsocket", redis->socket,
+	                            "--save",       "",             "--appendonly",
+	                            "no",           redis->password ? "--requirepass" : NULL,
+	                            redis->password, NULL};
+
+	snprintf(port, sizeof(port), "%u", redis->port);
+	redis->pid = test_process_start(
+	    &(struct test_process_options){.argv = argv, .log_path = redis->log, .death_signal = SIGKILL});
+	for (uint64_t deadline = test_now_ms() + START_MS; !answers(redis); test_pause()) {
+		if (test_now_ms() > deadline || !test_process_is_alive(redis->pid)) {
+			test_process_print_log(redis->log);
+			abort();
+		}
+	}
+}
+
+struct test_redis *
+test_redis_start(const char *password)
+{
+	struct test_redis *redis = test_redis_prepare(password);
+
+	test_redis_restart(redis);
+	return redis;
+}
+
+void
+test_redis_kill(struct test_redis *redis)
+{
+	if (redis->pid)
+		test_process_end(redis->pid, SIGKILL);
+	redis->pid = 0;
+}
+
+void
+test_redis_freeze(struct test_redis *redis)
+{
+	kill(redis->pid, SIGSTOP);
+}
+
+void
+test_redis_thaw(struct test_redis *redis)
+{
+	kill(redis->pid, SIGCONT);
+}
+
+void
+test_redis_stop(struct test_redis *redis)
+{
+	test_redis_kill(redis);
+	test_dir_remove(&redis->dir);
+	mem_free(redis);
+}
