@@ -229,10 +229,9 @@ dispatcher_handle(void *arg, struct server_call *wires[], size_t count)
 	struct turn turn = {.dispatcher = self,
 	                    .wall_ms = clock_wall_ms(self->options.clock),
 	                    .start_ns = clock_mono_ns(self->options.clock)};
-	/* The calls of a batch may end, and free it, before we are through: the lists are our own. */
-	struct batch *own = batch_new(self, 1);
-	struct bound_method **bounds = ARENA_ARRAY(&own->arena, struct bound_method *, count);
-	struct server_call **waiting = ARENA_ARRAY(&own->arena, struct server_call *, count);
+	/* The message's arena stays until we return, even when all of its calls have ended before. */
+	struct bound_method **bounds = ARENA_ARRAY(wires[0]->arena, struct bound_method *, count);
+	struct server_call **waiting = ARENA_ARRAY(wires[0]->arena, struct server_call *, count);
 	size_t gathered = 0;
 
 	for (size_t i = 0; i < count; i++) {
@@ -244,7 +243,6 @@ dispatcher_handle(void *arg, struct server_call *wires[], size_t count)
 		if (bounds[i])
 			run_batch(&turn, bounds[i], bounds + i, waiting + i, gathered - i);
 	}
-	batch_leave(own);
 }
 
 /* ---------------------------------------------------------------- the table of methods */

@@ -103,7 +103,10 @@ call_finish(struct call *call, struct status st)
 
 	if (!status_ok(&st)) {
 		log_surprise(call, &st);
-		server_call_fail(wire, &st);
+		/* Not server_call_fail(), which allocates in the bus message's arena: that is another thread's. */
+		wire->reply.has_code = true;
+		wire->reply.code = (uint32_t)st.code;
+		wire->reply.message = arena_strdup(call->arena, st.message);
 	} else if (!call->is_replayed) {
 		call_pack_reply(call);
 	}

@@ -2,8 +2,9 @@
  * service: what a daemon is made of, and what it is given.
  *
  * A service is a constant table of this type and one structure of its own, made by `create` from its
- * environment; there is no global state, so one process can host all of them. main() of a daemon is
- * daemon_main() with its table.
+ * environment; there is no global state, so one process can host all of them. The folder services/NAME
+ * exports its table as `const struct service NAME_service`, declared in NAME.h; its main() is
+ * daemon_main() with that table, and `corbel serve` finds it by that name.
  */
 #ifndef CORBEL_DAEMON_SERVICE_H
 #define CORBEL_DAEMON_SERVICE_H
