@@ -68,6 +68,17 @@ strbuf_add(struct strbuf *buf, const char *text, size_t length)
 	buf->data[buf->length] = '\0';
 }
 
+char *
+strbuf_grow(struct strbuf *buf, size_t length)
+{
+	if (!reserve(buf, length))
+		return NULL;
+	char *room = buf->data + buf->length;
+	buf->length += length;
+	buf->data[buf->length] = '\0';
+	return room;
+}
+
 void
 strbuf_puts(struct strbuf *buf, const char *text)
 {

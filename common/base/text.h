@@ -54,6 +54,8 @@ void strbuf_init(struct strbuf *buf, struct arena *arena);
 void strbuf_fini(struct strbuf *buf); /* frees process memory; a no-op in an arena */
 void strbuf_clear(struct strbuf *buf);
 void strbuf_add(struct strbuf *buf, const char *text, size_t length);
+/* Adds `length` bytes for the caller to fill; NULL when the ceiling forbids. */
+char *strbuf_grow(struct strbuf *buf, size_t length);
 void strbuf_puts(struct strbuf *buf, const char *text);
 void strbuf_putc(struct strbuf *buf, char c);
 void strbuf_u64(struct strbuf *buf, uint64_t value);

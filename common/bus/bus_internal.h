@@ -1,0 +1,79 @@
+/*
+ * bus: what the parts of this folder share. nng's types stay in here.
+ *
+ * Lock order: bus->lock (timers, watches), then pool->lock, then port->lock. None is held while nng is
+ * called to send, receive or close: nng may call back at once.
+ */
+#ifndef CORBEL_BUS_INTERNAL_H
+#define CORBEL_BUS_INTERNAL_H
+
+#include <nng/nng.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "bus/bus.h"
+#include "bus/pool.h"
+
+#define BUS_URL_MAX 256
+#define BUS_ADDRESSES_MAX 256
+#define TICK_MS 50
+
+/* Called by the bus's timer thread every TICK_MS. */
+struct ticker {
+	struct ticker *next;
+	void (*tick)(void *arg, uint64_t now_ms);
+	void *arg;
+};
+
+/* An address whose host names are resolved again and again; `changed` gets all URLs it stands for. */
+struct watch {
+	struct watch *next;
+	char *address;
+	void (*changed)(void *arg, char urls[][BUS_URL_MAX], size_t count);
+	void *arg;
+};
+
+struct bus {
+	char *node;
+	uint64_t epoch;
+	struct log *log;
+	struct metrics *metrics;
+	const struct clock *clock;
+	size_t message_max;
+	uint32_t resolve_ms;
+	char *tls_ca, *tls_cert, *tls_key;
+
+	pthread_mutex_t lock; /* guards all below */
+	pthread_cond_t wake;  /* both threads */
+	struct ticker *tickers;
+	struct watch *watches;
+	uint64_t resolve_round; /* rises when a watch is added, so that it is resolved at once */
+	bool is_stopping;
+	bool is_ticking, is_resolving; /* a callback runs: removal waits */
+	struct port *idle_ports;       /* for pool_call_wait() */
+	pthread_t timer, resolver;
+};
+
+static inline uint64_t
+bus_now_ms(const struct bus *bus)
+{
+	return clock_mono_ms(bus->clock);
+}
+
+void bus_add_ticker(struct bus *bus, struct ticker *ticker);
+/* On return no tick of it runs or will run. */
+void bus_remove_ticker(struct bus *bus, struct ticker *ticker);
+/* Static URLs are reported before the return; names by the resolver. */
+void bus_add_watch(struct bus *bus, struct watch *watch);
+void bus_remove_watch(struct bus *bus, struct watch *watch);
+
+struct status status_from_nng(int rv, const char *what);
+/* Bounds and, for tls+tcp, certificates. */
+struct status socket_configure(const struct bus *bus, nng_socket socket);
+struct status listener_start(const struct bus *bus, nng_socket socket, const char *address, char bound[BUS_URL_MAX]);
+struct status dialer_start(const struct bus *bus, nng_socket socket, const char *url, nng_dialer *out);
+/* Calls `each` for every URL of a comma-separated address. */
+void address_each(const char *address, void (*each)(void *arg, const char *url, size_t length), void *arg);
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * flight: one call on its way, between a port and a pool.
+ *
+ * The caller's struct is touched by the port's thread alone. What travels is copied into the flight, so
+ * that a call may end by its deadline while its bytes are still being sent. A flight has two holders:
+ * the port, until `done` has run, and the pool, until it has an outcome; it goes when both let go.
+ */
+#ifndef CORBEL_BUS_FLIGHT_H
+#define CORBEL_BUS_FLIGHT_H
+
+#include "base/arena.h"
+#include "bus_internal.h"
+#include "corbel/bus.pb-c.h"
+
+struct replica;
+
+/* Replies of one message: freed when the last flight that points into it is done. */
+struct replies {
+	_Atomic size_t holders;
+	struct arena arena;
+};
+
+struct flight {
+	struct flight *next;        /* in a queue, a lane, or the port's completions */
+	_Atomic int holders;
+	struct port *port;          /* held */
+	struct pool_call *call;     /* port's thread only; NULL once it has ended */
+	struct pool *pool;
+	struct replica *replica;    /* held once chosen; NULL before */
+	uint64_t deadline_ms;
+	size_t heap_index;          /* in the port's deadlines; port's thread only */
+	_Atomic bool has_ended;     /* the port gave up: not worth sending */
+	bool is_fast, has_route;
+	uint64_t route;
+	/* the outcome, written by the pool before the flight is handed back */
+	enum status_code code;
+	const char *message;        /* static */
+	_Atomic bool was_sent;
+	const Corbel__Bus__Reply *reply;
+	struct replies *replies;    /* held */
+	/* the packed Call without index and budget */
+	size_t size;
+	uint8_t bytes[];
+};
+
+void flight_release(struct flight *flight);
+/* Gives the flight its outcome and hands the pool's hold on it to the port. */
+void port_complete(struct flight *flight);
+void replies_release(struct replies *replies);
+
+/* The pool's end: queues and sends; each flight comes back by port_complete(). */
+void pool_submit(struct pool *pool, struct flight *flight);
+/* After a port's flush: sends what was submitted. */
+void pool_pump(struct pool *pool);
+/* The flight ended by its deadline: its replica may be stuck. True when it may have been sent. */
+bool pool_note_timeout(struct flight *flight);
+void replica_release(struct replica *replica);
+/* Counts a call against the pool's bound; false when it is reached. */
+bool pool_admit(struct pool *pool);
+
+#endif

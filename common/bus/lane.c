@@ -1,0 +1,309 @@
+/*
+ * lane: one message to a replica and its reply.
+ *
+ *   IDLE -> SENDING -> RECEIVING -> IDLE
+ *
+ * Receiving starts from the send's callback only. A lane becomes idle before its flights are handed
+ * back: whoever is woken by them finds the slot free. nng's own time-outs are never used, since this
+ * version keeps them by the wall clock; the timer cancels what is overdue.
+ */
+#include <nng/nng.h>
+#include <nng/protocol/reqrep0/req.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "pool_internal.h"
+
+#define REPLY_ARENA_BLOCK (16u << 10)
+
+static void on_event(void *arg);
+
+struct status
+lane_open(struct lane *lane, struct replica *replica)
+{
+	lane->replica = replica;
+	int rv = nng_ctx_open(&lane->ctx, replica->socket);
+	if (rv == 0)
+		rv = nng_aio_alloc(&lane->aio, on_event, lane);
+	if (rv == 0)
+		nng_aio_set_timeout(lane->aio, NNG_DURATION_INFINITE);
+	lane->is_open = rv == 0;
+	return status_from_nng(rv, "cannot open a REQ context");
+}
+
+void
+lane_close(struct lane *lane)
+{
+	if (!lane->aio)
+		return;
+	nng_aio_stop(lane->aio);
+	nng_aio_free(lane->aio);
+	lane->aio = NULL;
+	lane->is_open = false;
+}
+
+static uint8_t *
+put_varint(uint8_t *out, uint64_t value)
+{
+	for (; value >= 0x80; value >>= 7)
+		*out++ = (uint8_t)(value | 0x80);
+	*out++ = (uint8_t)value;
+	return out;
+}
+
+static size_t
+varint_size(uint64_t value)
+{
+	size_t size = 1;
+	while (value >= 0x80) {
+		value >>= 7;
+		size++;
+	}
+	return size;
+}
+
+/* Appends a Call: its index, what was packed before, and the time it has left. */
+static bool
+append_call(nng_msg *message, const struct flight *flight, uint32_t index, uint32_t budget_ms)
+{
+	uint8_t head[16], tail[8], *h = head, *t = tail;
+	size_t size = 1 + varint_size(index) + flight->size + 1 + varint_size(budget_ms);
+
+	*h++ = 5 << 3 | 2; /* Request.calls */
+	h = put_varint(h, size);
+	*h++ = 1 << 3; /* Call.index */
+	h = put_varint(h, index);
+	*t++ = 8 << 3; /* Call.budget_ms */
+	t = put_varint(t, budget_ms);
+	return nng_msg_append(message, head, (size_t)(h - head)) == 0 &&
+	       nng_msg_append(message, flight->bytes, flight->size) == 0 &&
+	       nng_msg_append(message, tail, (size_t)(t - tail)) == 0;
+}
+
+static bool
+append_head(nng_msg *message, struct lane *lane)
+{
+	struct pool *pool = lane->replica->pool;
+	Corbel__Bus__Request head = CORBEL__BUS__REQUEST__INIT;
+	uint8_t bytes[256];
+
+	head.has_version = true;
+	head.has_batch = true;
+	head.batch = atomic_fetch_add(&pool->batch_number, 1);
+	head.origin = pool->bus->node;
+	head.has_epoch = true;
+	head.epoch = pool->bus->epoch;
+	head.has_ping = lane->is_ping;
+	head.ping = lane->is_ping;
+	size_t size = corbel__bus__request__get_packed_size(&head);
+	if (size > sizeof(bytes))
+		return false;
+	corbel__bus__request__pack(&head, bytes);
+	return nng_msg_append(message, bytes, size) == 0;
+}
+
+/* Puts the lane's flights into a message; those whose time is over go back unsent. */
+static nng_msg *
+compose(struct lane *lane)
+{
+	struct pool *pool = lane->replica->pool;
+	uint64_t now = bus_now_ms(pool->bus), latest = now;
+	nng_msg *message;
+
+	lane->count = 0;
+	if (nng_msg_alloc(&message, 0) != 0 || !append_head(message, lane))
+		return NULL;
+	while (lane->first) {
+		struct flight *flight = lane->first;
+		lane->first = flight->next;
+		if (atomic_load(&flight->has_ended) || flight->deadline_ms <= now) {
+			pool_fail(pool, flight, STATUS_DEADLINE_EXCEEDED, "the call's time was over before it was sent", false);
+			continue;
+		}
+		uint64_t budget = flight->deadline_ms - now;
+		if (!append_call(message, flight, (uint32_t)lane->count, budget > UINT32_MAX ? UINT32_MAX : (uint32_t)budget)) {
+			pool_fail(pool, flight, STATUS_RESOURCE_EXHAUSTED, "no memory for the message", false);
+			continue;
+		}
+		lane->by_index[lane->count++] = flight;
+		if (flight->deadline_ms > latest)
+			latest = flight->deadline_ms;
+	}
+	if (lane->is_ping)
+		latest = now + pool->ping_ms;
+	atomic_store(&lane->deadline_ms, latest);
+	atomic_store(&lane->started_ms, now ? now : 1);
+	return message;
+}
+
+static void
+become_idle(struct lane *lane)
+{
+	struct replica *replica = lane->replica;
+	lane->state = LANE_IDLE;
+	atomic_store(&lane->started_ms, 0);
+	if (lane->is_ping) {
+		replica->is_pinging = false;
+	} else if (!lane->is_fast) {
+		lane->next = replica->idle_slow;
+		replica->idle_slow = lane;
+	}
+}
+
+/* The message had no flights left, or could not be made. */
+static void
+give_up(struct lane *lane)
+{
+	struct pool *pool = lane->replica->pool;
+	for (size_t i = 0; i < lane->count; i++)
+		pool_fail(pool, lane->by_index[i], STATUS_RESOURCE_EXHAUSTED, "no memory for the message", false);
+	lane->count = 0;
+	pthread_mutex_lock(&pool->lock);
+	become_idle(lane);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+void
+lane_send(struct lane *lane)
+{
+	struct pool *pool = lane->replica->pool;
+	nng_msg *message = compose(lane);
+
+	if (!message || (lane->count == 0 && !lane->is_ping)) {
+		if (message)
+			nng_msg_free(message);
+		give_up(lane);
+		return;
+	}
+	if (!lane->is_ping) {
+		counter_add(pool->calls, lane->count);
+		histogram_observe(pool->sizes, (double)lane->count);
+	}
+	lane->state = LANE_SENDING;
+	for (size_t i = 0; i < lane->count; i++)
+		lane->by_index[i]->was_sent = true;
+	nng_aio_set_msg(lane->aio, message);
+	nng_ctx_send(lane->ctx, lane->aio);
+}
+
+/* What a reply says of its replica. */
+static void
+learn(struct replica *replica, const Corbel__Bus__Response *response)
+{
+	if (response->node)
+		snprintf(replica->node, sizeof(replica->node), "%s", response->node);
+	replica->epoch = response->epoch;
+	replica->is_draining = response->draining;
+	replica->failures = 0;
+	replica->is_aside = false;
+	if (replica->is_draining)
+		pool_evacuate(replica->pool, replica);
+}
+
+/* Takes the lane's flights out and makes it idle. */
+static size_t
+detach(struct lane *lane, const Corbel__Bus__Response *response, struct flight *flights[BATCH_CALLS], bool has_failed)
+{
+	struct replica *replica = lane->replica;
+	struct pool *pool = replica->pool;
+	size_t count = lane->count;
+
+	memcpy(flights, lane->by_index, count * sizeof(flights[0]));
+	pthread_mutex_lock(&pool->lock);
+	lane->count = 0;
+	become_idle(lane);
+	if (response)
+		learn(replica, response);
+	else if (has_failed && ++replica->failures >= pool->breaker_failures)
+		replica_set_aside(replica, "calls fail");
+	pthread_mutex_unlock(&pool->lock);
+	return count;
+}
+
+static void
+fail_all(struct lane *lane, bool was_sent, bool is_cancelled)
+{
+	struct pool *pool = lane->replica->pool;
+	struct flight *flights[BATCH_CALLS];
+	size_t count = detach(lane, NULL, flights, true);
+
+	for (size_t i = 0; i < count; i++) {
+		if (pool->is_closing)
+			pool_fail(pool, flights[i], STATUS_CANCELLED, "the caller is closing", was_sent);
+		else if (is_cancelled)
+			pool_fail(pool, flights[i], STATUS_DEADLINE_EXCEEDED, "the service did not answer in time", was_sent);
+		else
+			pool_fail(pool, flights[i], STATUS_UNAVAILABLE, "the connection to the service broke", was_sent);
+	}
+	pool_pump(pool);
+}
+
+/* Pairs each reply with its flight. A flight without a reply fails; a reply without one is ignored. */
+static void
+deliver(struct pool *pool, struct replies *replies, const Corbel__Bus__Response *response,
+        struct flight *flights[BATCH_CALLS], size_t count)
+{
+	for (size_t i = 0; i < response->n_replies; i++) {
+		const Corbel__Bus__Reply *reply = response->replies[i];
+		if (reply->index >= count || !flights[reply->index])
+			continue;
+		struct flight *flight = flights[reply->index];
+		flights[reply->index] = NULL;
+		flight->code = STATUS_OK;
+		flight->reply = reply;
+		flight->replies = replies;
+		atomic_fetch_add(&replies->holders, 1);
+		pool_fail(pool, flight, STATUS_OK, NULL, true);
+	}
+	for (size_t i = 0; i < count; i++)
+		if (flights[i])
+			pool_fail(pool, flights[i], STATUS_INTERNAL, "the service left the call without an answer", true);
+}
+
+static void
+take_reply(struct lane *lane)
+{
+	struct pool *pool = lane->replica->pool;
+	nng_msg *message = nng_aio_get_msg(lane->aio);
+	struct replies *replies = mem_alloc(sizeof(*replies));
+	struct flight *flights[BATCH_CALLS];
+
+	replies->holders = 1;
+	arena_init(&replies->arena, REPLY_ARENA_BLOCK, pool->bus->message_max * 4 + (1u << 20));
+	struct arena_allocator allocator = arena_allocator(&replies->arena);
+	ProtobufCAllocator protobuf = {.alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};
+	Corbel__Bus__Response *response =
+	    corbel__bus__response__unpack(&protobuf, nng_msg_len(message), nng_msg_body(message));
+	nng_msg_free(message);
+	if (!response) {
+		replies_release(replies);
+		fail_all(lane, true, false);
+		return;
+	}
+	size_t count = detach(lane, response, flights, false);
+	deliver(pool, replies, response, flights, count);
+	replies_release(replies);
+	pool_pump(pool);
+}
+
+static void
+on_event(void *arg)
+{
+	struct lane *lane = arg;
+	int rv = nng_aio_result(lane->aio);
+
+	if (lane->state == LANE_SENDING && rv == 0) {
+		lane->state = LANE_RECEIVING;
+		nng_ctx_recv(lane->ctx, lane->aio);
+	} else if (lane->state == LANE_SENDING) {
+		nng_msg *message = nng_aio_get_msg(lane->aio);
+		if (message)
+			nng_msg_free(message);
+		nng_aio_set_msg(lane->aio, NULL);
+		fail_all(lane, false, rv == NNG_ECANCELED);
+	} else if (rv == 0) {
+		take_reply(lane);
+	} else {
+		fail_all(lane, true, rv == NNG_ECANCELED);
+	}
+}

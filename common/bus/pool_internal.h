@@ -1,0 +1,127 @@
+/*
+ * pool: the structures that choosing, sending and watching replicas share.
+ */
+#ifndef CORBEL_BUS_POOL_INTERNAL_H
+#define CORBEL_BUS_POOL_INTERNAL_H
+
+#include <nng/nng.h>
+
+#include "flight.h"
+
+#define BATCH_CALLS 128u          /* of one coalesced message */
+#define BATCH_BYTES (256u << 10)  /* a batch stops growing beyond it */
+#define FAST_LANES 2u
+#define SLOW_LANES 64u
+#define STUCK_MS 300u             /* a fast message out for longer sets the replica aside */
+
+/* A REQ context and the message it carries. Idle lanes belong to the pool's lock; a busy one to
+ * whoever sends or completes it, and its flights with it. */
+struct lane {
+	struct replica *replica;
+	struct lane *next;            /* idle slow lanes, or lanes to cancel */
+	nng_ctx ctx;
+	nng_aio *aio;
+	enum { LANE_IDLE, LANE_SENDING, LANE_RECEIVING } state;
+	bool is_ping, is_fast, is_open;
+	struct flight *first;
+	struct flight *by_index[BATCH_CALLS];
+	size_t count;
+	_Atomic uint64_t started_ms;  /* 0 while idle: read by the timer */
+	_Atomic uint64_t deadline_ms;
+};
+
+struct queue {
+	struct flight *first, **last;
+};
+
+struct replica {
+	struct replica *next;
+	struct pool *pool;
+	_Atomic int holders;
+	char url[BUS_URL_MAX];
+	uint64_t url_hash;
+	nng_socket socket;
+	nng_dialer dialer;
+	bool is_open;            /* the socket exists */
+	/* guarded by the pool's lock: */
+	int pipes;
+	char node[64];
+	uint64_t epoch;
+	_Atomic uint32_t in_flight; /* queued and sent; falls without the lock */
+	uint32_t failures;       /* consecutive */
+	bool is_aside, is_draining, is_removed;
+	uint64_t removed_ms;
+	struct queue fast, slow;
+	struct lane fast_lanes[FAST_LANES];
+	struct lane *slow_lanes[SLOW_LANES];
+	size_t slow_count;
+	struct lane *idle_slow;
+	struct lane ping;
+	bool is_pinging;
+	uint64_t pinged_ms;
+};
+
+struct pool {
+	struct bus *bus;         /* first: pool_call_wait() relies on it */
+	char *service;
+	uint32_t max_queued, breaker_failures, ping_ms;
+	_Atomic uint32_t queued;
+	struct ticker ticker;
+	struct watch watch;
+	pthread_mutex_t lock;
+	struct replica *replicas;
+	_Atomic bool is_closing;
+	_Atomic uint64_t batch_number;
+	struct metric_counter *calls, *unavailable, *set_aside;
+	struct metric_gauge *healthy;
+	struct metric_histogram *sizes;
+};
+
+/* ---- replica.c: under the pool's lock ---- */
+struct replica *replica_new(struct pool *pool, const char *url);
+/* Dials; not under the lock. */
+struct status replica_open(struct replica *replica);
+/* Closes the socket and waits for its lanes; not under the lock. */
+void replica_close(struct replica *replica);
+bool replica_is_usable(const struct replica *replica);
+void replica_set_aside(struct replica *replica, const char *why);
+/* An idle lane for the next message, NULL when all are busy. */
+struct lane *replica_idle_lane(struct replica *replica, bool is_fast);
+
+/* ---- lane.c ---- */
+struct status lane_open(struct lane *lane, struct replica *replica);
+void lane_close(struct lane *lane);
+/* Sends the lane's flights, or a ping; not under the lock. */
+void lane_send(struct lane *lane);
+
+/* ---- pool.c ---- */
+/* Hands a flight back with a failure. */
+void pool_fail(struct pool *pool, struct flight *flight, enum status_code code, const char *message, bool was_sent);
+/* Moves what waits for a replica to the others; under the lock. */
+void pool_evacuate(struct pool *pool, struct replica *replica);
+
+static inline void
+queue_init(struct queue *queue)
+{
+	queue->first = NULL;
+	queue->last = &queue->first;
+}
+
+static inline void
+queue_add(struct queue *queue, struct flight *flight)
+{
+	flight->next = NULL;
+	*queue->last = flight;
+	queue->last = &flight->next;
+}
+
+static inline struct flight *
+queue_take(struct queue *queue)
+{
+	struct flight *flight = queue->first;
+	if (flight && !(queue->first = flight->next))
+		queue->last = &queue->first;
+	return flight;
+}
+
+#endif

@@ -1,0 +1,550 @@
+/*
+ * port: where one thread's calls end.
+ *
+ * Completions arrive from bus threads in a list under a short lock, with one write to the eventfd when
+ * the list was empty. Deadlines are a binary heap that only the port's thread touches, so ending a call
+ * by its deadline races with nothing: its completion is found ended and let go.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "flight.h"
+#include "resolver.h"
+
+#define POOLS_MAX 32 /* that one flush can touch */
+
+struct port {
+	struct bus *bus;
+	_Atomic size_t holders; /* the owner and each flight */
+	int fd;
+	pthread_mutex_t lock;
+	struct flight *completed, **last; /* guarded by `lock` */
+	/* the port's thread only: */
+	struct flight **heap;
+	size_t heap_count, heap_capacity;
+	struct flight *failed;            /* refused before they were sent; end in the next poll */
+	struct pool *touched[POOLS_MAX];  /* to pump at the next flush */
+	size_t touched_count;
+	struct port *next_idle;           /* guarded by the bus's lock */
+};
+
+static void
+port_release(struct port *port)
+{
+	if (atomic_fetch_sub(&port->holders, 1) != 1)
+		return;
+	close(port->fd);
+	pthread_mutex_destroy(&port->lock);
+	mem_free(port->heap);
+	mem_free(port);
+}
+
+void
+replies_release(struct replies *replies)
+{
+	if (!replies || atomic_fetch_sub(&replies->holders, 1) != 1)
+		return;
+	arena_fini(&replies->arena);
+	mem_free(replies);
+}
+
+void
+flight_release(struct flight *flight)
+{
+	if (atomic_fetch_sub(&flight->holders, 1) != 1)
+		return;
+	replies_release(flight->replies);
+	if (flight->replica)
+		replica_release(flight->replica);
+	port_release(flight->port);
+	mem_free(flight);
+}
+
+struct status
+port_new(struct bus *bus, struct port **out)
+{
+	struct port *port = mem_alloc(sizeof(*port));
+	port->bus = bus;
+	port->holders = 1;
+	port->last = &port->completed;
+	pthread_mutex_init(&port->lock, NULL);
+	port->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (port->fd < 0) {
+		struct status st = status_make(STATUS_RESOURCE_EXHAUSTED, "cannot make an eventfd: %s", strerror(errno));
+		port->fd = -1;
+		port_release(port);
+		return st;
+	}
+	*out = port;
+	return status_ok_value();
+}
+
+int
+port_fd(const struct port *port)
+{
+	return port->fd;
+}
+
+/* ---- deadlines: a binary heap by deadline_ms ---- */
+
+static void
+heap_put(struct port *port, size_t at, struct flight *flight)
+{
+	port->heap[at] = flight;
+	flight->heap_index = at;
+}
+
+static void
+heap_up(struct port *port, size_t at, struct flight *flight)
+{
+	while (at > 0 && port->heap[(at - 1) / 2]->deadline_ms > flight->deadline_ms) {
+		heap_put(port, at, port->heap[(at - 1) / 2]);
+		at = (at - 1) / 2;
+	}
+	heap_put(port, at, flight);
+}
+
+static void
+heap_down(struct port *port, size_t at, struct flight *flight)
+{
+	for (;;) {
+		size_t child = 2 * at + 1;
+		if (child >= port->heap_count)
+			break;
+		if (child + 1 < port->heap_count &&
+		    port->heap[child + 1]->deadline_ms < port->heap[child]->deadline_ms)
+			child++;
+		if (port->heap[child]->deadline_ms >= flight->deadline_ms)
+			break;
+		heap_put(port, at, port->heap[child]);
+		at = child;
+	}
+	heap_put(port, at, flight);
+}
+
+static void
+heap_add(struct port *port, struct flight *flight)
+{
+	if (port->heap_count == port->heap_capacity) {
+		port->heap_capacity = port->heap_capacity ? port->heap_capacity * 2 : 64;
+		port->heap = mem_resize(port->heap, port->heap_capacity, sizeof(struct flight *));
+	}
+	heap_up(port, port->heap_count++, flight);
+}
+
+static void
+heap_remove(struct port *port, struct flight *flight)
+{
+	size_t at = flight->heap_index;
+	struct flight *moved = port->heap[--port->heap_count];
+	if (moved == flight)
+		return;
+	heap_down(port, at, moved);
+	heap_up(port, moved->heap_index, moved);
+}
+
+/* ---- sending ---- */
+
+static size_t
+varint_size(size_t value)
+{
+	size_t size = 1;
+	while (value >= 0x80) {
+		value >>= 7;
+		size++;
+	}
+	return size;
+}
+
+static uint8_t *
+put_varint(uint8_t *out, size_t value)
+{
+	for (; value >= 0x80; value >>= 7)
+		*out++ = (uint8_t)(value | 0x80);
+	*out++ = (uint8_t)value;
+	return out;
+}
+
+static uint8_t *
+put_bytes(uint8_t *out, unsigned tag, const void *bytes, size_t size)
+{
+	*out++ = (uint8_t)(tag << 3 | 2);
+	out = put_varint(out, size);
+	if (size)
+		memcpy(out, bytes, size);
+	return out + size;
+}
+
+static size_t
+text_size(const char *text)
+{
+	size_t size = text ? strlen(text) : 0;
+	return text ? 1 + varint_size(size) + size : 0;
+}
+
+static uint8_t *
+put_text(uint8_t *out, unsigned tag, const char *text)
+{
+	return text ? put_bytes(out, tag, text, strlen(text)) : out;
+}
+
+/* Packs what of a Call (corbel/bus.proto) does not depend on when and in which place it is sent. */
+static struct flight *
+flight_new(struct port *port, struct pool *pool, struct pool_call *call)
+{
+	size_t principal = call->principal ? corbel__bus__principal__get_packed_size(call->principal) : 0;
+	size_t size = 5 + text_size(call->request_id) + text_size(call->traceparent) + text_size(call->idempotency_key) +
+	              (call->principal ? 1 + varint_size(principal) + principal : 0) + 1 + varint_size(call->payload_size) +
+	              call->payload_size;
+	struct flight *flight = mem_alloc(sizeof(*flight) + size);
+	uint8_t *out = flight->bytes;
+
+	*out++ = 2 << 3 | 5;
+	for (int i = 0; i < 4; i++)
+		*out++ = (uint8_t)(call->method >> (8 * i));
+	out = put_text(out, 3, call->request_id);
+	out = put_text(out, 4, call->traceparent);
+	if (call->principal) {
+		*out++ = 5 << 3 | 2;
+		out = put_varint(out, principal);
+		out += corbel__bus__principal__pack(call->principal, out);
+	}
+	out = put_text(out, 6, call->idempotency_key);
+	out = put_bytes(out, 7, call->payload, call->payload_size);
+	assert((size_t)(out - flight->bytes) == size);
+	flight->size = size;
+	flight->holders = 2;
+	flight->port = port;
+	atomic_fetch_add(&port->holders, 1);
+	flight->call = call;
+	flight->pool = pool;
+	flight->deadline_ms = call->deadline_mono_ms;
+	flight->is_fast = call->is_fast;
+	flight->has_route = call->has_route;
+	flight->route = call->route;
+	return flight;
+}
+
+static void
+fail_in_next_poll(struct port *port, struct flight *flight, enum status_code code, const char *message)
+{
+	flight->code = code;
+	flight->message = message;
+	flight->next = port->failed;
+	port->failed = flight;
+	uint64_t one = 1;
+	(void)!write(port->fd, &one, sizeof(one));
+}
+
+static void
+touch(struct port *port, struct pool *pool)
+{
+	for (size_t i = 0; i < port->touched_count; i++)
+		if (port->touched[i] == pool)
+			return;
+	if (port->touched_count == POOLS_MAX)
+		port_flush(port);
+	port->touched[port->touched_count++] = pool;
+}
+
+void
+port_call(struct port *port, struct pool *pool, struct pool_call *call)
+{
+	struct flight *flight = flight_new(port, pool, call);
+
+	call->code = STATUS_OK;
+	call->reply = NULL;
+	call->message = NULL;
+	call->was_sent = false;
+	call->internal[0] = flight;
+	heap_add(port, flight);
+	if (flight->size + 1024 > port->bus->message_max) {
+		fail_in_next_poll(port, flight, STATUS_INVALID_ARGUMENT, "the request is larger than a message may be");
+		return;
+	}
+	if (!pool_admit(pool)) {
+		fail_in_next_poll(port, flight, STATUS_RESOURCE_EXHAUSTED, "too many calls are waiting for the service");
+		return;
+	}
+	pool_submit(pool, flight);
+	touch(port, pool);
+}
+
+void
+port_flush(struct port *port)
+{
+	for (size_t i = 0; i < port->touched_count; i++)
+		pool_pump(port->touched[i]);
+	port->touched_count = 0;
+}
+
+/* ---- completing ---- */
+
+void
+port_complete(struct flight *flight)
+{
+	struct port *port = flight->port;
+	uint64_t one = 1;
+
+	pthread_mutex_lock(&port->lock);
+	bool was_empty = port->completed == NULL;
+	flight->next = NULL;
+	*port->last = flight;
+	port->last = &flight->next;
+	if (was_empty)
+		(void)!write(port->fd, &one, sizeof(one));
+	pthread_mutex_unlock(&port->lock);
+}
+
+/* Ends the caller's call with the flight's outcome. */
+static void
+finish(struct port *port, struct flight *flight)
+{
+	struct pool_call *call = flight->call;
+
+	heap_remove(port, flight);
+	flight->call = NULL;
+	call->internal[0] = NULL;
+	call->code = flight->code;
+	call->reply = flight->reply;
+	call->message = flight->message;
+	call->was_sent = flight->was_sent;
+	if (call->done)
+		call->done(call);
+	flight_release(flight);
+}
+
+static size_t
+end_failed(struct port *port)
+{
+	size_t count = 0;
+	while (port->failed) {
+		struct flight *flight = port->failed;
+		port->failed = flight->next;
+		if (flight->call) {
+			finish(port, flight);
+			count++;
+		}
+		flight_release(flight); /* the pool never had it */
+	}
+	return count;
+}
+
+static size_t
+end_completed(struct port *port)
+{
+	struct flight *list;
+	size_t count = 0;
+
+	pthread_mutex_lock(&port->lock);
+	list = port->completed;
+	port->completed = NULL;
+	port->last = &port->completed;
+	pthread_mutex_unlock(&port->lock);
+	while (list) {
+		struct flight *flight = list;
+		list = list->next;
+		if (flight->call) {
+			finish(port, flight);
+			count++;
+		}
+		flight_release(flight);
+	}
+	return count;
+}
+
+/* Ends a call without an answer. The pool keeps its hold until the flight comes back. */
+static void
+abandon(struct port *port, struct flight *flight, enum status_code code, const char *message, bool was_sent)
+{
+	struct pool_call *call = flight->call;
+
+	atomic_store(&flight->has_ended, true);
+	heap_remove(port, flight);
+	flight->call = NULL;
+	call->internal[0] = NULL;
+	call->code = code;
+	call->reply = NULL;
+	call->message = message;
+	call->was_sent = was_sent;
+	if (call->done)
+		call->done(call);
+	flight_release(flight);
+}
+
+static size_t
+end_expired(struct port *port)
+{
+	uint64_t now = bus_now_ms(port->bus);
+	size_t count = 0;
+
+	while (port->heap_count > 0 && port->heap[0]->deadline_ms <= now) {
+		struct flight *flight = port->heap[0];
+		bool was_sent = pool_note_timeout(flight);
+		abandon(port, flight, STATUS_DEADLINE_EXCEEDED, "the service did not answer in time", was_sent);
+		count++;
+	}
+	return count;
+}
+
+size_t
+port_poll(struct port *port)
+{
+	uint64_t ignored;
+	(void)!read(port->fd, &ignored, sizeof(ignored));
+	size_t count = end_completed(port);
+	count += end_failed(port);
+	return count + end_expired(port);
+}
+
+void
+port_cancel(struct port *port, struct pool_call *call)
+{
+	struct flight *flight = call->internal[0];
+	if (!flight)
+		return;
+	atomic_store(&flight->has_ended, true);
+	/* Through port_poll(): the flight's own completion is then found without a caller. */
+	struct flight *note = mem_alloc(sizeof(*note));
+	*note = (struct flight){.holders = 2, .port = port, .call = call, .pool = flight->pool,
+	                        .deadline_ms = flight->deadline_ms};
+	atomic_fetch_add(&port->holders, 1);
+	heap_put(port, flight->heap_index, note);
+	call->internal[0] = note;
+	flight->call = NULL;
+	flight_release(flight);
+	fail_in_next_poll(port, note, STATUS_CANCELLED, "the call was cancelled");
+}
+
+int
+port_timeout_ms(const struct port *port)
+{
+	if (port->heap_count == 0)
+		return -1;
+	uint64_t now = bus_now_ms(port->bus), deadline = port->heap[0]->deadline_ms;
+	if (deadline <= now)
+		return 0;
+	return deadline - now > 3600000 ? 3600000 : (int)(deadline - now);
+}
+
+void
+port_free(struct port *port)
+{
+	if (!port)
+		return;
+	port_flush(port);
+	end_completed(port);
+	end_failed(port);
+	while (port->heap_count > 0)
+		abandon(port, port->heap[0], STATUS_CANCELLED, "the caller is closing", true);
+	end_completed(port);
+	port_release(port);
+}
+
+/* ---- calls that wait ---- */
+
+static struct port *
+idle_port(struct bus *bus)
+{
+	pthread_mutex_lock(&bus->lock);
+	struct port *port = bus->idle_ports;
+	if (port)
+		bus->idle_ports = port->next_idle;
+	pthread_mutex_unlock(&bus->lock);
+	if (!port) {
+		struct status st = port_new(bus, &port);
+		if (!status_ok(&st))
+			return NULL;
+	}
+	return port;
+}
+
+static void
+give_back(struct bus *bus, struct port *port)
+{
+	pthread_mutex_lock(&bus->lock);
+	port->next_idle = bus->idle_ports;
+	bus->idle_ports = port;
+	pthread_mutex_unlock(&bus->lock);
+}
+
+void
+ports_free_idle(struct bus *bus)
+{
+	while (bus->idle_ports) {
+		struct port *port = bus->idle_ports;
+		bus->idle_ports = port->next_idle;
+		port_free(port);
+	}
+}
+
+struct waiting {
+	struct arena *arena;
+	const Corbel__Bus__Reply *reply;
+	bool is_done;
+};
+
+/* The reply's memory ends with `done`: it is unpacked again into the waiter's arena. */
+static void
+waited(struct pool_call *call)
+{
+	struct waiting *waiting = call->user;
+	waiting->is_done = true;
+	if (!call->reply)
+		return;
+	struct arena_allocator allocator = arena_allocator(waiting->arena);
+	ProtobufCAllocator protobuf = {.alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};
+	size_t size = corbel__bus__reply__get_packed_size(call->reply);
+	uint8_t *bytes = arena_try(waiting->arena, size + 1, 1);
+	if (bytes) {
+		corbel__bus__reply__pack(call->reply, bytes);
+		waiting->reply = corbel__bus__reply__unpack(&protobuf, size, bytes);
+	}
+	if (!waiting->reply) {
+		call->code = STATUS_RESOURCE_EXHAUSTED;
+		call->message = "the reply is larger than the caller can hold";
+	}
+}
+
+struct status
+pool_call_wait(struct pool *pool, struct pool_call *call, struct arena *arena)
+{
+	struct bus *bus = *(struct bus **)(void *)pool; /* the first member of a pool */
+	struct port *port = idle_port(bus);
+	struct waiting waiting = {.arena = arena};
+	void *user = call->user;
+
+	if (!port)
+		return status_make(STATUS_RESOURCE_EXHAUSTED, "cannot make an eventfd for a call");
+	call->user = &waiting;
+	call->done = waited;
+	port_call(port, pool, call);
+	port_flush(port);
+	while (!waiting.is_done) {
+		struct pollfd fd = {.fd = port->fd, .events = POLLIN};
+		(void)poll(&fd, 1, port_timeout_ms(port));
+		port_poll(port);
+	}
+	call->reply = waiting.reply;
+	call->user = user;
+	give_back(bus, port);
+	return pool_call_status(call);
+}
+
+struct status
+pool_call_status(const struct pool_call *call)
+{
+	if (call->code != STATUS_OK)
+		return status_make(call->code, "%s", call->message ? call->message : "the call failed");
+	if (call->reply && call->reply->code != 0)
+		return status_make(status_code_from_wire(call->reply->code), "%s",
+		                   call->reply->message ? call->reply->message : "");
+	return status_ok_value();
+}

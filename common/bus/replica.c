@@ -1,0 +1,150 @@
+/*
+ * replica: one listener of the service, as a pool sees it.
+ */
+#include <nng/nng.h>
+#include <nng/protocol/reqrep0/req.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "pool_internal.h"
+
+struct replica *
+replica_new(struct pool *pool, const char *url)
+{
+	struct replica *replica = mem_alloc(sizeof(*replica));
+
+	replica->pool = pool;
+	replica->holders = 1;
+	snprintf(replica->url, sizeof(replica->url), "%s", url);
+	replica->url_hash = hash_stable64(url, strlen(url), 0);
+	queue_init(&replica->fast);
+	queue_init(&replica->slow);
+	return replica;
+}
+
+void
+replica_release(struct replica *replica)
+{
+	if (atomic_fetch_sub(&replica->holders, 1) != 1)
+		return;
+	for (size_t i = 0; i < replica->slow_count; i++)
+		mem_free(replica->slow_lanes[i]);
+	mem_free(replica);
+}
+
+static void
+on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+	struct replica *replica = arg;
+	struct pool *pool = replica->pool;
+	(void)pipe;
+
+	pthread_mutex_lock(&pool->lock);
+	if (event == NNG_PIPE_EV_ADD_POST) {
+		replica->pipes++;
+		/* A new connection starts with a clean slate, and is asked for its name at once. */
+		replica->is_aside = false;
+		replica->is_draining = false;
+		replica->failures = 0;
+		replica->pinged_ms = 0;
+	} else {
+		replica->pipes--;
+		if (!replica_is_usable(replica))
+			pool_evacuate(pool, replica);
+	}
+	pthread_mutex_unlock(&pool->lock);
+	pool_pump(pool);
+}
+
+struct status
+replica_open(struct replica *replica)
+{
+	const struct bus *bus = replica->pool->bus;
+	int rv = nng_req0_open(&replica->socket);
+	struct status st = status_from_nng(rv, "cannot open a REQ socket");
+
+	replica->is_open = status_ok(&st);
+	if (status_ok(&st))
+		st = socket_configure(bus, replica->socket);
+	if (status_ok(&st))
+		/* A lost message is the caller's to send again: see the head of bus/pool.h. */
+		st = status_from_nng(nng_socket_set_ms(replica->socket, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE),
+		                     "cannot turn off resending");
+	nng_pipe_notify(replica->socket, NNG_PIPE_EV_ADD_POST, on_pipe, replica);
+	nng_pipe_notify(replica->socket, NNG_PIPE_EV_REM_POST, on_pipe, replica);
+	for (size_t i = 0; i < FAST_LANES && status_ok(&st); i++) {
+		replica->fast_lanes[i].is_fast = true;
+		st = lane_open(&replica->fast_lanes[i], replica);
+	}
+	if (status_ok(&st)) {
+		replica->ping.is_ping = true;
+		st = lane_open(&replica->ping, replica);
+	}
+	if (status_ok(&st))
+		st = dialer_start(bus, replica->socket, replica->url, &replica->dialer);
+	return st;
+}
+
+void
+replica_close(struct replica *replica)
+{
+	if (replica->is_open)
+		nng_close(replica->socket);
+	for (size_t i = 0; i < FAST_LANES; i++)
+		lane_close(&replica->fast_lanes[i]);
+	for (size_t i = 0; i < replica->slow_count; i++)
+		lane_close(replica->slow_lanes[i]);
+	lane_close(&replica->ping);
+}
+
+bool
+replica_is_usable(const struct replica *replica)
+{
+	return replica->pipes > 0 && !replica->is_aside && !replica->is_draining && !replica->is_removed;
+}
+
+void
+replica_set_aside(struct replica *replica, const char *why)
+{
+	struct pool *pool = replica->pool;
+	if (replica->is_aside)
+		return;
+	replica->is_aside = true;
+	counter_add(pool->set_aside, 1);
+	log_warn(pool->bus->log, "replica set aside", LOG_TEXT("service", pool->service), LOG_TEXT("url", replica->url),
+	         LOG_TEXT("why", why));
+	pool_evacuate(pool, replica);
+}
+
+static struct lane *
+idle_slow_lane(struct replica *replica)
+{
+	struct lane *lane = replica->idle_slow;
+	if (lane) {
+		replica->idle_slow = lane->next;
+		return lane;
+	}
+	if (replica->slow_count == SLOW_LANES)
+		return NULL;
+	lane = mem_alloc(sizeof(*lane));
+	struct status st = lane_open(lane, replica);
+	if (!status_ok(&st)) {
+		lane_close(lane);
+		mem_free(lane);
+		return NULL;
+	}
+	replica->slow_lanes[replica->slow_count++] = lane;
+	return lane;
+}
+
+struct lane *
+replica_idle_lane(struct replica *replica, bool is_fast)
+{
+	if (!is_fast)
+		return idle_slow_lane(replica);
+	for (size_t i = 0; i < FAST_LANES; i++)
+		if (replica->fast_lanes[i].state == LANE_IDLE)
+			return &replica->fast_lanes[i];
+	return NULL;
+}
