@@ -1,0 +1,114 @@
+/*
+ * migrate: brings a service's schema to the version that this program knows.
+ *
+ * One transaction a migration. Each takes the lock, looks which version is in force, applies the next
+ * and records it, so replicas that start together take turns and each version is applied once; one
+ * that fails leaves nothing.
+ */
+#include <assert.h>
+
+#include "store/store_internal.h"
+
+#define TAKE_WAIT_MS 5000u
+#define MIGRATION_TIMEOUT_MS 600000u /* a large table may be rewritten */
+
+static const struct store_sql VERSION = {"schema_version", "SELECT max(version) FROM schema_migrations"};
+static const struct store_sql RECORD = {"schema_record",
+                                        "INSERT INTO schema_migrations (version, name, applied_at) VALUES ($1, $2, $3)"};
+static const char CREATE[] = "CREATE TABLE IF NOT EXISTS schema_migrations ("
+                             "version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)";
+
+static int
+newest_known(const struct store_migration *migrations)
+{
+	int count = 0;
+
+	while (migrations && migrations[count].version) {
+		assert(migrations[count].version == count + 1); /* without holes */
+		count++;
+	}
+	return count;
+}
+
+static struct status
+read_version(struct store_tx *tx, struct arena *arena, int64_t *version)
+{
+	struct store_rows *rows;
+	struct status st = store_query(tx, &VERSION, NULL, 0, 1, arena, &rows);
+
+	*version = status_ok(&st) ? row_i64(rows, 0, 0) : 0;
+	return st;
+}
+
+static struct status
+lock_and_read(struct store_tx *tx, struct arena *arena, int64_t *version)
+{
+	const struct store_driver *driver = tx->conn->store->driver;
+	struct status st = driver->migrate_lock(tx->conn);
+
+	if (status_ok(&st))
+		st = driver->script(tx->conn, CREATE);
+	return status_ok(&st) ? read_version(tx, arena, version) : st;
+}
+
+static struct status
+apply(struct store_tx *tx, const struct store_migration *migration)
+{
+	const struct store *store = tx->conn->store;
+	struct status st;
+
+	conn_start_timer(tx->conn);
+	st = store->driver->script(tx->conn, migration->sql);
+	if (status_ok(&st))
+		st = store_exec(tx, &RECORD,
+		                STORE_PARAMS(store_i64(migration->version), store_text(migration->name),
+		                             store_i64(clock_wall_ms(store->clock))),
+		                NULL);
+	if (status_ok(&st))
+		log_info(store->log, "schema migrated", LOG_I64("version", migration->version),
+		         LOG_TEXT("name", migration->name));
+	return status_wrap(st, "migration %d %s", migration->version, migration->name);
+}
+
+/* One step in one transaction; *is_done when nothing is missing. */
+static struct status
+step(struct store_conn *conn, struct arena *arena, bool *is_done)
+{
+	const struct store *store = conn->store;
+	int known = newest_known(store->migrations);
+	int64_t version;
+	struct store_tx tx;
+	struct status st = store_begin(conn, &tx);
+
+	if (status_ok(&st))
+		st = lock_and_read(&tx, arena, &version);
+	if (status_ok(&st)) {
+		*is_done = version >= known;
+		if (version > known)
+			st = status_make(STATUS_FAILED_PRECONDITION,
+			                 "the schema of %s is at version %lld, this program knows versions up to %d", store->service,
+			                 (long long)version, known);
+		else if (version < known)
+			st = apply(&tx, &store->migrations[version]);
+	}
+	return store_end(&tx, st);
+}
+
+struct status
+store_migrate(struct store *store)
+{
+	struct store_conn *conn;
+	struct arena arena;
+	bool is_done = false;
+	struct status st = store_take(store, TAKE_WAIT_MS, &conn);
+
+	if (!status_ok(&st))
+		return st;
+	arena_init(&arena, 4096, 1 << 20);
+	conn->timeout_ms = MIGRATION_TIMEOUT_MS;
+	while (status_ok(&st) && !is_done)
+		st = step(conn, &arena, &is_done);
+	store_put(store, conn);
+	arena_fini(&arena);
+	return st;
+}

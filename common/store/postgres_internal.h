@@ -1,0 +1,38 @@
+/*
+ * postgres_internal: what the parts of the PostgreSQL driver share.
+ */
+#ifndef CORBEL_STORE_POSTGRES_INTERNAL_H
+#define CORBEL_STORE_POSTGRES_INTERNAL_H
+
+#include <libpq-fe.h>
+
+#include "store/store_internal.h"
+
+/* The status of a failed result or, when it is NULL, of the connection; marks the connection lost
+ * when it is of no use any more. */
+struct status postgres_failed(struct store_conn *conn, const PGresult *result);
+/* Sends what is buffered, then waits until a result can be taken without blocking, until the deadline
+ * of the connection and a grace (the server's own time-out comes first). */
+struct status postgres_await(struct store_conn *conn);
+/* Only sends what is buffered. */
+struct status postgres_flush(struct store_conn *conn);
+/* Takes every result of what was sent; the first failure counts. `*changed` gets the last number of
+ * rows. `rows` may be NULL. */
+struct status postgres_results(struct store_conn *conn, struct rows_builder *rows, int64_t *changed);
+
+/* Parameters as libpq wants them. Texts of numbers live in `numbers`. */
+struct postgres_params {
+	Oid types[STORE_PARAMS_MAX];
+	const char *values[STORE_PARAMS_MAX];
+	int lengths[STORE_PARAMS_MAX];
+	int formats[STORE_PARAMS_MAX];
+	char numbers[STORE_PARAMS_MAX][32];
+};
+struct status postgres_params(struct postgres_params *out, const struct store_value *params, size_t count);
+/* Adds one row of a result in text format. */
+bool postgres_read_row(const PGresult *result, int row, struct rows_builder *rows);
+
+struct status postgres_bulk(struct store_conn *conn, const char *table, const char *const *columns,
+                            size_t column_count, const struct store_value *values, size_t rows);
+
+#endif

@@ -1,0 +1,130 @@
+/*
+ * postgres_values: parameters out, cells in.
+ *
+ * Numbers and texts travel as text with their types named, so that "$1 + 1000" is 64-bit arithmetic;
+ * bytes travel in binary one way and in hexadecimal the other, as libpq has one format for all columns
+ * of a result.
+ */
+#include <inttypes.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "store/postgres_internal.h"
+
+/* From PostgreSQL's catalog/pg_type.dat. */
+enum { OID_BOOL = 16, OID_BYTEA = 17, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_TEXT = 25, OID_FLOAT4 = 700, OID_FLOAT8 = 701 };
+
+static void
+number(struct postgres_params *out, size_t i, const struct store_value *value)
+{
+	char *text = out->numbers[i];
+	double d = value->value.number;
+
+	if (value->type == STORE_I64)
+		snprintf(text, sizeof(out->numbers[i]), "%" PRId64, value->value.i64);
+	else if (isfinite(d))
+		snprintf(text, sizeof(out->numbers[i]), "%.17g", d);
+	else
+		snprintf(text, sizeof(out->numbers[i]), "%s", isnan(d) ? "NaN" : d > 0 ? "Infinity" : "-Infinity");
+	out->values[i] = text;
+	out->types[i] = value->type == STORE_I64 ? OID_INT8 : OID_FLOAT8;
+}
+
+static void
+bytes(struct postgres_params *out, size_t i, const struct store_value *value)
+{
+	out->values[i] = value->value.bytes.data ? value->value.bytes.data : "";
+	out->lengths[i] = (int)value->value.bytes.size;
+	out->formats[i] = value->type == STORE_BYTES;
+	out->types[i] = value->type == STORE_BYTES ? OID_BYTEA : OID_TEXT;
+}
+
+struct status
+postgres_params(struct postgres_params *out, const struct store_value *params, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		out->values[i] = NULL;
+		out->types[i] = 0;
+		out->lengths[i] = 0;
+		out->formats[i] = 0;
+		if (params[i].type == STORE_I64 || params[i].type == STORE_DOUBLE) {
+			number(out, i, &params[i]);
+		} else if (params[i].type != STORE_NULL) {
+			if (params[i].value.bytes.size > INT_MAX)
+				return status_make(STATUS_INVALID_ARGUMENT, "parameter %zu is too large", i + 1);
+			bytes(out, i, &params[i]);
+		}
+	}
+	return status_ok_value();
+}
+
+static bool
+read_bytes(const char *text, size_t size, struct rows_builder *rows, struct store_cell *cell)
+{
+	size_t count = size >= 2 ? (size - 2) / 2 : 0; /* after "\x" */
+
+	cell->type = CELL_BYTES;
+	cell->value.bytes.size = count;
+	cell->value.bytes.data = rows_bytes(rows, "", 0);
+	if (count && cell->value.bytes.data)
+		cell->value.bytes.data = rows_bytes(rows, text, count);
+	return cell->value.bytes.data && (!count || text_hex_decode(text + 2, count * 2, (uint8_t *)cell->value.bytes.data));
+}
+
+static bool
+read_text(const char *text, size_t size, struct rows_builder *rows, struct store_cell *cell)
+{
+	cell->type = CELL_TEXT;
+	cell->value.bytes.size = size;
+	cell->value.bytes.data = rows_bytes(rows, text, size);
+	return cell->value.bytes.data != NULL;
+}
+
+static bool
+read_cell(const PGresult *result, int row, int column, struct rows_builder *rows, struct store_cell *cell)
+{
+	const char *text = PQgetvalue(result, row, column);
+	size_t size = (size_t)PQgetlength(result, row, column);
+
+	if (PQgetisnull(result, row, column)) {
+		cell->type = CELL_NULL;
+		return true;
+	}
+	switch (PQftype(result, column)) {
+	case OID_INT8:
+	case OID_INT4:
+	case OID_INT2:
+		cell->type = CELL_I64;
+		cell->value.i64 = strtoll(text, NULL, 10);
+		return true;
+	case OID_BOOL:
+		cell->type = CELL_I64;
+		cell->value.i64 = text[0] == 't';
+		return true;
+	case OID_FLOAT8:
+	case OID_FLOAT4:
+		cell->type = CELL_DOUBLE;
+		cell->value.number = strtod(text, NULL);
+		return true;
+	case OID_BYTEA:
+		return read_bytes(text, size, rows, cell);
+	default:
+		return read_text(text, size, rows, cell);
+	}
+}
+
+bool
+postgres_read_row(const PGresult *result, int row, struct rows_builder *rows)
+{
+	int columns = PQnfields(result);
+	struct store_cell *cells = rows_add(rows, (size_t)columns);
+	bool is_read = cells != NULL;
+
+	for (int i = 0; is_read && i < columns; i++)
+		is_read = read_cell(result, row, i, rows, &cells[i]);
+	return is_read;
+}
