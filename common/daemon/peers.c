@@ -3,6 +3,7 @@
  * the process.
  */
 #include <string.h>
+#include <time.h>
 
 #include "daemon/host_internal.h"
 
@@ -80,6 +81,17 @@ unpack_reply(const struct api_method *method, const struct pool_call *call, stru
 	return *reply ? status_ok_value() : status_make(STATUS_INTERNAL, "%s: the reply cannot be read", method->name);
 }
 
+/* A pool that was just made is not connected yet, and a service that restarts will be back: a call that
+ * may wait does so, as long as it has not been sent. */
+static void
+wait_for_replica(const struct host *self, const struct pool *pool, uint64_t deadline_ms)
+{
+	static const struct timespec pause = {.tv_nsec = 5000000};
+
+	while (pool_healthy(pool) == 0 && clock_mono_ms(self->clock) + 10 < deadline_ms)
+		nanosleep(&pause, NULL);
+}
+
 struct status
 host_call(struct host *self, const struct api_method *method, const ProtobufCMessage *request, uint32_t timeout_ms,
           struct arena *arena, ProtobufCMessage **reply)
@@ -99,6 +111,7 @@ host_call(struct host *self, const struct api_method *method, const ProtobufCMes
 	                         .principal = &principal,
 	                         .payload = bytes,
 	                         .payload_size = protobuf_c_message_pack(request, bytes)};
+	wait_for_replica(self, pool, call.deadline_mono_ms);
 	struct status st = pool_call_wait(pool, &call, arena);
 	if (status_ok(&st))
 		st = unpack_reply(method, &call, arena, reply);
