@@ -23,7 +23,9 @@ struct redis;
 struct redis_conn;
 
 struct redis_options {
-	const char *url;              /* redis://[user:password@]host:port/db, or unix:///path?db=0 */
+	/* redis://[[user]:password@]host[:port][/db] or unix://[[user]:password@]/path[?db=n]; user and
+	 * password may be percent-encoded. */
+	const char *url;
 	uint32_t connections;         /* bound; 0: 4 */
 	uint32_t connect_timeout_ms;  /* 0: 250 */
 	uint32_t command_timeout_ms;  /* 0: 100 */
@@ -33,13 +35,13 @@ struct redis_options {
 	const struct clock *clock;
 };
 
-/* Starts the probe; does not wait for the server. */
+/* Starts the probe; does not wait for the server. INVALID_ARGUMENT for a bad URL. */
 struct status redis_new(const struct redis_options *options, struct redis **out);
 void redis_free(struct redis *redis);
 bool redis_is_up(const struct redis *redis); /* false while the breaker is open */
 
-/* A connection for one thread. UNAVAILABLE at once while the breaker is open; RESOURCE_EXHAUSTED when
- * all are taken for longer than `wait_ms`. */
+/* A connection for one thread. UNAVAILABLE at once while the breaker is open (until the first probe has
+ * ended, after `wait_ms`); RESOURCE_EXHAUSTED when all are taken for longer than `wait_ms`. */
 struct status redis_take(struct redis *redis, uint32_t wait_ms, struct redis_conn **out);
 /* A connection that failed is closed and counted. */
 void redis_put(struct redis *redis, struct redis_conn *conn);
@@ -56,7 +58,7 @@ struct redis_reply {
 	size_t count;
 };
 
-/* One command and its reply. An error reply of the server is the call's success with type
+/* One command and its reply, which takes at most the command time-out. An error reply of the server is the call's success with type
  * REDIS_ERROR, except LOADING, READONLY, MASTERDOWN and the like, which are UNAVAILABLE. */
 struct status redis_command(struct redis_conn *conn, const struct redis_arg *args, size_t count,
                             struct arena *arena, struct redis_reply *out);
@@ -74,5 +76,15 @@ struct status redis_eval(struct redis_conn *conn, const struct redis_script *scr
                          const struct redis_arg *keys, size_t key_count,
                          const struct redis_arg *args, size_t arg_count,
                          struct arena *arena, struct redis_reply *out);
+/* Many runs of scripts in one round trip (two when a script has to be loaded); replies in order. */
+struct redis_eval_item {
+	const struct redis_script *script;
+	const struct redis_arg *keys;
+	size_t key_count;
+	const struct redis_arg *args;
+	size_t arg_count;
+};
+struct status redis_eval_pipeline(struct redis_conn *conn, const struct redis_eval_item *items, size_t count,
+                                  struct arena *arena, struct redis_reply *out);
 
 #endif
