@@ -58,6 +58,7 @@ answer_metrics(struct admin *self, struct MHD_Connection *connection, struct str
 	const char *accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Accept");
 	enum metric_format format = metric_format_for(accept);
 
+	self->options.collect(self->options.arg);
 	metrics_write(self->options.metrics, format, body);
 	if (body->is_cut) {
 		strbuf_clear(body);

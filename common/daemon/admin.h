@@ -21,6 +21,7 @@ struct admin_options {
 	/* Write an application/health+json body and tell whether all is well. On the admin thread. */
 	bool (*ready)(void *arg, struct strbuf *body);
 	bool (*startup)(void *arg, struct strbuf *body);
+	void (*collect)(void *arg);      /* before metrics are written */
 	void *arg;
 };
 

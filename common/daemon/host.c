@@ -38,14 +38,17 @@ host_make_directory(const char *path)
 	return st;
 }
 
-static struct status
+/* A process that keeps nothing here, with a read-only file system, does without. One that needs the
+ * directory fails later, at what it needs it for. */
+static void
 make_directories(const struct host *self)
 {
 	char *run = mem_printf("%s/run", host_data_dir(self));
 	struct status st = host_make_directory(run);
 
+	if (!status_ok(&st))
+		log_warn(self->log, "no data directory", LOG_STATUS(&st));
 	mem_free(run);
-	return st;
 }
 
 const char *
@@ -189,10 +192,9 @@ write_check(struct strbuf *body, struct hosted *hosted, bool is_ready, const cha
 	strbuf_puts(body, "}]");
 }
 
-static bool
-write_ready(void *arg, struct strbuf *body)
+bool
+host_is_ready(struct host *self, struct strbuf *body)
 {
-	struct host *self = arg;
 	bool is_all_ready = true, is_degraded = false;
 	struct strbuf checks;
 
@@ -212,6 +214,19 @@ write_ready(void *arg, struct strbuf *body)
 	strbuf_puts(body, "}}\n");
 	strbuf_fini(&checks);
 	return is_all_ready;
+}
+
+static bool
+write_ready(void *arg, struct strbuf *body)
+{
+	return host_is_ready(arg, body);
+}
+
+static void
+collect(void *arg)
+{
+	struct host *self = arg;
+	process_stats_refresh(self->stats);
 }
 
 /* Has everything been running once? Draining is no reason to restart a process. */
@@ -249,11 +264,11 @@ make_telemetry(struct host *self, const char *name)
 	                          .format = strcmp(config_text(config, "log.format"), "json") == 0 ? LOG_JSON : LOG_HUMAN,
 	                          .fd = STDERR_FILENO,
 	                          .service = name,
-	                          .node = config_text(config, "node"),
+	                          .node = self->node,
 	                          .queue_records = 4096,
 	                          .clock = self->clock};
 	struct tracer_options tracer = {.service = name,
-	                                .node = config_text(config, "node"),
+	                                .node = self->node,
 	                                .sample_ratio = (double)config_integer(config, "trace.sample_permille") / 1000,
 	                                .endpoint = config_text(config, "trace.endpoint"),
 	                                .is_protobuf = strcmp(config_text(config, "trace.protocol"), "protobuf") == 0,
@@ -265,6 +280,7 @@ make_telemetry(struct host *self, const char *name)
 		tracer.sample_ratio = 0;
 	self->log = log_new(&log);
 	self->metrics = metrics_new();
+	self->stats = process_stats_new(self->metrics, self->clock);
 	self->tracer = tracer_new(&tracer);
 }
 
@@ -272,7 +288,7 @@ static struct status
 make_bus(struct host *self)
 {
 	const struct config *config = self->options.config;
-	struct bus_options options = {.node = config_text(config, "node"),
+	struct bus_options options = {.node = self->node,
 	                              .log = self->log,
 	                              .metrics = self->metrics,
 	                              .clock = self->clock,
@@ -308,7 +324,7 @@ make_admin(struct host *self)
 	const struct config *config = self->options.config;
 	const char *listen = config_text(config, "admin.listen");
 	struct admin_options options = {
-	    .listen = listen, .metrics = self->metrics, .ready = write_ready, .startup = write_startup, .arg = self};
+	    .listen = listen, .metrics = self->metrics, .ready = write_ready, .startup = write_startup, .collect = collect, .arg = self};
 
 	if (!listen || !*listen)
 		return status_ok_value();
@@ -349,6 +365,20 @@ store_url(const struct host *self)
 	return said ? mem_strdup(said) : mem_printf("sqlite:%s", host_data_dir(self));
 }
 
+/* Host name and process id, unless said: what tells replicas apart. */
+static char *
+node_name(const struct host *self)
+{
+	const char *said = config_text(self->options.config, "node");
+	char host[48] = "";
+
+	if (said)
+		return mem_strdup(said);
+	if (gethostname(host, sizeof(host) - 1) != 0 || !*host)
+		strcpy(host, "corbel");
+	return mem_printf("%s-%d", host, (int)getpid());
+}
+
 struct status
 host_new(const struct host_options *options, struct host **out)
 {
@@ -358,13 +388,13 @@ host_new(const struct host_options *options, struct host **out)
 	self->clock = clock_system();
 	self->random = random_system();
 	self->store_url = store_url(self);
+	self->node = node_name(self);
 	pthread_mutex_init(&self->lock, NULL);
 	while (options->services[self->count])
 		self->count++;
 	make_telemetry(self, self->count == 1 ? options->services[0]->name : "corbel");
-	struct status st = make_directories(self);
-	if (status_ok(&st))
-		st = make_bus(self);
+	make_directories(self);
+	struct status st = make_bus(self);
 	if (status_ok(&st))
 		st = make_redis(self);
 	make_hosted(self);
@@ -471,9 +501,11 @@ host_free(struct host *self)
 		bus_free(self->bus);
 	tracer_free(self->tracer, 2000);
 	log_free(self->log);
+	process_stats_free(self->stats);
 	metrics_free(self->metrics);
 	pthread_mutex_destroy(&self->lock);
 	mem_free(self->hosted);
 	mem_free(self->store_url);
+	mem_free(self->node);
 	mem_free(self);
 }

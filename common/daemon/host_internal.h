@@ -10,6 +10,7 @@
 #include "daemon/admin.h"
 #include "daemon/dispatch.h"
 #include "daemon/host.h"
+#include "daemon/process_stats.h"
 #include "daemon/workers.h"
 
 /* A life goes one way through these. */
@@ -49,11 +50,11 @@ struct host {
 	const struct random *random;
 	struct bus *bus;
 	struct redis *redis;
-	char *store_url;
+	struct process_stats *stats;
+	char *store_url, *node;
 	struct hosted *hosted;
 	size_t count;
 	struct admin *admin;
-	uint64_t started_ms;
 	pthread_mutex_t lock;           /* guards the lists below */
 	struct host_pool *pools;
 	struct host_announcement *announcements;

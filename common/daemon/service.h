@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "base/status.h"
+#include "base/text.h"
 #include "bus/bus.h"
 #include "bus/pool.h"
 #include "bus/pubsub.h"
@@ -95,7 +96,9 @@ bool host_work(struct host *host, const struct service *service,
 struct status host_every(struct host *host, const struct service *service, uint32_t interval_ms,
                          void (*run)(void *arg, struct store_conn *conn), void *arg);
 
-/* The directory of option "data", which exists. */
+/* Whether every service of the process is ready; adds an application/health+json body that tells why not. */
+bool host_is_ready(struct host *host, struct strbuf *body);
+/* The directory of option "data". */
 const char *host_data_dir(const struct host *host);
 /* Something for whoever started the process, such as "address" or "first admin key": printed at once as
  * "name: text" on standard output, and kept for host_announced(). */
