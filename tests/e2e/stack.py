@@ -206,7 +206,8 @@ def postgres_bin():
 
 
 class Postgres:
-    """A PostgreSQL server of its own. It refuses to run as root, so then it runs as "postgres"."""
+    """A PostgreSQL server of its own. It refuses to run as root, so then it runs as "postgres". Without fsync:
+    tests kill processes, not the machine."""
 
     def __init__(self, stack):
         self.stack = stack
@@ -230,7 +231,7 @@ class Postgres:
         # SIGINT is the fast shutdown: SIGTERM would wait for clients.
         self.process = self.stack.spawn("postgres", [
             *self.prefix, self.bin / "postgres", "-D", self.data, "-p", self.port, "-h", "127.0.0.1", "-k", "/tmp",
-            "-c", "max_connections=200"])
+            "-c", "max_connections=200", "-c", "fsync=off"])
         until(lambda: subprocess.run([self.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)])
               .returncode == 0, "PostgreSQL accepts connections")
 
