@@ -1,0 +1,10 @@
+/*
+ * serve: `corbel serve`, the whole of Corbel in one process.
+ */
+#ifndef CORBEL_CLI_SERVE_H
+#define CORBEL_CLI_SERVE_H
+
+/* `argv[0]` is "serve"; the rest are options of the daemons. Returns the exit code. */
+int serve_main(int argc, char **argv);
+
+#endif
