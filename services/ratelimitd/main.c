@@ -1,0 +1,7 @@
+#include "ratelimitd.h"
+
+int
+main(int argc, char **argv)
+{
+	return daemon_main(argc, argv, (const struct service *const[]){&ratelimitd_service, NULL});
+}
