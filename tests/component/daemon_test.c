@@ -26,7 +26,7 @@ static const char *dir;                 /* of this test; each test is a process 
 static struct test_dir test_dir;
 static const char *store_url;           /* NULL: SQLite in `dir` */
 static struct test_postgres *postgres;
-static const struct service *services[2];
+static const struct service *services[3];
 static struct arena arena;
 
 static void
@@ -737,6 +737,36 @@ START_TEST(a_wrong_configuration_exits_2_and_a_right_one_is_only_checked)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- several services in one process */
+
+static struct status
+create_nothing(const struct service_env *env, void **self)
+{
+	(void)env;
+	*self = NULL;
+	return status_ok_value();
+}
+
+START_TEST(services_of_one_process_call_each_other_inside_it)
+{
+	static const struct service caller = {.name = "caller", .summary = "calls", .create = create_nothing};
+	struct rig rig;
+	GetRequest request = CORBEL__V1__GET_LIMIT_REQUEST__INIT;
+	ProtobufCMessage *reply;
+	services[1] = &caller;
+	rig_start(&rig, NULL);
+	request.id = arena_strdup(&arena, "x7");
+	struct status st = host_call(rig.host, probe_method(PROBE_ECHO), &request.base, 2000, &arena, &reply);
+	ck_assert_msg(status_ok(&st), "%s", st.message);
+	ck_assert_str_eq(((Limit *)reply)->id, "x7");
+	st = host_call(rig.host, probe_method(PROBE_COMPLAIN), &request.base, 2000, &arena, &reply);
+	ck_assert_int_eq(st.code, STATUS_FAILED_PRECONDITION);
+	ck_assert_str_eq(host_publisher_address(rig.host, "probe"), "inproc://probe.pub");
+	ck_assert_int_ne(access(arena_printf(&arena, "%s/run/probe.rep", dir), F_OK), 0);
+	rig_stop(&rig);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- admin port */
 
 START_TEST(the_admin_port_tells_life_readiness_and_metrics)
@@ -790,6 +820,7 @@ main(int argc, char **argv)
 	tcase_add_test(tcase, sigterm_finishes_what_is_under_way_and_exits_0);
 	tcase_add_test(tcase, work_that_outlasts_the_grace_ends_the_process_with_1);
 	tcase_add_test(tcase, a_wrong_configuration_exits_2_and_a_right_one_is_only_checked);
+	tcase_add_test(tcase, services_of_one_process_call_each_other_inside_it);
 	tcase_add_test(tcase, the_admin_port_tells_life_readiness_and_metrics);
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);

@@ -141,7 +141,7 @@ integer_schema(struct writer *w, const struct model_field *field)
 		return;
 	}
 	text_member(w, "type", "integer");
-	if (options->has_min || is_unsigned(field->proto->type))
+	if (options->has_min || is_unsigned((int)field->proto->type))
 		number_member(w, "minimum", options->min);
 	if (options->has_max)
 		number_member(w, "maximum", options->max);
@@ -174,7 +174,7 @@ item_schema(struct writer *w, const struct model_field *field)
 		enum_schema(w, field->enumeration->proto);
 	else if (field->options->format == CORBEL__FORMAT__JSON)
 		text_member(w, "description", "Any JSON value.");
-	else if (is_integer(field->proto->type))
+	else if (is_integer((int)field->proto->type))
 		integer_schema(w, field);
 	else if (field->proto->type == TYPE(BOOL))
 		text_member(w, "type", "boolean");
