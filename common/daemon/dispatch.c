@@ -13,6 +13,8 @@
 #include "daemon/call_internal.h"
 #include "daemon/idempotency.h"
 
+#define RETRY_MS 1000 /* what a caller is told while workers or the store are wanting */
+
 /* What all calls of one bus batch share. */
 struct turn {
 	struct dispatcher *dispatcher;
@@ -115,6 +117,8 @@ run_on_worker(struct call *call, const struct status *store, struct status *st)
 	*st = *store;
 	if (status_ok(st))
 		*st = call_decode(call);
+	else
+		call_retry_after_ms(call, RETRY_MS);
 	if (!status_ok(st))
 		return true;
 	if (is_keyed(call->dispatcher, call->bound, call->wire))
@@ -146,7 +150,7 @@ to_worker(const struct turn *turn, struct bound_method *bound, struct server_cal
 	call->work.run = run_work;
 	if (workers_submit(turn->dispatcher->options.workers, &call->work))
 		return;
-	call_retry_after_ms(call, 1000);
+	call_retry_after_ms(call, RETRY_MS);
 	call_problem(call, "overloaded");
 	call_finish(call, status_make(STATUS_RESOURCE_EXHAUSTED, "%s has too much work waiting; try again later",
 	                              turn->dispatcher->options.service->name));

@@ -688,6 +688,45 @@ START_TEST(a_database_that_is_away_at_start_is_waited_for)
 }
 END_TEST
 
+START_TEST(a_database_that_goes_away_fails_what_needs_it_and_nothing_else)
+{
+	struct rig rig;
+	choose_store(1);
+	rig_start(&rig, NULL);
+	ck_assert_uint_eq(rows(rig.pool), 0);
+	test_postgres_kill(postgres);
+	struct result r = get(rig.pool, &ANYBODY, PROBE_COUNT, "x");
+	ck_assert_int_eq(r.st.code, STATUS_UNAVAILABLE);
+	ck_assert_int_eq(get(rig.pool, &ANYBODY, PROBE_ECHO, "x").st.code, STATUS_OK);
+	r = get(rig.pool, &ANYBODY, PROBE_COUNT, "x");
+	ck_assert_int_eq(r.st.code, STATUS_UNAVAILABLE);
+	ck_assert(r.reply->has_retry_after_ms);
+	test_postgres_restart(postgres);
+	for (int i = 0; i < 100 && r.st.code == STATUS_UNAVAILABLE; i++) {
+		r = get(rig.pool, &ANYBODY, PROBE_COUNT, "x");
+		usleep(50000);
+	}
+	ck_assert_msg(status_ok(&r.st), "%s", r.st.message);
+	rig_stop(&rig);
+}
+END_TEST
+
+START_TEST(sighup_reloads_and_goes_on)
+{
+	struct client client;
+	pid_t pid = spawn(NULL);
+	uint64_t runs = 0;
+	client_open(&client);
+	kill(pid, SIGHUP);
+	for (int i = 0; i < 1000 && runs < 1000; i++)
+		runs = get(client.pool, &ANYBODY, PROBE_PURE, "x").limit->limit;
+	ck_assert_uint_ge(runs, 1000);
+	client_close(&client);
+	kill(pid, SIGTERM);
+	ck_assert_int_eq(exit_code(pid), 0);
+}
+END_TEST
+
 START_TEST(sigterm_finishes_what_is_under_way_and_exits_0)
 {
 	struct client client;
@@ -817,6 +856,8 @@ main(int argc, char **argv)
 	tcase_add_loop_test(tcase, a_retry_after_kill_9_between_commit_and_reply_gets_the_reply_and_no_second_effect, 0, 2);
 	tcase_add_test(tcase, a_twin_on_another_replica_is_told_to_come_back);
 	tcase_add_test(tcase, a_database_that_is_away_at_start_is_waited_for);
+	tcase_add_test(tcase, a_database_that_goes_away_fails_what_needs_it_and_nothing_else);
+	tcase_add_test(tcase, sighup_reloads_and_goes_on);
 	tcase_add_test(tcase, sigterm_finishes_what_is_under_way_and_exits_0);
 	tcase_add_test(tcase, work_that_outlasts_the_grace_ends_the_process_with_1);
 	tcase_add_test(tcase, a_wrong_configuration_exits_2_and_a_right_one_is_only_checked);

@@ -148,6 +148,13 @@ create(const struct service_env *env, void **self)
 	return status_ok_value();
 }
 
+static void
+reload(void *arg)
+{
+	struct probe *self = arg;
+	atomic_fetch_add(&self->runs, 1000);
+}
+
 static const struct config_option options[] = {
     {.name = "probe.size", .type = CONFIG_INTEGER, .def = "3", .min = 1, .max = 9, .help = "A number."}, {.name = NULL}};
 
@@ -178,7 +185,8 @@ static const struct service probe = {.name = "probe",
                                      .workers = 2,
                                      .create = create,
                                      .batch = batch_for,
-                                     .destroy = mem_free};
+                                     .destroy = mem_free,
+                                     .reload = reload};
 
 const struct service *
 probe_service(void)

@@ -17,7 +17,7 @@ enum probe_method {
 	PROBE_OPERATE,    /* fast, operators only */
 	PROBE_PUBLIC,     /* fast, public */
 	PROBE_COMPLAIN,   /* fast: a violation, a retry time, a problem, a header */
-	PROBE_PURE,       /* slow, POST, no transaction: replies with the number of runs */
+	PROBE_PURE,       /* slow, POST, no transaction: replies with the number of runs, plus 1000 a reload */
 	PROBE_METHODS
 };
 
