@@ -88,6 +88,8 @@ hosted_prepare(struct hosted *self)
 	struct status st = open_store(self);
 	if (status_ok(&st))
 		st = migrate(self);
+	if (status_ok(&st))
+		atomic_store(&self->state, HOSTED_STARTING);
 	return status_wrap(st, "%s: store", self->service->name);
 }
 
