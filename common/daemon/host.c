@@ -15,7 +15,7 @@
 #include "base/random.h"
 #include "daemon/host_internal.h"
 
-/* ---------------------------------------------------------------- directories and addresses */
+/* ---------------------------------------------------------------- directories */
 
 /* mkdir -p, private to us. */
 struct status
@@ -55,32 +55,6 @@ const char *
 host_data_dir(const struct host *self)
 {
 	return config_text(self->options.config, "data");
-}
-
-static bool
-is_hosted(const struct host *self, const char *service)
-{
-	for (size_t i = 0; i < self->count; i++) {
-		if (strcmp(self->hosted[i].service->name, service) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* Services of one process meet inside it; the others, in the data directory of the machine. */
-char *
-host_address(const struct host *self, const char *kind, const char *service)
-{
-	bool is_bus = strcmp(kind, "bus") == 0;
-	char name[80];
-
-	snprintf(name, sizeof(name), "%s.%s", kind, service);
-	const char *said = config_text(self->options.config, name);
-	if (said)
-		return mem_strdup(said);
-	if (self->count > 1 && is_hosted(self, service))
-		return mem_printf("inproc://%s%s", service, is_bus ? "" : ".pub");
-	return mem_printf("ipc://%s/run/%s.%s", host_data_dir(self), service, is_bus ? "rep" : "pub");
 }
 
 /* ---------------------------------------------------------------- what services ask of their host */
@@ -169,79 +143,6 @@ host_waits_to_stop(const struct host *self, uint32_t ms)
 	return poll(&stop, 1, (int)ms) == 1; /* a negative descriptor is ignored: a plain pause */
 }
 
-/* ---------------------------------------------------------------- health */
-
-static const char *
-text_of(bool is_ready, bool is_degraded)
-{
-	return !is_ready ? "fail" : is_degraded ? "warn" : "pass";
-}
-
-static void
-write_check(struct strbuf *body, struct hosted *hosted, bool is_ready, const char *reason)
-{
-	bool is_store_away = atomic_load(&hosted->is_store_away);
-
-	strbuf_json_string(body, hosted->service->name, strlen(hosted->service->name));
-	strbuf_printf(body, ":[{\"status\":\"%s\"", text_of(is_ready, is_store_away));
-	if (!is_ready || is_store_away) {
-		const char *output = is_ready ? "the store is away" : reason;
-		strbuf_puts(body, ",\"output\":");
-		strbuf_json_string(body, output, strlen(output));
-	}
-	strbuf_puts(body, "}]");
-}
-
-bool
-host_is_ready(struct host *self, struct strbuf *body)
-{
-	bool is_all_ready = true, is_degraded = false;
-	struct strbuf checks;
-
-	strbuf_init(&checks, NULL);
-	for (size_t i = 0; i < self->count; i++) {
-		char reason[200] = "not ready";
-		bool is_ready = hosted_is_ready(&self->hosted[i], reason, sizeof(reason));
-		is_all_ready = is_all_ready && is_ready;
-		is_degraded = is_degraded || atomic_load(&self->hosted[i].is_store_away);
-		if (i > 0)
-			strbuf_putc(&checks, ',');
-		write_check(&checks, &self->hosted[i], is_ready, reason);
-	}
-	strbuf_printf(body, "{\"status\":\"%s\",\"version\":\"%s\",\"checks\":{", text_of(is_all_ready, is_degraded),
-	              CORBEL_VERSION);
-	strbuf_add(body, checks.data ? checks.data : "", checks.length);
-	strbuf_puts(body, "}}\n");
-	strbuf_fini(&checks);
-	return is_all_ready;
-}
-
-static bool
-write_ready(void *arg, struct strbuf *body)
-{
-	return host_is_ready(arg, body);
-}
-
-static void
-collect(void *arg)
-{
-	struct host *self = arg;
-	process_stats_refresh(self->stats);
-}
-
-/* Has everything been running once? Draining is no reason to restart a process. */
-static bool
-write_startup(void *arg, struct strbuf *body)
-{
-	struct host *self = arg;
-	bool has_started = true;
-
-	for (size_t i = 0; i < self->count; i++)
-		has_started = has_started && atomic_load(&self->hosted[i].state) >= HOSTED_RUNNING;
-	strbuf_printf(body, "{\"status\":\"%s\"}\n", text_of(has_started, false));
-	return has_started;
-}
-
 /* ---------------------------------------------------------------- making */
 
 static enum log_level
@@ -314,6 +215,25 @@ make_redis(struct host *self)
 	                                .clock = self->clock};
 
 	return options.url ? redis_new(&options, &self->redis) : status_ok_value();
+}
+
+static bool
+write_ready(void *arg, struct strbuf *body)
+{
+	return host_is_ready(arg, body);
+}
+
+static void
+collect(void *arg)
+{
+	struct host *self = arg;
+	process_stats_refresh(self->stats);
+}
+
+static bool
+write_startup(void *arg, struct strbuf *body)
+{
+	return host_has_started(arg, body);
 }
 
 /* The default port may be taken by another process of the same machine: then we go without. A port

@@ -76,6 +76,8 @@ bool hosted_is_ready(struct hosted *hosted, char *reason, size_t size);
 /* Where a service's calls (`kind` "bus") or publications ("pub") are: the option, or the place that
  * everybody assumes. Owned by the caller. */
 char *host_address(const struct host *host, const char *kind, const char *service);
+/* Whether everything has been running once; adds a health body. Draining is no reason to restart. */
+bool host_has_started(struct host *host, struct strbuf *body);
 /* Keeps a text under a name for the host's life, without telling anybody. */
 void host_remember(struct host *host, const char *name, const char *text);
 /* Waits; true when the process is to stop. */

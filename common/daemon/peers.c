@@ -7,6 +7,32 @@
 
 #include "daemon/host_internal.h"
 
+static bool
+is_hosted(const struct host *self, const char *service)
+{
+	for (size_t i = 0; i < self->count; i++) {
+		if (strcmp(self->hosted[i].service->name, service) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Services of one process meet inside it; the others, in the data directory of the machine. */
+char *
+host_address(const struct host *self, const char *kind, const char *service)
+{
+	bool is_bus = strcmp(kind, "bus") == 0;
+	char name[80];
+
+	snprintf(name, sizeof(name), "%s.%s", kind, service);
+	const char *said = config_text(self->options.config, name);
+	if (said)
+		return mem_strdup(said);
+	if (self->count > 1 && is_hosted(self, service))
+		return mem_printf("inproc://%s%s", service, is_bus ? "" : ".pub");
+	return mem_printf("ipc://%s/run/%s.%s", host_data_dir(self), service, is_bus ? "rep" : "pub");
+}
+
 static struct host_pool *
 find_pool(struct host *self, const char *service)
 {
