@@ -15,6 +15,8 @@ main(int argc, char **argv)
 {
 	if (argc > 1 && strcmp(argv[1], "serve") == 0)
 		return serve_main(argc - 1, argv + 1);
+	if (argc > 1 && strcmp(argv[1], "welcome") == 0)
+		return welcome_main();
 	if (argc > 1 && strcmp(argv[1], "--version") == 0) {
 		printf("corbel %s\n", CORBEL_VERSION);
 		return 0;

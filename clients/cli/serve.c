@@ -5,6 +5,7 @@
 #include "serve.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "corbel/services.gen.h"
 #include "daemon/service.h"
@@ -29,11 +30,8 @@ static const char CALLS[] =
     "\n";
 
 static void
-say_ready(struct host *host, FILE *out)
+welcome(const char *address, const char *key, FILE *out)
 {
-	const char *address = host_announced(host, "address");
-	const char *key = host_announced(host, "first admin key");
-
 	fprintf(out, "Corbel is ready at %s\n\n", address ? address : "(no address)");
 	if (key) {
 		fprintf(out, "Keep the admin key: it is not shown again.\n\n"
@@ -41,6 +39,26 @@ say_ready(struct host *host, FILE *out)
 		fputs(CALLS, out);
 	}
 	fprintf(out, "corbel --help leads through everything else. Ctrl-C stops.\n");
+}
+
+static void
+say_ready(struct host *host, FILE *out)
+{
+	welcome(host_announced(host, "address"), host_announced(host, "first admin key"), out);
+}
+
+static const char *
+from_environment(const char *name)
+{
+	const char *value = getenv(name);
+	return value && *value ? value : NULL;
+}
+
+int
+welcome_main(void)
+{
+	welcome(from_environment("CORBEL_URL"), from_environment("CORBEL_API_KEY"), stdout);
+	return 0;
 }
 
 int
