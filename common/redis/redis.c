@@ -48,8 +48,9 @@ make_metrics(struct redis *redis, struct metrics *metrics)
 	static const struct metric_spec up = {.name = "corbel_redis_up", .help = "1 while Redis is reached."};
 	static const struct metric_spec opened = {.name = "corbel_redis_breaker_opened",
 	                                          .help = "Times that Redis was given up."};
-	static const struct metric_spec duration = {
-	    .name = "corbel_redis_roundtrip_seconds", .help = "Time of a round trip to Redis.", .unit = "seconds"};
+	static const struct metric_spec duration = {.name = "corbel_redis_roundtrip_seconds",
+	                                            .help = "Time of a round trip to Redis.",
+	                                            .unit = "seconds"};
 
 	if (!metrics)
 		return;
@@ -156,8 +157,8 @@ redis_take(struct redis *redis, uint32_t wait_ms, struct redis_conn **out)
 	if (!conn && !redis_is_up(redis))
 		return status_make(STATUS_UNAVAILABLE, "redis is away");
 	if (!conn)
-		return status_make(STATUS_RESOURCE_EXHAUSTED, "redis: all %u connections were in use for %u ms", redis->limit,
-		                   wait_ms);
+		return status_make(STATUS_RESOURCE_EXHAUSTED, "redis: all %u connections were in use for %u ms",
+		                   redis->limit, wait_ms);
 	if (conn->fd >= 0 && !redis_conn_is_alive(conn))
 		redis_conn_close(conn);
 	if (conn->fd < 0) {
@@ -207,8 +208,8 @@ verdict_of_all(struct redis_conn *conn, const struct redis_reply *replies, size_
 }
 
 struct status
-redis_pipeline(struct redis_conn *conn, const struct redis_pipeline_item *items, size_t count, struct arena *arena,
-               struct redis_reply *out)
+redis_pipeline(struct redis_conn *conn, const struct redis_pipeline_item *items, size_t count,
+               struct arena *arena, struct redis_reply *out)
 {
 	struct redis *redis = conn->redis;
 	uint64_t start_ns = clock_mono_ns(redis->clock);

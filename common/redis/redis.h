@@ -26,10 +26,10 @@ struct redis_options {
 	/* redis://[[user]:password@]host[:port][/db] or unix://[[user]:password@]/path[?db=n]; user and
 	 * password may be percent-encoded. */
 	const char *url;
-	uint32_t connections;         /* bound; 0: 4 */
-	uint32_t connect_timeout_ms;  /* 0: 250 */
-	uint32_t command_timeout_ms;  /* 0: 100 */
-	uint32_t breaker_failures;    /* consecutive; 0: 1 */
+	uint32_t connections;        /* bound; 0: 4 */
+	uint32_t connect_timeout_ms; /* 0: 250 */
+	uint32_t command_timeout_ms; /* 0: 100 */
+	uint32_t breaker_failures;   /* consecutive; 0: 1 */
 	struct log *log;
 	struct metrics *metrics;
 	const struct clock *clock;
@@ -46,7 +46,10 @@ struct status redis_take(struct redis *redis, uint32_t wait_ms, struct redis_con
 /* A connection that failed is closed and counted. */
 void redis_put(struct redis *redis, struct redis_conn *conn);
 
-struct redis_arg { const void *data; size_t size; };
+struct redis_arg {
+	const void *data;
+	size_t size;
+};
 
 /* A reply copied into the arena: plain data. */
 struct redis_reply {
@@ -58,12 +61,16 @@ struct redis_reply {
 	size_t count;
 };
 
-/* One command and its reply, which takes at most the command time-out. An error reply of the server is the call's success with type
- * REDIS_ERROR, except LOADING, READONLY, MASTERDOWN and the like, which are UNAVAILABLE. */
+/* One command and its reply, which takes at most the command time-out. An error reply of the server is the
+ * call's success with type REDIS_ERROR, except LOADING, READONLY, MASTERDOWN and the like, which are
+ * UNAVAILABLE. */
 struct status redis_command(struct redis_conn *conn, const struct redis_arg *args, size_t count,
                             struct arena *arena, struct redis_reply *out);
 /* Many commands in one round trip; replies in order. */
-struct redis_pipeline_item { const struct redis_arg *args; size_t count; };
+struct redis_pipeline_item {
+	const struct redis_arg *args;
+	size_t count;
+};
 struct status redis_pipeline(struct redis_conn *conn, const struct redis_pipeline_item *items, size_t count,
                              struct arena *arena, struct redis_reply *out);
 
@@ -73,9 +80,8 @@ struct redis_script {
 	const char *source;
 };
 struct status redis_eval(struct redis_conn *conn, const struct redis_script *script,
-                         const struct redis_arg *keys, size_t key_count,
-                         const struct redis_arg *args, size_t arg_count,
-                         struct arena *arena, struct redis_reply *out);
+                         const struct redis_arg *keys, size_t key_count, const struct redis_arg *args,
+                         size_t arg_count, struct arena *arena, struct redis_reply *out);
 /* Many runs of scripts in one round trip (two when a script has to be loaded); replies in order. */
 struct redis_eval_item {
 	const struct redis_script *script;

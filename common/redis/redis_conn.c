@@ -143,7 +143,7 @@ static struct status
 connect_to_any(struct redis_conn *conn)
 {
 	struct redis *redis = conn->redis;
-	struct redis_address addresses[REDIS_ADDRESSES_MAX];
+	struct redis_address addresses[REDIS_ADDRESSES_MAX] = {0};
 	struct status st = away(conn, "its name is not resolved", "");
 
 	pthread_mutex_lock(&redis->lock);
@@ -266,7 +266,8 @@ send_all(struct redis_conn *conn)
 	size_t sent = 0;
 
 	while (sent < conn->out.length) {
-		ssize_t n = send(conn->fd, conn->out.data + sent, conn->out.length - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n =
+		    send(conn->fd, conn->out.data + sent, conn->out.length - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n > 0)
 			sent += (size_t)n;
 		else if (errno != EAGAIN && errno != EINTR)
@@ -342,12 +343,13 @@ receive_one(struct redis_conn *conn, size_t *received, struct arena *arena, stru
 	}
 	bool is_copied = copy_reply(reply, arena, out);
 	freeReplyObject(reply);
-	return is_copied ? status_ok_value() : status_make(STATUS_RESOURCE_EXHAUSTED, "redis: the reply is too large");
+	return is_copied ? status_ok_value()
+	                 : status_make(STATUS_RESOURCE_EXHAUSTED, "redis: the reply is too large");
 }
 
 struct status
-redis_exchange(struct redis_conn *conn, const struct redis_pipeline_item *items, size_t count, struct arena *arena,
-               struct redis_reply *out)
+redis_exchange(struct redis_conn *conn, const struct redis_pipeline_item *items, size_t count,
+               struct arena *arena, struct redis_reply *out)
 {
 	size_t received = 0;
 

@@ -100,7 +100,8 @@ is_loaded_before(const struct redis_eval_item *items, const struct redis_reply *
 /* SCRIPT LOAD for each unknown script, then the runs that it had failed, in one round trip. */
 static struct status
 load_and_repeat(struct redis_conn *conn, const struct redis_eval_item *items,
-                const struct redis_pipeline_item *commands, size_t count, struct arena *arena, struct redis_reply *out)
+                const struct redis_pipeline_item *commands, size_t count, struct arena *arena,
+                struct redis_reply *out)
 {
 	struct redis_pipeline_item *again = ARENA_ARRAY(arena, struct redis_pipeline_item, count * 2);
 	size_t loads = 0, total;
@@ -126,8 +127,8 @@ load_and_repeat(struct redis_conn *conn, const struct redis_eval_item *items,
 }
 
 struct status
-redis_eval_pipeline(struct redis_conn *conn, const struct redis_eval_item *items, size_t count, struct arena *arena,
-                    struct redis_reply *out)
+redis_eval_pipeline(struct redis_conn *conn, const struct redis_eval_item *items, size_t count,
+                    struct arena *arena, struct redis_reply *out)
 {
 	struct redis_pipeline_item *commands = ARENA_ARRAY(arena, struct redis_pipeline_item, count);
 
@@ -138,8 +139,9 @@ redis_eval_pipeline(struct redis_conn *conn, const struct redis_eval_item *items
 }
 
 struct status
-redis_eval(struct redis_conn *conn, const struct redis_script *script, const struct redis_arg *keys, size_t key_count,
-           const struct redis_arg *args, size_t arg_count, struct arena *arena, struct redis_reply *out)
+redis_eval(struct redis_conn *conn, const struct redis_script *script, const struct redis_arg *keys,
+           size_t key_count, const struct redis_arg *args, size_t arg_count, struct arena *arena,
+           struct redis_reply *out)
 {
 	struct redis_eval_item item = {
 	    .script = script, .keys = keys, .key_count = key_count, .args = args, .arg_count = arg_count};

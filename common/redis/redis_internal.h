@@ -13,11 +13,11 @@
 #include "redis/redis.h"
 
 #define REDIS_ADDRESSES_MAX 8u
-#define REDIS_SCRIPTS_MAX 32u
-#define REDIS_SHA_MAX 41 /* SHA-1 in hexadecimal, with the NUL */
+#define REDIS_SCRIPTS_MAX   32u
+#define REDIS_SHA_MAX       41 /* SHA-1 in hexadecimal, with the NUL */
 
 struct redis_url {
-	char *host;     /* NULL: `path` of a Unix socket */
+	char *host; /* NULL: `path` of a Unix socket */
 	char *path;
 	char *user;     /* NULL: none */
 	char *password; /* NULL: none */
@@ -37,10 +37,10 @@ struct redis_conn {
 	struct redis_conn *next_idle; /* under the pool's lock */
 	int fd;                       /* -1: not connected */
 	redisReader *reader;
-	struct strbuf out;            /* commands that are being sent */
-	bool is_broken;               /* of no use any more */
-	uint64_t generation;          /* of the pool when it was connected */
-	uint64_t deadline_ms;         /* of the round trip that runs */
+	struct strbuf out;    /* commands that are being sent */
+	bool is_broken;       /* of no use any more */
+	uint64_t generation;  /* of the pool when it was connected */
+	uint64_t deadline_ms; /* of the round trip that runs */
 };
 
 struct redis_sha {
@@ -61,15 +61,15 @@ struct redis {
 	struct metric_histogram *duration;
 
 	pthread_t probe;
-	atomic_bool is_up;            /* written under the lock */
+	atomic_bool is_up; /* written under the lock */
 
-	pthread_mutex_t lock;         /* guards the rest; a leaf */
-	pthread_cond_t freed;         /* a connection came back, or the first probe ended */
-	pthread_cond_t wake;          /* the probe has something to do */
+	pthread_mutex_t lock; /* guards the rest; a leaf */
+	pthread_cond_t freed; /* a connection came back, or the first probe ended */
+	pthread_cond_t wake;  /* the probe has something to do */
 	bool is_stopping;
-	bool is_known;                /* the first probe has ended */
-	uint32_t failures;            /* in a row */
-	uint64_t generation;          /* grows when the breaker opens: older connections are closed */
+	bool is_known;       /* the first probe has ended */
+	uint32_t failures;   /* in a row */
+	uint64_t generation; /* grows when the breaker opens: older connections are closed */
 	struct redis_conn *idle;
 	uint32_t open;
 	struct redis_address addresses[REDIS_ADDRESSES_MAX]; /* by the probe, the last that resolved */

@@ -17,8 +17,8 @@
 
 #define PROBE_MIN_MS 100u
 #define PROBE_MAX_MS 800u
-#define WATCH_MS 1000u
-#define PATIENCE_MS 100u /* a probe while it is up is more patient than calls may be */
+#define WATCH_MS     1000u
+#define PATIENCE_MS  100u /* a probe while it is up is more patient than calls may be */
 
 /* ---------------------------------------------------------------- the breaker */
 
@@ -90,7 +90,8 @@ write_key(struct redis_conn *conn)
 	for (size_t i = 0; i < 5; i++)
 		args[i] = (struct redis_arg){.data = words[i], .size = strlen(words[i])};
 	arena_init(&arena, 1024, 65536);
-	conn->deadline_ms = clock_mono_ms(conn->redis->clock) + (timeout_ms > PATIENCE_MS ? timeout_ms : PATIENCE_MS);
+	conn->deadline_ms =
+	    clock_mono_ms(conn->redis->clock) + (timeout_ms > PATIENCE_MS ? timeout_ms : PATIENCE_MS);
 	struct status st = redis_exchange(conn, &item, 1, &arena, &reply);
 	if (status_ok(&st))
 		st = redis_reply_verdict(&reply);

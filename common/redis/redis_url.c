@@ -11,8 +11,9 @@
 static struct status
 bad(void)
 {
-	return status_make(STATUS_INVALID_ARGUMENT, "redis.url: expected redis://[[user]:password@]host[:port][/database] "
-	                                            "or unix://[[user]:password@]/path[?db=database]");
+	return status_make(STATUS_INVALID_ARGUMENT,
+	                   "redis.url: expected redis://[[user]:password@]host[:port][/database] "
+	                   "or unix://[[user]:password@]/path[?db=database]");
 }
 
 /* Percent-decodes; NULL for a malformed escape or a NUL. */

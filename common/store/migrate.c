@@ -9,12 +9,12 @@
 
 #include "store/store_internal.h"
 
-#define TAKE_WAIT_MS 5000u
+#define TAKE_WAIT_MS         5000u
 #define MIGRATION_TIMEOUT_MS 600000u /* a large table may be rewritten */
 
 static const struct store_sql VERSION = {"schema_version", "SELECT max(version) FROM schema_migrations"};
-static const struct store_sql RECORD = {"schema_record",
-                                        "INSERT INTO schema_migrations (version, name, applied_at) VALUES ($1, $2, $3)"};
+static const struct store_sql RECORD = {
+    "schema_record", "INSERT INTO schema_migrations (version, name, applied_at) VALUES ($1, $2, $3)"};
 static const char CREATE[] = "CREATE TABLE IF NOT EXISTS schema_migrations ("
                              "version BIGINT PRIMARY KEY, name TEXT NOT NULL, applied_at BIGINT NOT NULL)";
 
@@ -86,8 +86,8 @@ step(struct store_conn *conn, struct arena *arena, bool *is_done)
 		*is_done = version >= known;
 		if (version > known)
 			st = status_make(STATUS_FAILED_PRECONDITION,
-			                 "the schema of %s is at version %lld, this program knows versions up to %d", store->service,
-			                 (long long)version, known);
+			                 "the schema of %s is at version %lld, this program knows versions up to %d",
+			                 store->service, (long long)version, known);
 		else if (version < known)
 			st = apply(&tx, &store->migrations[version]);
 	}

@@ -164,8 +164,8 @@ store_take(struct store *store, uint32_t wait_ms, struct store_conn **out)
 
 	*out = NULL;
 	if (!conn)
-		return status_make(STATUS_RESOURCE_EXHAUSTED, "store: all %u connections were in use for %u ms", store->limit,
-		                   wait_ms);
+		return status_make(STATUS_RESOURCE_EXHAUSTED, "store: all %u connections were in use for %u ms",
+		                   store->limit, wait_ms);
 	gauge_add(store->taken_gauge, 1);
 	if (conn->handle && !conn->is_lost && !store->driver->is_alive(conn))
 		conn->is_lost = true;

@@ -17,27 +17,38 @@
 #include "base/hash.h"
 
 #define CONNECT_MS 3000u
-#define GRACE_MS 1000u
+#define GRACE_MS   1000u
 
 /* ---------------------------------------------------------------- errors */
 
 /* SQLSTATE: the two first characters are the class; PostgreSQL's appendix A. */
+/* clang-format off */
 static const struct {
-	const char *state; /* a prefix */
+	const char *state; /* a prefix; the first that fits counts */
 	enum status_code code;
 } CODES[] = {
-    {"23505", STATUS_ALREADY_EXISTS},      {"23502", STATUS_INTERNAL},
-    {"23", STATUS_FAILED_PRECONDITION},    {"40003", STATUS_UNAVAILABLE},
-    {"40", STATUS_ABORTED},                {"55P03", STATUS_ABORTED},
-    {"57014", STATUS_DEADLINE_EXCEEDED},   {"57", STATUS_UNAVAILABLE},
-    {"08", STATUS_UNAVAILABLE},            {"25006", STATUS_UNAVAILABLE}, /* a standby: the primary moved */
-    {"25P03", STATUS_UNAVAILABLE},         {"53300", STATUS_UNAVAILABLE},
-    {"53", STATUS_RESOURCE_EXHAUSTED},     {"54", STATUS_INVALID_ARGUMENT},
-    {"58", STATUS_UNAVAILABLE},            {"22", STATUS_INVALID_ARGUMENT},
+    {"23505", STATUS_ALREADY_EXISTS},
+    {"23502", STATUS_INTERNAL},
+    {"23", STATUS_FAILED_PRECONDITION},
+    {"40003", STATUS_UNAVAILABLE},
+    {"40", STATUS_ABORTED},
+    {"55P03", STATUS_ABORTED},
+    {"57014", STATUS_DEADLINE_EXCEEDED},
+    {"57", STATUS_UNAVAILABLE},
+    {"08", STATUS_UNAVAILABLE},
+    {"25006", STATUS_UNAVAILABLE}, /* a standby: the primary moved */
+    {"25P03", STATUS_UNAVAILABLE},
+    {"53300", STATUS_UNAVAILABLE},
+    {"53", STATUS_RESOURCE_EXHAUSTED},
+    {"54", STATUS_INVALID_ARGUMENT},
+    {"58", STATUS_UNAVAILABLE},
+    {"22", STATUS_INVALID_ARGUMENT},
     {"0A000", STATUS_ABORTED}, /* a cached plan whose table was changed by a migration */
     {"26000", STATUS_ABORTED}, /* a prepared statement that a proxy has forgotten */
-    {"XX001", STATUS_DATA_LOSS},           {"XX002", STATUS_DATA_LOSS},
+    {"XX001", STATUS_DATA_LOSS},
+    {"XX002", STATUS_DATA_LOSS},
 };
+/* clang-format on */
 
 static enum status_code
 code_of(const char *state)
@@ -209,8 +220,9 @@ start_connect(const struct store *store)
 {
 	char *name = mem_printf("corbel %s", store->service);
 	/* What comes before "dbname" are defaults that the URL may change; what follows is ours. */
-	const char *const keys[] = {"fallback_application_name", "tcp_user_timeout", "keepalives_idle", "dbname",
-	                            "client_encoding", NULL};
+	const char *const keys[] = {"fallback_application_name", "tcp_user_timeout",
+	                            "keepalives_idle",           "dbname",
+	                            "client_encoding",           NULL};
 	const char *const values[] = {name, "10000", "10", store->url, "UTF8", NULL};
 	PGconn *pg = PQconnectStartParams(keys, values, 1);
 
@@ -317,7 +329,8 @@ commit(struct store_conn *conn)
 /* ---------------------------------------------------------------- statements */
 
 static struct status
-prepare(struct store_conn *conn, struct store_statement *statement, const struct store_value *params, size_t count)
+prepare(struct store_conn *conn, struct store_statement *statement, const struct store_value *params,
+        size_t count)
 {
 	struct postgres_params as;
 	int64_t changed;
@@ -342,8 +355,8 @@ unprepare(struct store_conn *conn, struct store_statement *statement)
 }
 
 static struct status
-run(struct store_conn *conn, struct store_statement *statement, const struct store_value *params, size_t count,
-    struct rows_builder *rows, int64_t *changed)
+run(struct store_conn *conn, struct store_statement *statement, const struct store_value *params,
+    size_t count, struct rows_builder *rows, int64_t *changed)
 {
 	struct postgres_params as;
 	struct status st = postgres_params(&as, params, count);
@@ -361,7 +374,8 @@ static struct status
 migrate_lock(struct store_conn *conn)
 {
 	const struct store *store = conn->store;
-	int64_t key = (int64_t)hash_stable64(store->service, strlen(store->service), 0x636f7262656cu); /* "corbel" */
+	int64_t key =
+	    (int64_t)hash_stable64(store->service, strlen(store->service), 0x636f7262656cu); /* "corbel" */
 	char *sql = mem_printf("SET LOCAL statement_timeout = %u; SET LOCAL client_min_messages = warning;"
 	                       " SELECT pg_advisory_xact_lock(%lld); CREATE SCHEMA IF NOT EXISTS \"%s\"",
 	                       conn->timeout_ms, (long long)key, store->service);

@@ -16,7 +16,16 @@
 #include "store/postgres_internal.h"
 
 /* From PostgreSQL's catalog/pg_type.dat. */
-enum { OID_BOOL = 16, OID_BYTEA = 17, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_TEXT = 25, OID_FLOAT4 = 700, OID_FLOAT8 = 701 };
+enum {
+	OID_BOOL = 16,
+	OID_BYTEA = 17,
+	OID_INT8 = 20,
+	OID_INT2 = 21,
+	OID_INT4 = 23,
+	OID_TEXT = 25,
+	OID_FLOAT4 = 700,
+	OID_FLOAT8 = 701
+};
 
 static void
 number(struct postgres_params *out, size_t i, const struct store_value *value)
@@ -72,7 +81,8 @@ read_bytes(const char *text, size_t size, struct rows_builder *rows, struct stor
 	cell->value.bytes.data = rows_bytes(rows, "", 0);
 	if (count && cell->value.bytes.data)
 		cell->value.bytes.data = rows_bytes(rows, text, count);
-	return cell->value.bytes.data && (!count || text_hex_decode(text + 2, count * 2, (uint8_t *)cell->value.bytes.data));
+	return cell->value.bytes.data &&
+	       (!count || text_hex_decode(text + 2, count * 2, (uint8_t *)cell->value.bytes.data));
 }
 
 static bool

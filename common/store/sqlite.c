@@ -18,7 +18,7 @@
 #include "store/store_internal.h"
 
 #define PROGRESS_STEPS 20000 /* about a millisecond of work */
-#define BUSY_MS_MAX 3600000u
+#define BUSY_MS_MAX    3600000u
 
 /* ---------------------------------------------------------------- errors */
 
@@ -153,8 +153,9 @@ open_conn(struct store_conn *conn)
 		int rc = sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
 		conn->handle = db;
 		conn_start_timer(conn);
-		st = rc == SQLITE_OK ? configure(conn)
-		                     : status_make(STATUS_UNAVAILABLE, "%s", db ? sqlite3_errmsg(db) : "out of memory");
+		st = rc == SQLITE_OK
+		         ? configure(conn)
+		         : status_make(STATUS_UNAVAILABLE, "%s", db ? sqlite3_errmsg(db) : "out of memory");
 		st = status_wrap(st, "%s", path);
 	}
 	mem_free(path);
@@ -209,8 +210,10 @@ static struct status
 begin(struct store_conn *conn)
 {
 	if (!writer_enter(conn))
-		return status_make(STATUS_DEADLINE_EXCEEDED, "another transaction writes for more than %u ms", conn->timeout_ms);
-	sqlite3_busy_timeout(conn->handle, (int)(conn->timeout_ms < BUSY_MS_MAX ? conn->timeout_ms : BUSY_MS_MAX));
+		return status_make(STATUS_DEADLINE_EXCEEDED, "another transaction writes for more than %u ms",
+		                   conn->timeout_ms);
+	sqlite3_busy_timeout(conn->handle,
+	                     (int)(conn->timeout_ms < BUSY_MS_MAX ? conn->timeout_ms : BUSY_MS_MAX));
 	struct status st = script(conn, "BEGIN IMMEDIATE");
 	if (!status_ok(&st))
 		writer_leave(conn);
@@ -222,7 +225,8 @@ rollback(struct store_conn *conn)
 {
 	conn_start_timer(conn);
 	/* Some failures (a full disk) have rolled back by themselves. */
-	if (!sqlite3_get_autocommit(conn->handle) && sqlite3_exec(conn->handle, "ROLLBACK", NULL, NULL, NULL) != SQLITE_OK)
+	if (!sqlite3_get_autocommit(conn->handle) &&
+	    sqlite3_exec(conn->handle, "ROLLBACK", NULL, NULL, NULL) != SQLITE_OK)
 		conn->is_lost = true;
 	if (conn->is_lost)
 		conn_close(conn); /* gives up the lock on the file before another writer's turn */
@@ -254,7 +258,8 @@ prepare_text(struct store_conn *conn, const char *text, sqlite3_stmt **out)
 }
 
 static struct status
-prepare(struct store_conn *conn, struct store_statement *statement, const struct store_value *params, size_t count)
+prepare(struct store_conn *conn, struct store_statement *statement, const struct store_value *params,
+        size_t count)
 {
 	sqlite3_stmt *prepared = NULL;
 
@@ -282,7 +287,8 @@ bind_one(sqlite3_stmt *stmt, int at, const struct store_value *value)
 	case STORE_DOUBLE:
 		return sqlite3_bind_double(stmt, at, value->value.number);
 	case STORE_TEXT:
-		return sqlite3_bind_text64(stmt, at, value->value.bytes.data, value->value.bytes.size, SQLITE_STATIC, SQLITE_UTF8);
+		return sqlite3_bind_text64(stmt, at, value->value.bytes.data, value->value.bytes.size, SQLITE_STATIC,
+		                           SQLITE_UTF8);
 	case STORE_BYTES:
 		/* A NULL pointer would bind null: an empty value is not null. */
 		if (value->value.bytes.size == 0)
@@ -301,7 +307,8 @@ bind_all(struct store_conn *conn, sqlite3_stmt *stmt, const struct store_value *
 	char name[24];
 
 	if ((size_t)sqlite3_bind_parameter_count(stmt) != count)
-		return status_make(STATUS_INTERNAL, "%zu parameters given, %d expected", count, sqlite3_bind_parameter_count(stmt));
+		return status_make(STATUS_INTERNAL, "%zu parameters given, %d expected", count,
+		                   sqlite3_bind_parameter_count(stmt));
 	for (size_t i = 0; i < count; i++) {
 		snprintf(name, sizeof(name), "$%zu", i + 1);
 		int at = sqlite3_bind_parameter_index(stmt, name);
@@ -373,8 +380,8 @@ step_through(struct store_conn *conn, sqlite3_stmt *stmt, struct rows_builder *r
 }
 
 static struct status
-run(struct store_conn *conn, struct store_statement *statement, const struct store_value *params, size_t count,
-    struct rows_builder *rows, int64_t *changed)
+run(struct store_conn *conn, struct store_statement *statement, const struct store_value *params,
+    size_t count, struct rows_builder *rows, int64_t *changed)
 {
 	sqlite3_stmt *stmt = statement->prepared;
 	sqlite3_int64 before = sqlite3_total_changes64(conn->handle);

@@ -47,7 +47,8 @@ duration_of(const struct store *store, const char *name)
 	                                        .labels = labels,
 	                                        .max_series = 1000};
 
-	return store->metrics ? metrics_histogram(store->metrics, &spec, (const char *[]){store->service, name}) : NULL;
+	return store->metrics ? metrics_histogram(store->metrics, &spec, (const char *[]){store->service, name})
+	                      : NULL;
 }
 
 char *
@@ -57,12 +58,13 @@ statement_text(const struct store_driver *driver, const char *text)
 
 	if (!token)
 		return mem_strdup(text);
-	return mem_printf("%.*s%s%s", (int)(token - text), text, driver->claim_clause, token + strlen(CLAIM_TOKEN));
+	return mem_printf("%.*s%s%s", (int)(token - text), text, driver->claim_clause,
+	                  token + strlen(CLAIM_TOKEN));
 }
 
 struct status
-statement_get(struct store_conn *conn, const struct store_sql *sql, const struct store_value *params, size_t count,
-              struct store_statement **out)
+statement_get(struct store_conn *conn, const struct store_sql *sql, const struct store_value *params,
+              size_t count, struct store_statement **out)
 {
 	assert(strlen(sql->name) < STORE_NAME_MAX && count <= STORE_PARAMS_MAX);
 	if (conn->statement_slots <= conn->statement_count * 2)
@@ -75,7 +77,8 @@ statement_get(struct store_conn *conn, const struct store_sql *sql, const struct
 		statement->duration = duration_of(conn->store, sql->name);
 		conn->statement_count++;
 	}
-	assert(statement->source == sql->text || strcmp(statement->source, sql->text) == 0); /* names are unique */
+	assert(statement->source == sql->text ||
+	       strcmp(statement->source, sql->text) == 0); /* names are unique */
 	*out = statement;
 	if (statement->prepared)
 		return status_ok_value();

@@ -11,8 +11,8 @@
 #include "store/store_internal.h"
 
 #define DEFAULT_CONNECTIONS 4u
-#define DEFAULT_TIMEOUT_MS 10000u
-#define PING_WAIT_MS 1000u
+#define DEFAULT_TIMEOUT_MS  10000u
+#define PING_WAIT_MS        1000u
 
 /* ---------------------------------------------------------------- life */
 
@@ -32,7 +32,8 @@ choose_driver(struct store *store, const char *url)
 		store->driver = &postgres_driver;
 		store->url = mem_strdup(url);
 	} else {
-		return status_make(STATUS_INVALID_ARGUMENT, "store.url: expected sqlite:/directory or postgresql://…");
+		return status_make(STATUS_INVALID_ARGUMENT,
+		                   "store.url: expected sqlite:/directory or postgresql://…");
 	}
 	return status_ok_value();
 }
@@ -45,8 +46,9 @@ make_metrics(struct store *store)
 	    .name = "corbel_store_connections_taken", .help = "Store connections in use.", .labels = labels};
 	static const struct metric_spec connects = {
 	    .name = "corbel_store_connects", .help = "Connections made to the store.", .labels = labels};
-	static const struct metric_spec failures = {
-	    .name = "corbel_store_connect_failures", .help = "Connections to the store that failed.", .labels = labels};
+	static const struct metric_spec failures = {.name = "corbel_store_connect_failures",
+	                                            .help = "Connections to the store that failed.",
+	                                            .labels = labels};
 	const char *const values[] = {store->service};
 
 	if (!store->metrics)
@@ -261,8 +263,8 @@ store_query(struct store_tx *tx, const struct store_sql *sql, const struct store
 }
 
 struct status
-store_read(struct store_conn *conn, const struct store_sql *sql, const struct store_value *params, size_t count,
-           size_t max_rows, struct arena *arena, struct store_rows **out)
+store_read(struct store_conn *conn, const struct store_sql *sql, const struct store_value *params,
+           size_t count, size_t max_rows, struct arena *arena, struct store_rows **out)
 {
 	struct rows_builder rows = rows_begin(arena, sql->name, max_rows);
 	int64_t changed;
@@ -283,7 +285,7 @@ store_bulk_insert(struct store_tx *tx, const char *table, const char *const *col
 	if (!status_ok(&conn->failure) || rows == 0)
 		return conn->failure;
 	conn_start_timer(conn);
-	conn->failure = status_wrap(
-	    conn->store->driver->bulk(conn, table, columns, column_count, values, rows), "bulk insert into %s", table);
+	conn->failure = status_wrap(conn->store->driver->bulk(conn, table, columns, column_count, values, rows),
+	                            "bulk insert into %s", table);
 	return conn->failure;
 }

@@ -36,16 +36,16 @@ struct store_sql {
 };
 
 struct store_migration {
-	int version;       /* 1, 2, 3 … without holes */
+	int version; /* 1, 2, 3 … without holes */
 	const char *name;
-	const char *sql;   /* statements separated by ";" and a newline; the build embeds schema/NNN_name.sql */
+	const char *sql; /* statements separated by ";" and a newline; the build embeds schema/NNN_name.sql */
 };
 
 struct store_options {
-	const char *service;            /* schema or file name */
-	const char *url;                /* "sqlite:/path/dir" or "postgresql://…" */
-	uint32_t connections;           /* bound; 0: 4 */
-	uint32_t statement_timeout_ms;  /* 0: 10000 */
+	const char *service;                      /* schema or file name */
+	const char *url;                          /* "sqlite:/path/dir" or "postgresql://…" */
+	uint32_t connections;                     /* bound; 0: 4 */
+	uint32_t statement_timeout_ms;            /* 0: 10000 */
 	const struct store_migration *migrations; /* `version` 0 ends */
 	struct log *log;
 	struct metrics *metrics;
@@ -80,7 +80,8 @@ struct status store_begin(struct store_conn *conn, struct store_tx *tx);
 struct status store_end(struct store_tx *tx, struct status st);
 /* Runs inside store_end() before COMMIT, in the same transaction (the idempotency record); its
  * failure rolls back. One hook a connection; NULL clears. */
-void store_on_commit(struct store_conn *conn, struct status (*hook)(void *arg, struct store_tx *tx), void *arg);
+void store_on_commit(struct store_conn *conn, struct status (*hook)(void *arg, struct store_tx *tx),
+                     void *arg);
 
 /* Parameters. Texts and bytes are borrowed until the statement has run. */
 struct store_value {
@@ -88,37 +89,53 @@ struct store_value {
 	union {
 		int64_t i64;
 		double number;
-		struct { const void *data; size_t size; } bytes;
+		struct {
+			const void *data;
+			size_t size;
+		} bytes;
 	} value;
 };
-static inline struct store_value store_null(void) { return (struct store_value){.type = STORE_NULL}; }
-static inline struct store_value store_i64(int64_t v) { return (struct store_value){.type = STORE_I64, .value.i64 = v}; }
-static inline struct store_value store_double(double v) { return (struct store_value){.type = STORE_DOUBLE, .value.number = v}; }
+static inline struct store_value
+store_null(void)
+{
+	return (struct store_value){.type = STORE_NULL};
+}
+static inline struct store_value
+store_i64(int64_t v)
+{
+	return (struct store_value){.type = STORE_I64, .value.i64 = v};
+}
+static inline struct store_value
+store_double(double v)
+{
+	return (struct store_value){.type = STORE_DOUBLE, .value.number = v};
+}
 struct store_value store_text(const char *text); /* NULL gives null */
 struct store_value store_bytes(const void *data, size_t size);
 
-#define STORE_PARAMS(...) (const struct store_value[]){__VA_ARGS__}, sizeof((const struct store_value[]){__VA_ARGS__}) / sizeof(struct store_value)
+#define STORE_PARAMS(...)                                                                                    \
+	(const struct store_value[]){__VA_ARGS__},                                                               \
+	    sizeof((const struct store_value[]){__VA_ARGS__}) / sizeof(struct store_value)
 
 /* Runs a statement that returns no rows; *changed (may be NULL) gets the number of rows changed. A
  * broken uniqueness gives ALREADY_EXISTS, a broken foreign key FAILED_PRECONDITION, a serialisation
  * failure or deadlock ABORTED, a lost connection UNAVAILABLE, a time-out DEADLINE_EXCEEDED. */
-struct status store_exec(struct store_tx *tx, const struct store_sql *sql,
-                         const struct store_value *params, size_t count, int64_t *changed);
+struct status store_exec(struct store_tx *tx, const struct store_sql *sql, const struct store_value *params,
+                         size_t count, int64_t *changed);
 /* Runs a statement that returns rows, all of them read into `arena` (bounded by `max_rows`, beyond
  * which RESOURCE_EXHAUSTED). */
-struct status store_query(struct store_tx *tx, const struct store_sql *sql,
-                          const struct store_value *params, size_t count, size_t max_rows,
-                          struct arena *arena, struct store_rows **out);
+struct status store_query(struct store_tx *tx, const struct store_sql *sql, const struct store_value *params,
+                          size_t count, size_t max_rows, struct arena *arena, struct store_rows **out);
 /* One read outside a transaction: the same on a connection. */
 struct status store_read(struct store_conn *conn, const struct store_sql *sql,
-                         const struct store_value *params, size_t count, size_t max_rows,
-                         struct arena *arena, struct store_rows **out);
+                         const struct store_value *params, size_t count, size_t max_rows, struct arena *arena,
+                         struct store_rows **out);
 
 size_t rows_count(const struct store_rows *rows);
 bool row_is_null(const struct store_rows *rows, size_t row, size_t column);
 int64_t row_i64(const struct store_rows *rows, size_t row, size_t column);   /* null: 0 */
 double row_double(const struct store_rows *rows, size_t row, size_t column); /* null: 0 */
-char *row_text(const struct store_rows *rows, size_t row, size_t column);    /* null: NULL; lives in the arena */
+char *row_text(const struct store_rows *rows, size_t row, size_t column); /* null: NULL; lives in the arena */
 const void *row_bytes(const struct store_rows *rows, size_t row, size_t column, size_t *size);
 
 /* The two places where dialects differ. */

@@ -14,7 +14,7 @@
 #include "store/store.h"
 
 #define STORE_PARAMS_MAX 64u
-#define STORE_NAME_MAX 60u /* PostgreSQL cuts names of prepared statements at 63 bytes */
+#define STORE_NAME_MAX   60u /* PostgreSQL cuts names of prepared statements at 63 bytes */
 
 struct rows_builder;
 struct store_driver;
@@ -30,24 +30,24 @@ struct store_statement {
 
 struct store_conn {
 	struct store *store;
-	struct store_conn *next_idle;  /* under the pool's lock */
-	void *handle;                  /* PGconn or sqlite3; NULL: not connected */
-	bool is_lost;                  /* the handle is of no use any more */
-	struct store_tx *tx;           /* the open transaction */
-	struct status failure;         /* the first failed statement of the transaction */
-	uint32_t timeout_ms;           /* of a statement */
-	uint64_t deadline_ms;          /* of the statement that runs */
+	struct store_conn *next_idle; /* under the pool's lock */
+	void *handle;                 /* PGconn or sqlite3; NULL: not connected */
+	bool is_lost;                 /* the handle is of no use any more */
+	struct store_tx *tx;          /* the open transaction */
+	struct status failure;        /* the first failed statement of the transaction */
+	uint32_t timeout_ms;          /* of a statement */
+	uint64_t deadline_ms;         /* of the statement that runs */
 	struct status (*hook)(void *arg, struct store_tx *tx);
 	void *hook_arg;
 	struct store_statement *statements; /* open addressing by name */
 	size_t statement_count;
-	size_t statement_slots;        /* a power of two, or 0 */
+	size_t statement_slots; /* a power of two, or 0 */
 };
 
 struct store {
 	const struct store_driver *driver;
 	char *service;
-	char *url;                     /* PostgreSQL: as given; SQLite: the directory */
+	char *url; /* PostgreSQL: as given; SQLite: the directory */
 	uint32_t limit;
 	uint32_t timeout_ms;
 	const struct store_migration *migrations;
@@ -58,15 +58,15 @@ struct store {
 	struct metric_counter *connects;
 	struct metric_counter *connect_failures;
 
-	pthread_mutex_t lock;          /* guards the rest; a leaf */
-	pthread_cond_t freed;          /* a connection came back */
+	pthread_mutex_t lock; /* guards the rest; a leaf */
+	pthread_cond_t freed; /* a connection came back */
 	struct store_conn *idle;
-	uint32_t open;                 /* idle and taken ones */
+	uint32_t open; /* idle and taken ones */
 	uint32_t taken;
-	uint32_t failures;             /* connects that failed in a row */
-	uint64_t retry_at_ms;          /* no connect before, while failures > 0 */
+	uint32_t failures;    /* connects that failed in a row */
+	uint64_t retry_at_ms; /* no connect before, while failures > 0 */
 	struct status last_failure;
-	pthread_cond_t write_done;     /* SQLite: the one writer of this process ended */
+	pthread_cond_t write_done; /* SQLite: the one writer of this process ended */
 	bool is_writing;
 };
 
@@ -109,8 +109,8 @@ uint64_t store_now_ms(const struct store *store);
 struct timespec store_in_ms(uint32_t ms);
 
 /* Finds the statement in the cache of the connection, or prepares it. */
-struct status statement_get(struct store_conn *conn, const struct store_sql *sql, const struct store_value *params,
-                            size_t count, struct store_statement **out);
+struct status statement_get(struct store_conn *conn, const struct store_sql *sql,
+                            const struct store_value *params, size_t count, struct store_statement **out);
 void statements_forget(struct store_conn *conn);
 /* The text with "@claim@" replaced; mem_free() it. */
 char *statement_text(const struct store_driver *driver, const char *text);
@@ -134,7 +134,7 @@ struct rows_builder {
 	struct arena *arena;
 	const char *name; /* of the statement, for messages */
 	size_t max_rows;
-	size_t slots;     /* cells allocated */
+	size_t slots; /* cells allocated */
 	struct store_rows *rows;
 };
 

@@ -29,10 +29,10 @@ must(struct status st)
 	ck_assert_msg(status_ok(&st), "%s: %s", status_code_name(st.code), st.message);
 }
 
-#define EXPECT(expression, expected)                                                                                    \
-	do {                                                                                                               \
-		struct status got_ = (expression);                                                                             \
-		ck_assert_msg(got_.code == (expected), "%s: %s", status_code_name(got_.code), got_.message);                   \
+#define EXPECT(expression, expected)                                                                         \
+	do {                                                                                                     \
+		struct status got_ = (expression);                                                                   \
+		ck_assert_msg(got_.code == (expected), "%s: %s", status_code_name(got_.code), got_.message);         \
 	} while (0)
 
 static struct redis *
@@ -40,7 +40,8 @@ connect_to(const char *url)
 {
 	struct redis *redis;
 
-	must(redis_new(&(struct redis_options){.url = url, .connections = 4, .command_timeout_ms = TIMEOUT_MS}, &redis));
+	must(redis_new(&(struct redis_options){.url = url, .connections = 4, .command_timeout_ms = TIMEOUT_MS},
+	               &redis));
 	return redis;
 }
 
@@ -66,10 +67,13 @@ arg(const char *text)
 	return (struct redis_arg){.data = text, .size = strlen(text)};
 }
 
-#define ARGS(...) (const struct redis_arg[]){__VA_ARGS__}, sizeof((const struct redis_arg[]){__VA_ARGS__}) / sizeof(struct redis_arg)
+#define ARGS(...)                                                                                            \
+	(const struct redis_arg[]){__VA_ARGS__},                                                                 \
+	    sizeof((const struct redis_arg[]){__VA_ARGS__}) / sizeof(struct redis_arg)
 
 static struct status
-call(struct redis *redis, struct arena *arena, struct redis_reply *reply, const struct redis_arg *args, size_t count)
+call(struct redis *redis, struct arena *arena, struct redis_reply *reply, const struct redis_arg *args,
+     size_t count)
 {
 	struct redis_conn *conn;
 	struct status st = redis_take(redis, 1000, &conn);
@@ -176,7 +180,8 @@ START_TEST(a_reply_beyond_the_arenas_ceiling_is_refused_and_harms_no_later_call)
 	start(&f);
 	memset(text, 'e', 100000);
 	arena_init(&small, 1024, 20000);
-	EXPECT(call(f.redis, &small, &reply, ARGS(arg("ECHO"), {.data = text, .size = 100000})), STATUS_RESOURCE_EXHAUSTED);
+	EXPECT(call(f.redis, &small, &reply, ARGS(arg("ECHO"), {.data = text, .size = 100000})),
+	       STATUS_RESOURCE_EXHAUSTED);
 	ck_assert(redis_is_up(f.redis));
 	must(ping(&f));
 	arena_fini(&small);
@@ -378,7 +383,8 @@ START_TEST(a_server_that_may_not_write_is_away_until_it_may)
 
 	start(&f);
 	must(redis_take(f.redis, 1000, &conn));
-	must(redis_command(conn, ARGS(arg("CONFIG"), arg("SET"), arg("min-replicas-to-write"), arg("1")), &f.arena, &reply));
+	must(redis_command(conn, ARGS(arg("CONFIG"), arg("SET"), arg("min-replicas-to-write"), arg("1")),
+	                   &f.arena, &reply));
 	EXPECT(redis_command(conn, ARGS(arg("SET"), arg("k"), arg("v")), &f.arena, &reply), STATUS_UNAVAILABLE);
 	redis_put(f.redis, conn);
 	EXPECT(ping(&f), STATUS_UNAVAILABLE);
@@ -463,7 +469,8 @@ main(void)
 	tcase_add_test(away, a_server_that_freezes_while_nobody_calls_is_noticed_before_the_next_call);
 	tcase_add_test(away, a_server_absent_at_start_is_found_when_it_comes);
 	tcase_add_test(away, a_server_that_may_not_write_is_away_until_it_may);
-	tcase_add_test(away, no_call_of_many_threads_waits_longer_than_its_time_outs_while_the_server_comes_and_goes);
+	tcase_add_test(away,
+	               no_call_of_many_threads_waits_longer_than_its_time_outs_while_the_server_comes_and_goes);
 	suite_add_tcase(suite, commands);
 	suite_add_tcase(suite, away);
 	srunner_run_all(runner, CK_ENV);

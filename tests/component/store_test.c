@@ -18,24 +18,27 @@
 enum { ON_SQLITE, ON_POSTGRES, BACKENDS };
 
 static const struct store_migration MIGRATIONS[] = {
-    {1, "items", "CREATE TABLE items (id BIGINT PRIMARY KEY, name TEXT UNIQUE, data BYTEA, score DOUBLE PRECISION);\n"
-                 "CREATE TABLE parts (id BIGINT PRIMARY KEY, item BIGINT NOT NULL REFERENCES items (id));\n"},
-    {2, "jobs", "CREATE TABLE jobs (id BIGINT PRIMARY KEY, owner BIGINT);\n"
-                "CREATE INDEX jobs_owner ON jobs (owner);\n"},
+    {1, "items",
+     "CREATE TABLE items (id BIGINT PRIMARY KEY, name TEXT UNIQUE, data BYTEA, score DOUBLE PRECISION);\n"
+     "CREATE TABLE parts (id BIGINT PRIMARY KEY, item BIGINT NOT NULL REFERENCES items (id));\n"},
+    {2, "jobs",
+     "CREATE TABLE jobs (id BIGINT PRIMARY KEY, owner BIGINT);\n"
+     "CREATE INDEX jobs_owner ON jobs (owner);\n"},
     {0, NULL, NULL},
 };
 
-static const struct store_sql INSERT = {"item_insert", "INSERT INTO items (id, name, data, score) VALUES ($1, $2, $3, $4)"};
+static const struct store_sql INSERT = {"item_insert",
+                                        "INSERT INTO items (id, name, data, score) VALUES ($1, $2, $3, $4)"};
 static const struct store_sql GET = {"item_get", "SELECT id, name, data, score FROM items WHERE id = $1"};
 static const struct store_sql COUNT = {"item_count", "SELECT count(*), sum(id) FROM items"};
 static const struct store_sql RENAME = {"item_rename", "UPDATE items SET name = $2 WHERE id >= $1"};
 static const struct store_sql ALL = {"item_all", "SELECT id FROM items ORDER BY id"};
 static const struct store_sql INSERT_PART = {"part_insert", "INSERT INTO parts (id, item) VALUES ($1, $2)"};
-static const struct store_sql CLAIM = {
-    "job_claim", "UPDATE jobs SET owner = $1 WHERE id IN (SELECT id FROM jobs WHERE owner IS NULL ORDER BY id LIMIT $2 @claim@)"
-                 " RETURNING id"};
-static const struct store_sql SLOW_SQLITE = {
-    "slow", "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT max(i) FROM n"};
+static const struct store_sql CLAIM = {"job_claim", "UPDATE jobs SET owner = $1 WHERE id IN (SELECT id FROM "
+                                                    "jobs WHERE owner IS NULL ORDER BY id LIMIT $2 @claim@)"
+                                                    " RETURNING id"};
+static const struct store_sql SLOW_SQLITE = {"slow", "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + "
+                                                     "1 FROM n WHERE i < 1000000000) SELECT max(i) FROM n"};
 static const struct store_sql SLOW_POSTGRES = {"slow", "SELECT count(*) FROM pg_sleep(60)"};
 
 /* ---------------------------------------------------------------- fixture */
@@ -72,10 +75,10 @@ must(struct status st)
 	ck_assert_msg(status_ok(&st), "%s: %s", status_code_name(st.code), st.message);
 }
 
-#define EXPECT(expression, expected)                                                                                    \
-	do {                                                                                                               \
-		struct status got_ = (expression);                                                                             \
-		ck_assert_msg(got_.code == (expected), "%s: %s", status_code_name(got_.code), got_.message);                   \
+#define EXPECT(expression, expected)                                                                         \
+	do {                                                                                                     \
+		struct status got_ = (expression);                                                                   \
+		ck_assert_msg(got_.code == (expected), "%s: %s", status_code_name(got_.code), got_.message);         \
 	} while (0)
 
 /* A service of its own for each test isolates tests that share the server. */
@@ -118,8 +121,9 @@ stop(struct fixture *f)
 static struct status
 insert_in(struct store_tx *tx, int64_t id, const char *name)
 {
-	return store_exec(tx, &INSERT,
-	                  STORE_PARAMS(store_i64(id), store_text(name), store_null(), store_double((double)id / 2)), NULL);
+	return store_exec(
+	    tx, &INSERT,
+	    STORE_PARAMS(store_i64(id), store_text(name), store_null(), store_double((double)id / 2)), NULL);
 }
 
 static struct status
@@ -155,11 +159,12 @@ START_TEST(values_come_back_as_they_were_written)
 	start(&f, _i, false);
 	must(store_begin(f.conn, &tx));
 	must(store_exec(&tx, &INSERT,
-	                STORE_PARAMS(store_i64(INT64_MIN), store_text("Zürich's \"10 €\"\\\t\n"), store_bytes(bytes, sizeof(bytes)),
-	                             store_double(0.1)),
+	                STORE_PARAMS(store_i64(INT64_MIN), store_text("Zürich's \"10 €\"\\\t\n"),
+	                             store_bytes(bytes, sizeof(bytes)), store_double(0.1)),
 	                NULL));
-	must(store_exec(&tx, &INSERT, STORE_PARAMS(store_i64(INT64_MAX), store_null(), store_bytes("", 0), store_double(-1e300)),
-	                NULL));
+	must(store_exec(
+	    &tx, &INSERT,
+	    STORE_PARAMS(store_i64(INT64_MAX), store_null(), store_bytes("", 0), store_double(-1e300)), NULL));
 	must(store_end(&tx, status_ok_value()));
 	must(store_read(f.conn, &GET, STORE_PARAMS(store_i64(INT64_MIN)), 5, &f.arena, &rows));
 	ck_assert_uint_eq(rows_count(rows), 1);
@@ -378,7 +383,7 @@ START_TEST(ten_thousand_rows_are_loaded_at_once)
 {
 	static const char *const columns[] = {"id", "name", "data", "score"};
 	enum { ROWS = 10000 };
-	struct store_value *values = mem_array(ROWS * 4, sizeof(*values));
+	struct store_value *values = mem_array((size_t)ROWS * 4, sizeof(*values));
 	struct store_rows *rows;
 	struct store_tx tx;
 	struct fixture f;
@@ -430,7 +435,8 @@ claim_until_none(void *arg)
 	must(store_take(self->store, 5000, &conn));
 	do {
 		must(store_begin(conn, &tx));
-		must(store_query(&tx, &CLAIM, STORE_PARAMS(store_i64(self->number), store_i64(7)), 100, &arena, &rows));
+		must(store_query(&tx, &CLAIM, STORE_PARAMS(store_i64(self->number), store_i64(7)), 100, &arena,
+		                 &rows));
 		got = rows_count(rows);
 		must(store_end(&tx, status_ok_value()));
 		for (size_t i = 0; i < got; i++)
@@ -510,7 +516,8 @@ END_TEST
 START_TEST(a_migration_that_fails_leaves_nothing_and_names_itself)
 {
 	static const struct store_migration broken[] = {
-	    {1, "items", "CREATE TABLE items (id BIGINT PRIMARY KEY, name TEXT, data BYTEA, score DOUBLE PRECISION);\n"},
+	    {1, "items",
+	     "CREATE TABLE items (id BIGINT PRIMARY KEY, name TEXT, data BYTEA, score DOUBLE PRECISION);\n"},
 	    {2, "broken", "CREATE TABLE half (id BIGINT);\nCREATE TABLE items (id BIGINT);\n"},
 	    {0, NULL, NULL},
 	};
@@ -699,7 +706,8 @@ START_TEST(an_address_of_no_known_kind_is_refused)
 {
 	struct store *store;
 
-	EXPECT(store_new(&(struct store_options){.service = "x", .url = "mysql://h/db"}, &store), STATUS_INVALID_ARGUMENT);
+	EXPECT(store_new(&(struct store_options){.service = "x", .url = "mysql://h/db"}, &store),
+	       STATUS_INVALID_ARGUMENT);
 	ck_assert_ptr_null(store);
 }
 END_TEST
@@ -711,11 +719,13 @@ add_on_both(TCase *tests)
 	tcase_add_loop_test(tests, arithmetic_on_parameters_has_64_bits, 0, BACKENDS);
 	tcase_add_loop_test(tests, a_sum_is_read_as_a_number, 0, BACKENDS);
 	tcase_add_loop_test(tests, changed_rows_are_counted, 0, BACKENDS);
-	tcase_add_loop_test(tests, more_rows_than_the_bound_are_refused_and_the_connection_stays_usable, 0, BACKENDS);
+	tcase_add_loop_test(tests, more_rows_than_the_bound_are_refused_and_the_connection_stays_usable, 0,
+	                    BACKENDS);
 	tcase_add_loop_test(tests, a_result_beyond_the_arenas_ceiling_is_refused, 0, BACKENDS);
 	tcase_add_loop_test(tests, a_statement_beyond_its_time_is_stopped, 0, BACKENDS);
 	tcase_add_loop_test(tests, broken_constraints_have_their_own_codes, 0, BACKENDS);
-	tcase_add_loop_test(tests, a_failed_transaction_leaves_nothing_even_when_its_failure_is_overlooked, 0, BACKENDS);
+	tcase_add_loop_test(tests, a_failed_transaction_leaves_nothing_even_when_its_failure_is_overlooked, 0,
+	                    BACKENDS);
 	tcase_add_loop_test(tests, a_handlers_failure_rolls_back_and_is_returned, 0, BACKENDS);
 	tcase_add_loop_test(tests, the_hook_runs_in_the_transaction_that_it_ends_with, 0, BACKENDS);
 	tcase_add_loop_test(tests, a_pool_has_a_bound_and_waits_no_longer_than_asked, 0, BACKENDS);

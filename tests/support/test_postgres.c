@@ -130,8 +130,8 @@ make_template(const char *path, const char *bin, struct owner owner)
 {
 	struct test_dir dir;
 	char data[128], log[128], initdb[256], partial[4200];
-	const char *const argv[] = {initdb, "-D", data, "-U", "corbel", "-A", "trust", "-E", "UTF8", "--locale=C",
-	                            "--no-sync", "--wal-segsize=1", NULL};
+	const char *const argv[] = {initdb, "-D",   data,         "-U",        "corbel",          "-A", "trust",
+	                            "-E",   "UTF8", "--locale=C", "--no-sync", "--wal-segsize=1", NULL};
 
 	test_dir_make(&dir);
 	give(dir.path, owner);
@@ -167,10 +167,28 @@ test_postgres_restart(struct test_postgres *pg)
 {
 	char port[8];
 	struct owner owner = find_owner();
-	const char *const argv[] = {pg->program, "-D", pg->data, "-p", port, "-k", pg->dir.path,
-	                            "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "shared_buffers=16MB",
-	                            "-c", "max_connections=60", "-c", "autovacuum=off", "-c", "max_wal_size=64MB",
-	                            "-c", "jit=off", NULL};
+	const char *const argv[] = {pg->program,
+	                            "-D",
+	                            pg->data,
+	                            "-p",
+	                            port,
+	                            "-k",
+	                            pg->dir.path,
+	                            "-c",
+	                            "listen_addresses=127.0.0.1",
+	                            "-c",
+	                            "fsync=off",
+	                            "-c",
+	                            "shared_buffers=16MB",
+	                            "-c",
+	                            "max_connections=60",
+	                            "-c",
+	                            "autovacuum=off",
+	                            "-c",
+	                            "max_wal_size=64MB",
+	                            "-c",
+	                            "jit=off",
+	                            NULL};
 
 	snprintf(port, sizeof(port), "%u", pg->port);
 	pg->pid = test_process_start(&(struct test_process_options){

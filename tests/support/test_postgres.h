@@ -14,12 +14,12 @@
 
 struct test_postgres {
 	struct test_dir dir;
-	char url[96];        /* postgresql://corbel@127.0.0.1:port/postgres */
+	char url[96]; /* postgresql://corbel@127.0.0.1:port/postgres */
 	char data[128];
 	char log[128];
-	char program[192];   /* path of postgres */
+	char program[192]; /* path of postgres */
 	uint16_t port;
-	pid_t pid;           /* 0: not running */
+	pid_t pid; /* 0: not running */
 };
 
 /* Starts and waits until it answers. */

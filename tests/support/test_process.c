@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define END_MS 10000u
+#define END_MS         10000u
 #define LOG_TAIL_BYTES 4096
 
 static void
@@ -40,8 +40,8 @@ become(const struct test_process_options *options, pid_t parent)
 			dup2(fd, STDERR_FILENO);
 		}
 	}
-	if (options->uid &&
-	    (setgroups(0, NULL) != 0 || setgid(options->gid) != 0 || setuid(options->uid) != 0 || chdir("/") != 0))
+	if (options->uid && (setgroups(0, NULL) != 0 || setgid(options->gid) != 0 || setuid(options->uid) != 0 ||
+	                     chdir("/") != 0))
 		_exit(126);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -110,7 +110,8 @@ test_free_port(void)
 	socklen_t size = sizeof(at);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	if (fd < 0 || bind(fd, (struct sockaddr *)&at, size) != 0 || getsockname(fd, (struct sockaddr *)&at, &size) != 0)
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, size) != 0 ||
+	    getsockname(fd, (struct sockaddr *)&at, &size) != 0)
 		die("test_process: no free port");
 	close(fd);
 	return ntohs(at.sin_port);

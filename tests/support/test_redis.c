@@ -52,14 +52,24 @@ void
 test_redis_restart(struct test_redis *redis)
 {
 	char port[8];
-	const char *program = access("/usr/bin/redis-server", X_OK) == 0 ? "/usr/bin/redis-server"
-	                                                                 : "/usr/local/bin/redis-server";
-	const char *const argv[] = {program,        "--port",       port,
-	                            "--bind",       "127.0.0.1",    "--dir",
-	                            redis->dir.path, "--unixsocket", redis->socket,
-	                            "--save",       "",             "--appendonly",
-	                            "no",           redis->password ? "--requirepass" : NULL,
-	                            redis->password, NULL};
+	const char *program =
+	    access("/usr/bin/redis-server", X_OK) == 0 ? "/usr/bin/redis-server" : "/usr/local/bin/redis-server";
+	const char *const argv[] = {program,
+	                            "--port",
+	                            port,
+	                            "--bind",
+	                            "127.0.0.1",
+	                            "--dir",
+	                            redis->dir.path,
+	                            "--unixsocket",
+	                            redis->socket,
+	                            "--save",
+	                            "",
+	                            "--appendonly",
+	                            "no",
+	                            redis->password ? "--requirepass" : NULL,
+	                            redis->password,
+	                            NULL};
 
 	snprintf(port, sizeof(port), "%u", redis->port);
 	redis->pid = test_process_start(

@@ -11,12 +11,12 @@
 
 struct test_redis {
 	struct test_dir dir;
-	char url[64];            /* redis://127.0.0.1:port/0 */
-	char socket[128];        /* path of the Unix socket */
+	char url[64];     /* redis://127.0.0.1:port/0 */
+	char socket[128]; /* path of the Unix socket */
 	char log[128];
-	const char *password;    /* NULL: none */
+	const char *password; /* NULL: none */
 	uint16_t port;
-	pid_t pid;               /* 0: not running */
+	pid_t pid; /* 0: not running */
 };
 
 /* Starts and waits until it answers. `password` may be NULL; it is borrowed. */
