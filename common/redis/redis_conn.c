@@ -170,7 +170,7 @@ static struct status
 introduce(struct redis_conn *conn, const struct redis_arg *args, size_t count)
 {
 	struct redis_pipeline_item item = {.args = args, .count = count};
-	struct redis_reply reply;
+	struct redis_reply reply = {.type = REDIS_NIL};
 	struct arena arena;
 
 	arena_init(&arena, 1024, 65536);

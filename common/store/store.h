@@ -79,7 +79,7 @@ struct status store_begin(struct store_conn *conn, struct store_tx *tx);
  * "outcome unknown" in the message. */
 struct status store_end(struct store_tx *tx, struct status st);
 /* Runs inside store_end() before COMMIT, in the same transaction (the idempotency record); its
- * failure rolls back. One hook a connection; NULL clears. */
+ * failure rolls back. One hook a connection; NULL clears, and so does store_put(). */
 void store_on_commit(struct store_conn *conn, struct status (*hook)(void *arg, struct store_tx *tx),
                      void *arg);
 
@@ -117,7 +117,10 @@ struct store_value store_bytes(const void *data, size_t size);
 	(const struct store_value[]){__VA_ARGS__},                                                               \
 	    sizeof((const struct store_value[]){__VA_ARGS__}) / sizeof(struct store_value)
 
-/* Runs a statement that returns no rows; *changed (may be NULL) gets the number of rows changed. A
+/* Once a statement of a transaction has failed, later ones and store_end() return that failure and
+ * nothing is committed, on either database.
+ *
+ * Runs a statement that returns no rows; *changed (may be NULL) gets the number of rows changed. A
  * broken uniqueness gives ALREADY_EXISTS, a broken foreign key FAILED_PRECONDITION, a serialisation
  * failure or deadlock ABORTED, a lost connection UNAVAILABLE, a time-out DEADLINE_EXCEEDED. */
 struct status store_exec(struct store_tx *tx, const struct store_sql *sql, const struct store_value *params,
@@ -126,7 +129,7 @@ struct status store_exec(struct store_tx *tx, const struct store_sql *sql, const
  * which RESOURCE_EXHAUSTED). */
 struct status store_query(struct store_tx *tx, const struct store_sql *sql, const struct store_value *params,
                           size_t count, size_t max_rows, struct arena *arena, struct store_rows **out);
-/* One read outside a transaction: the same on a connection. */
+/* One read outside a transaction: the same on a connection. It may not write. */
 struct status store_read(struct store_conn *conn, const struct store_sql *sql,
                          const struct store_value *params, size_t count, size_t max_rows, struct arena *arena,
                          struct store_rows **out);
