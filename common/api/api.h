@@ -71,9 +71,9 @@ struct api_service {
 
 /* What the build generates, in corbel/contract.gen.h: for a service "Keys", `extern const struct
  * api_service api_keys` and, for each method, `#define KEYS_CREATE (&api_keys.methods[0])`. And for each
- * daemon corbel/DAEMON.handlers.gen.h, included by the daemon's main file alone: prototypes of its typed
- * handlers (`struct status keys_create(struct call *, const …Request *, …Reply *)`) and the tables
- * `static const api_handler keys_handlers[]` (NULL for batched methods). */
+ * daemon corbel/DAEMON.methods.gen.h, prototypes of its typed handlers (`struct status keys_create(struct
+ * call *, const …Request *, …Reply *)`), and corbel/DAEMON.handlers.gen.h, included by the daemon's main
+ * file alone: the tables `static const api_handler keys_handlers[]` (NULL for batched methods). */
 
 /* Every service of the contract, NULL-terminated (generated). */
 extern const struct api_service *const api_services[];

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/id.h"
+#include "corbel/ratelimitd.methods.gen.h"
 #include "ratelimitd_internal.h"
 
 typedef Corbel__V1__Limit Limit;
@@ -167,13 +168,6 @@ limit_insert(struct store_tx *tx, const Limit *limit)
 	                               store_i64(limit->created_at), store_i64(limit->updated_at)),
 	                  NULL);
 }
-
-struct status limits_create(struct call *call, const Corbel__V1__CreateLimitRequest *request, Limit *reply);
-struct status limits_get(struct call *call, const Corbel__V1__GetLimitRequest *request, Limit *reply);
-struct status limits_list(struct call *call, const Corbel__V1__ListLimitsRequest *request,
-                          Corbel__V1__ListLimitsReply *reply);
-struct status limits_update(struct call *call, const Corbel__V1__UpdateLimitRequest *request, Limit *reply);
-struct status limits_delete(struct call *call, const Corbel__V1__DeleteLimitRequest *request, Corbel__V1__Empty *reply);
 
 static void
 limit_from_request(struct call *call, const Corbel__V1__CreateLimitRequest *request, const char *tenant, Limit *out)

@@ -1,0 +1,529 @@
+/*
+ * keys: API keys, from their making to their end.
+ *
+ *   ACTIVE --update disabled--> DISABLED --update enabled--> ACTIVE
+ *   ACTIVE --rotate--> ROTATED (works until its grace ends) --> EXPIRED
+ *   any --revoke--> REVOKED, for good
+ *
+ * EXPIRED is not stored: it follows from the time. What is looked up by is in columns; the rest of a key
+ * is a packed ApiKey.
+ */
+#include <string.h>
+
+#include "accountd_internal.h"
+#include "auth/key_text.h"
+#include "base/id.h"
+#include "corbel/accountd.methods.gen.h"
+
+#define KEY_COLUMNS                                                                                                    \
+	"id, tenant_id, public_id, pepper, digest, state, expires_at, revoked_at, last_used_at, user_id, message"
+#define ROTATE_GRACE_MS UINT64_C(86400000)
+
+enum column { ID, TENANT, PUBLIC_ID, PEPPER, DIGEST, STATE, EXPIRES, REVOKED, LAST_USED, USER, MESSAGE };
+
+static const struct store_sql KEY_INSERT = {
+    "key_insert", "INSERT INTO api_keys (id, tenant_id, public_id, pepper, digest, state, expires_at, user_id, message, "
+                  "created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"};
+static const struct store_sql KEY_GET = {"key_get", "SELECT " KEY_COLUMNS " FROM api_keys WHERE id = $1"};
+static const struct store_sql KEY_LIST = {
+    "key_list", "SELECT " KEY_COLUMNS " FROM api_keys WHERE tenant_id = $1 AND ($2 = '' OR user_id = $2) "
+                "AND ($3 = 0 OR state = $3) AND id < $4 ORDER BY id DESC LIMIT $5"};
+static const struct store_sql KEY_UPDATE = {
+    "key_update", "UPDATE api_keys SET state = $2, expires_at = $3, revoked_at = $4, message = $5 WHERE id = $1"};
+static const struct store_sql KEY_REHASH = {"key_rehash", "UPDATE api_keys SET pepper = $2, digest = $3 WHERE id = $1"};
+static const struct store_sql KEY_FIND = {
+    "key_find", "SELECT k.id, k.tenant_id, k.public_id, k.pepper, k.digest, k.state, k.expires_at, k.revoked_at, "
+                "k.last_used_at, k.user_id, k.message, t.suspended, t.plan FROM api_keys k "
+                "JOIN tenants t ON t.id = k.tenant_id WHERE k.public_id = $1"};
+static const struct store_sql USER_TENANT = {"key_user_tenant", "SELECT tenant_id FROM users WHERE id = $1"};
+
+static struct store_value
+optional_time(bool has, int64_t ms)
+{
+	return has ? store_i64(ms) : store_null();
+}
+
+/* What a key's state is at a time. */
+static Corbel__V1__KeyState
+state_at(const ApiKey *key, int64_t now_ms)
+{
+	bool has_ended = key->has_expires_at && key->expires_at <= now_ms;
+	return key->state != CORBEL__V1__KEY_STATE__REVOKED && has_ended ? CORBEL__V1__KEY_STATE__EXPIRED : key->state;
+}
+
+static struct status
+key_from_row(struct arena *arena, const struct store_rows *rows, size_t row, ApiKey *out)
+{
+	const ApiKey *stored = (ApiKey *)unpacked(arena, &corbel__v1__api_key__descriptor, rows, row, MESSAGE);
+	if (!stored)
+		return status_make(STATUS_DATA_LOSS, "a stored key cannot be read");
+	*out = *stored;
+	out->id = row_text(rows, row, ID);
+	out->tenant_id = row_text(rows, row, TENANT);
+	out->has_state = true;
+	out->state = (Corbel__V1__KeyState)row_i64(rows, row, STATE);
+	out->has_expires_at = !row_is_null(rows, row, EXPIRES);
+	out->expires_at = row_i64(rows, row, EXPIRES);
+	out->has_revoked_at = !row_is_null(rows, row, REVOKED);
+	out->revoked_at = row_i64(rows, row, REVOKED);
+	out->has_last_used_at = !row_is_null(rows, row, LAST_USED);
+	out->last_used_at = row_i64(rows, row, LAST_USED);
+	out->user_id = row_text(rows, row, USER);
+	return status_ok_value();
+}
+
+/* The key of a row if the caller may see it, with its stored state. */
+static struct status
+key_find(struct call *call, const struct store_rows *rows, ApiKey *out)
+{
+	if (rows_count(rows) == 0 || !scope_sees(call, row_text(rows, 0, TENANT)))
+		return scope_not_found("key");
+	return key_from_row(call_arena(call), rows, 0, out);
+}
+
+static struct status
+key_write(struct store_tx *tx, struct arena *arena, const ApiKey *key)
+{
+	return store_exec(tx, &KEY_UPDATE,
+	                  STORE_PARAMS(store_text(key->id), store_i64(key->state),
+	                               optional_time(key->has_expires_at, key->expires_at),
+	                               optional_time(key->has_revoked_at, key->revoked_at),
+	                               packed_value(arena, &key->base)),
+	                  NULL);
+}
+
+struct status
+key_issue(struct accountd *self, struct store_tx *tx, struct arena *arena, ApiKey *key, const char *prefix,
+          const char *text, const char **secret)
+{
+	struct id id = id_make("key", self->env.clock, self->env.random);
+	uint8_t digest[SHA256_BYTES];
+	char made[KEY_TEXT_MAX];
+	struct key_text parts;
+
+	if (!text) {
+		key_text_make(prefix, key->environment, self->env.random, made, &parts);
+		text = made;
+	} else if (!key_text_parse(text, strlen(text), &parts)) {
+		return status_make(STATUS_INVALID_ARGUMENT, "the given key is not one");
+	}
+	key->id = arena_strdup(arena, id.text);
+	key->start = arena_strdup(arena, parts.start);
+	key->has_state = true;
+	key->state = CORBEL__V1__KEY_STATE__ACTIVE;
+	*secret = arena_strdup(arena, text);
+	const char *pepper = peppers_current(self->peppers);
+	(void)peppers_digest(self->peppers, pepper, text, digest);
+	return store_exec(tx, &KEY_INSERT,
+	                  STORE_PARAMS(store_text(key->id), store_text(key->tenant_id), store_text(parts.public_id),
+	                               store_text(pepper), store_bytes(digest, sizeof(digest)), store_i64(key->state),
+	                               optional_time(key->has_expires_at, key->expires_at), store_text(key->user_id),
+	                               packed_value(arena, &key->base), store_i64(key->created_at)),
+	                  NULL);
+}
+
+/* A key gives away no more than its maker has. */
+static struct status
+check_scopes(struct call *call, char *const *scopes, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (call_has_scope(call, scopes[i]))
+			continue;
+		call_violation(call, arena_printf(call_arena(call), "/scopes/%zu", i), "is more than the calling key holds");
+		return status_make(STATUS_PERMISSION_DENIED, "scope '%s' is more than the calling key holds", scopes[i]);
+	}
+	return status_ok_value();
+}
+
+static struct status
+check_expiry(struct call *call, bool has_expiry, int64_t expires_at)
+{
+	if (!has_expiry || expires_at > call_now_ms(call))
+		return status_ok_value();
+	call_violation(call, "/expires_at", "must lie in the future");
+	return status_make(STATUS_INVALID_ARGUMENT, "/expires_at: must lie in the future");
+}
+
+/* A key's user is one of its tenant's. */
+static struct status
+check_user(struct call *call, struct store_tx *tx, const char *user_id, const char *tenant)
+{
+	struct store_rows *rows;
+	if (!user_id)
+		return status_ok_value();
+	struct status st = store_query(tx, &USER_TENANT, STORE_PARAMS(store_text(user_id)), 1, call_arena(call), &rows);
+	if (!status_ok(&st) || (rows_count(rows) > 0 && strcmp(row_text(rows, 0, 0), tenant) == 0))
+		return st;
+	call_violation(call, "/user_id", "the tenant has no such user");
+	return status_make(STATUS_INVALID_ARGUMENT, "/user_id: the tenant has no such user");
+}
+
+static void
+key_from_request(struct call *call, const Corbel__V1__CreateKeyRequest *request, const char *tenant, ApiKey *key)
+{
+	static char *DEFAULT_SCOPES[] = {(char *)(uintptr_t) "ratelimits.check"};
+
+	corbel__v1__api_key__init(key);
+	key->tenant_id = (char *)(uintptr_t)tenant;
+	key->name = request->name;
+	key->environment = request->environment ? request->environment : (char *)(uintptr_t) "live";
+	key->n_scopes = request->n_scopes ? request->n_scopes : 1;
+	key->scopes = request->n_scopes ? request->scopes : DEFAULT_SCOPES;
+	key->has_expires_at = request->has_expires_at;
+	key->expires_at = request->expires_at;
+	key->n_limits = request->n_limits;
+	key->limits = request->limits;
+	key->n_metadata = request->n_metadata;
+	key->metadata = (Corbel__V1__ApiKey__MetadataEntry **)(void *)request->metadata;
+	key->user_id = request->user_id;
+	key->has_created_at = true;
+	key->created_at = call_now_ms(call);
+}
+
+struct status
+keys_create(struct call *call, const Corbel__V1__CreateKeyRequest *request, Corbel__V1__CreatedKey *reply)
+{
+	struct arena *arena = call_arena(call);
+	ApiKey *key = ARENA_NEW(arena, ApiKey);
+	const char *tenant, *secret = NULL;
+	struct store_tx tx;
+	struct status st = scope_tenant(call, request->tenant_id, &tenant);
+
+	if (status_ok(&st))
+		st = check_expiry(call, request->has_expires_at, request->expires_at);
+	if (status_ok(&st)) {
+		key_from_request(call, request, tenant, key);
+		st = check_scopes(call, key->scopes, key->n_scopes);
+	}
+	if (status_ok(&st))
+		st = store_begin(call_store(call), &tx);
+	if (!status_ok(&st))
+		return st;
+	st = check_user(call, &tx, key->user_id, tenant);
+	if (status_ok(&st))
+		st = key_issue(call_service(call), &tx, arena, key, request->prefix ? request->prefix : "cb", NULL, &secret);
+	if (st.code == STATUS_FAILED_PRECONDITION)
+		st = scope_not_found("tenant");
+	reply->key = key;
+	reply->secret = (char *)(uintptr_t)secret;
+	return store_end(&tx, st);
+}
+
+struct status
+keys_get(struct call *call, const Corbel__V1__GetKeyRequest *request, ApiKey *reply)
+{
+	struct store_rows *rows;
+	struct status st =
+	    store_read(call_store(call), &KEY_GET, STORE_PARAMS(store_text(request->id)), 1, call_arena(call), &rows);
+	if (status_ok(&st))
+		st = key_find(call, rows, reply);
+	if (status_ok(&st))
+		reply->state = state_at(reply, call_now_ms(call));
+	return st;
+}
+
+struct status
+keys_list(struct call *call, const Corbel__V1__ListKeysRequest *request, Corbel__V1__ListKeysReply *reply)
+{
+	struct arena *arena = call_arena(call);
+	struct store_rows *rows;
+	struct page page;
+	const char *tenant;
+	struct status st = scope_tenant(call, request->tenant_id, &tenant);
+
+	if (status_ok(&st))
+		st = page_read(call, request->has_page_size, request->page_size, request->page_token, "key", &page);
+	if (status_ok(&st))
+		st = store_read(call_store(call), &KEY_LIST,
+		                STORE_PARAMS(store_text(tenant), store_text(request->user_id ? request->user_id : ""),
+		                             store_i64(request->has_state ? request->state : 0), store_text(page.before),
+		                             store_i64((int64_t)page.size + 1)),
+		                page.size + 1, arena, &rows);
+	if (!status_ok(&st))
+		return st;
+	size_t count = rows_count(rows) > page.size ? page.size : rows_count(rows);
+	reply->keys = ARENA_ARRAY(arena, ApiKey *, count + 1);
+	for (; reply->n_keys < count && status_ok(&st); reply->n_keys++) {
+		ApiKey *key = reply->keys[reply->n_keys] = ARENA_NEW(arena, ApiKey);
+		st = key_from_row(arena, rows, reply->n_keys, key);
+		if (status_ok(&st))
+			key->state = state_at(key, call_now_ms(call));
+	}
+	if (rows_count(rows) > page.size)
+		reply->next_page_token = reply->keys[count - 1]->id;
+	return st;
+}
+
+static struct status
+key_patch(struct call *call, const Corbel__V1__UpdateKeyRequest *request, ApiKey *key)
+{
+	if (key->state == CORBEL__V1__KEY_STATE__REVOKED)
+		return status_make(STATUS_FAILED_PRECONDITION, "the key is revoked");
+	if (request->name || scope_has_null(request->nulls, request->n_nulls, "name"))
+		key->name = request->name;
+	if (request->has_expires_at || scope_has_null(request->nulls, request->n_nulls, "expires_at")) {
+		key->has_expires_at = request->has_expires_at;
+		key->expires_at = request->expires_at;
+	}
+	if (request->n_limits > 0 || scope_has_null(request->nulls, request->n_nulls, "limits")) {
+		key->n_limits = request->n_limits;
+		key->limits = request->limits;
+	}
+	if (request->n_metadata > 0 || scope_has_null(request->nulls, request->n_nulls, "metadata")) {
+		key->n_metadata = request->n_metadata;
+		key->metadata = (Corbel__V1__ApiKey__MetadataEntry **)(void *)request->metadata;
+	}
+	if (request->has_disabled && key->state != CORBEL__V1__KEY_STATE__ROTATED)
+		key->state = request->disabled ? CORBEL__V1__KEY_STATE__DISABLED : CORBEL__V1__KEY_STATE__ACTIVE;
+	if (request->n_scopes > 0) {
+		key->n_scopes = request->n_scopes;
+		key->scopes = request->scopes;
+		return check_scopes(call, key->scopes, key->n_scopes);
+	}
+	return status_ok_value();
+}
+
+/* Reads a key, lets `change` alter it, writes it back, and tells everybody. */
+static struct status
+key_change(struct call *call, const char *id, struct status (*change)(struct call *call, const void *request, ApiKey *key),
+           const void *request, ApiKey *reply)
+{
+	struct store_rows *rows;
+	struct store_tx tx;
+	struct status st = store_begin(call_store(call), &tx);
+
+	if (!status_ok(&st))
+		return st;
+	st = store_query(&tx, &KEY_GET, STORE_PARAMS(store_text(id)), 1, call_arena(call), &rows);
+	if (status_ok(&st))
+		st = key_find(call, rows, reply);
+	if (status_ok(&st))
+		st = change(call, request, reply);
+	if (status_ok(&st))
+		st = key_write(&tx, call_arena(call), reply);
+	if (status_ok(&st))
+		reply->state = state_at(reply, call_now_ms(call));
+	st = store_end(&tx, st);
+	if (status_ok(&st))
+		publish_keys_changed(call, reply->id, NULL);
+	return st;
+}
+
+static struct status
+apply_update(struct call *call, const void *request, ApiKey *key)
+{
+	return key_patch(call, request, key);
+}
+
+struct status
+keys_update(struct call *call, const Corbel__V1__UpdateKeyRequest *request, ApiKey *reply)
+{
+	struct status st = check_expiry(call, request->has_expires_at, request->expires_at);
+	return status_ok(&st) ? key_change(call, request->id, apply_update, request, reply) : st;
+}
+
+static struct status
+apply_revoke(struct call *call, const void *request, ApiKey *key)
+{
+	(void)request;
+	/* Final and idempotent: the first time of revocation is kept. */
+	if (key->state == CORBEL__V1__KEY_STATE__REVOKED)
+		return status_ok_value();
+	key->state = CORBEL__V1__KEY_STATE__REVOKED;
+	key->has_revoked_at = true;
+	key->revoked_at = call_now_ms(call);
+	return status_ok_value();
+}
+
+struct status
+keys_revoke(struct call *call, const Corbel__V1__RevokeKeyRequest *request, ApiKey *reply)
+{
+	return key_change(call, request->id, apply_revoke, request, reply);
+}
+
+/* The successor: a new identity with what the old key was allowed. */
+static void
+successor_of(struct call *call, const ApiKey *old, ApiKey *out)
+{
+	*out = *old;
+	out->id = out->start = out->rotated_to = NULL;
+	out->has_revoked_at = out->has_last_used_at = false;
+	out->has_created_at = true;
+	out->created_at = call_now_ms(call);
+}
+
+static struct status
+rotate(struct call *call, struct store_tx *tx, const Corbel__V1__RotateKeyRequest *request, ApiKey *old,
+       Corbel__V1__CreatedKey *reply)
+{
+	struct arena *arena = call_arena(call);
+	uint64_t grace_ms = request->has_grace_ms ? request->grace_ms : ROTATE_GRACE_MS;
+	int64_t until = call_now_ms(call) + (int64_t)grace_ms;
+	size_t prefix = strcspn(old->start ? old->start : "cb_", "_");
+	const char *secret;
+
+	if (state_at(old, call_now_ms(call)) != CORBEL__V1__KEY_STATE__ACTIVE)
+		return status_make(STATUS_FAILED_PRECONDITION, "only an active key can be rotated");
+	reply->key = ARENA_NEW(arena, ApiKey);
+	successor_of(call, old, reply->key);
+	struct status st = key_issue(call_service(call), tx, arena, reply->key,
+	                             arena_strndup(arena, old->start ? old->start : "cb", old->start ? prefix : 2), NULL,
+	                             &secret);
+	if (!status_ok(&st))
+		return st;
+	reply->secret = (char *)(uintptr_t)secret;
+	old->state = CORBEL__V1__KEY_STATE__ROTATED;
+	old->rotated_to = reply->key->id;
+	if (!old->has_expires_at || old->expires_at > until)
+		old->expires_at = until;
+	old->has_expires_at = true;
+	return key_write(tx, arena, old);
+}
+
+struct status
+keys_rotate(struct call *call, const Corbel__V1__RotateKeyRequest *request, Corbel__V1__CreatedKey *reply)
+{
+	ApiKey old;
+	struct store_rows *rows;
+	struct store_tx tx;
+	struct status st = store_begin(call_store(call), &tx);
+
+	if (!status_ok(&st))
+		return st;
+	st = store_query(&tx, &KEY_GET, STORE_PARAMS(store_text(request->id)), 1, call_arena(call), &rows);
+	if (status_ok(&st))
+		st = key_find(call, rows, &old);
+	if (status_ok(&st))
+		st = check_scopes(call, old.scopes, old.n_scopes);
+	if (status_ok(&st))
+		st = rotate(call, &tx, request, &old, reply);
+	st = store_end(&tx, st);
+	if (status_ok(&st))
+		publish_keys_changed(call, old.id, NULL);
+	return st;
+}
+
+/* ---- verification ---- */
+
+static bool
+holds_scope(const ApiKey *key, const char *scope)
+{
+	for (size_t i = 0; i < key->n_scopes; i++) {
+		const char *held = key->scopes[i];
+		size_t length = strlen(held);
+		if (strcmp(held, scope) == 0 || strcmp(held, "*") == 0)
+			return true;
+		if (length > 2 && strcmp(held + length - 2, ".*") == 0 && strncmp(held, scope, length - 1) == 0)
+			return true;
+	}
+	return false;
+}
+
+static const char *
+why_not(const ApiKey *key, bool is_suspended, const char *scope, int64_t now_ms)
+{
+	switch (state_at(key, now_ms)) {
+	case CORBEL__V1__KEY_STATE__REVOKED:
+		return "revoked";
+	case CORBEL__V1__KEY_STATE__EXPIRED:
+		return "expired";
+	case CORBEL__V1__KEY_STATE__DISABLED:
+		return "disabled";
+	default:
+		break;
+	}
+	if (is_suspended)
+		return "tenant_suspended";
+	return scope && !holds_scope(key, scope) ? "missing_scope" : NULL;
+}
+
+static struct status
+refuse(Corbel__V1__VerifyKeyReply *reply, const char *reason)
+{
+	reply->has_valid = true;
+	reply->valid = false;
+	reply->reason = (char *)(uintptr_t)reason;
+	return status_ok_value();
+}
+
+/* Compares digests. An unknown key is hashed and compared too, so that both take the same time. */
+static bool
+is_genuine(const struct accountd *self, const struct store_rows *rows, const char *text)
+{
+	uint8_t digest[SHA256_BYTES], nobody[SHA256_BYTES] = {0};
+	bool is_known = rows_count(rows) > 0;
+	size_t size = SHA256_BYTES;
+	const void *stored = is_known ? row_bytes(rows, 0, DIGEST, &size) : nobody;
+
+	bool has_pepper = peppers_digest(self->peppers, is_known ? row_text(rows, 0, PEPPER) : "", text, digest);
+	bool is_equal = hash_equal(digest, size == SHA256_BYTES ? stored : nobody, SHA256_BYTES);
+	return is_known && has_pepper && is_equal;
+}
+
+/* A key under an old pepper moves to the current one; failing to do so is no reason to refuse it. */
+static void
+rehash(struct call *call, const char *id, const char *text)
+{
+	struct accountd *self = call_service(call);
+	uint8_t digest[SHA256_BYTES];
+	const char *pepper = peppers_current(self->peppers);
+	struct store_tx tx;
+	struct status st = store_begin(call_store(call), &tx);
+
+	if (!status_ok(&st))
+		return;
+	(void)peppers_digest(self->peppers, pepper, text, digest);
+	st = store_exec(&tx, &KEY_REHASH,
+	                STORE_PARAMS(store_text(id), store_text(pepper), store_bytes(digest, sizeof(digest))), NULL);
+	st = store_end(&tx, st);
+	if (!status_ok(&st))
+		log_warn(self->env.log, "key not moved to the current pepper", LOG_TEXT("key", id), LOG_STATUS(&st));
+}
+
+static void
+describe(const ApiKey *key, const char *plan, Corbel__V1__VerifyKeyReply *reply)
+{
+	reply->key_id = key->id;
+	reply->tenant_id = key->tenant_id;
+	reply->plan = (char *)(uintptr_t)plan;
+	reply->n_scopes = key->n_scopes;
+	reply->scopes = key->scopes;
+	reply->n_limits = key->n_limits;
+	reply->limits = key->limits;
+	reply->has_expires_at = key->has_expires_at;
+	reply->expires_at = key->expires_at;
+	reply->n_metadata = key->n_metadata;
+	reply->metadata = (Corbel__V1__VerifyKeyReply__MetadataEntry **)(void *)key->metadata;
+	reply->name = key->name;
+	reply->user_id = key->user_id;
+}
+
+struct status
+keys_verify(struct call *call, const Corbel__V1__VerifyKeyRequest *request, Corbel__V1__VerifyKeyReply *reply)
+{
+	struct accountd *self = call_service(call);
+	struct arena *arena = call_arena(call);
+	struct key_text parts;
+	struct store_rows *rows;
+	ApiKey key;
+
+	if (!key_text_parse(request->key, strlen(request->key), &parts))
+		return refuse(reply, "malformed");
+	struct status st = store_read(call_store(call), &KEY_FIND, STORE_PARAMS(store_text(parts.public_id)), 1, arena, &rows);
+	if (!status_ok(&st))
+		return st;
+	if (!is_genuine(self, rows, request->key) || !scope_sees(call, row_text(rows, 0, TENANT)))
+		return refuse(reply, "unknown");
+	st = key_from_row(arena, rows, 0, &key);
+	if (!status_ok(&st))
+		return st;
+	const char *reason = why_not(&key, row_i64(rows, 0, MESSAGE + 1) != 0, request->scope, call_now_ms(call));
+	describe(&key, row_text(rows, 0, MESSAGE + 2), reply);
+	if (reason)
+		return refuse(reply, reason);
+	if (strcmp(row_text(rows, 0, PEPPER), peppers_current(self->peppers)) != 0)
+		rehash(call, key.id, request->key);
+	reply->has_valid = true;
+	reply->valid = true;
+	return status_ok_value();
+}

@@ -1,0 +1,7 @@
+#include "accountd.h"
+
+int
+main(int argc, char **argv)
+{
+	return daemon_main(argc, argv, (const struct service *const[]){&accountd_service, NULL});
+}
