@@ -454,7 +454,7 @@ problems(struct writer *w)
 		int code;
 		const char *text;
 	} PROBLEMS[] = {
-		{400, "The request is wrong; `violations` names each bad field."},
+		{400, "The request is wrong; `errors` names each bad field."},
 		{401, "No key, or one that is not good."},
 		{403, "The key may not do this."},
 		{404, "There is no such thing, or it belongs to another tenant."},
@@ -483,8 +483,8 @@ static const char PROBLEM_SCHEMA[] =
     "\"status\": {\"type\": \"integer\"}, \"detail\": {\"type\": \"string\"}, \"code\": {\"type\": \"string\", "
     "\"description\": \"Canonical status code, such as INVALID_ARGUMENT.\"}, \"request_id\": {\"type\": \"string\"}, "
     "\"violated-policies\": {\"type\": \"array\", \"items\": {\"type\": \"string\"}}, "
-    "\"violations\": {\"type\": \"array\", \"items\": {\"type\": \"object\", \"properties\": {"
-    "\"pointer\": {\"type\": \"string\", \"description\": \"JSON pointer of the field.\"}, "
+    "\"errors\": {\"type\": \"array\", \"items\": {\"type\": \"object\", \"properties\": {"
+    "\"pointer\": {\"type\": \"string\", \"description\": \"JSON pointer of the field (RFC 6901).\"}, "
     "\"detail\": {\"type\": \"string\"}}}}}, \"required\": [\"type\", \"title\", \"status\"]}";
 
 static void
