@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "pool_internal.h"
 
 #define REPLY_ARENA_BLOCK (16u << 10)
@@ -116,6 +117,8 @@ compose(struct lane *lane)
 	while (lane->first) {
 		struct flight *flight = lane->first;
 		lane->first = flight->next;
+		/* Before the look at has_ended: a port that ends the call now sees that it may run. */
+		atomic_store(&flight->was_sent, true);
 		if (atomic_load(&flight->has_ended) || flight->deadline_ms <= now) {
 			pool_fail(pool, flight, STATUS_DEADLINE_EXCEEDED, "the call's time was over before it was sent", false);
 			continue;
@@ -180,8 +183,6 @@ lane_send(struct lane *lane)
 		histogram_observe(pool->sizes, (double)lane->count);
 	}
 	lane->state = LANE_SENDING;
-	for (size_t i = 0; i < lane->count; i++)
-		lane->by_index[i]->was_sent = true;
 	nng_aio_set_msg(lane->aio, message);
 	nng_ctx_send(lane->ctx, lane->aio);
 }
@@ -190,8 +191,11 @@ lane_send(struct lane *lane)
 static void
 learn(struct replica *replica, const Corbel__Bus__Response *response)
 {
-	if (response->node)
+	if (response->node && strncmp(replica->node, response->node, sizeof(replica->node) - 1) != 0) {
 		snprintf(replica->node, sizeof(replica->node), "%s", response->node);
+		/* All callers agree on it, by whatever URL they came. */
+		replica->identity = hash_stable64(replica->node, strlen(replica->node), 0);
+	}
 	replica->epoch = response->epoch;
 	replica->is_draining = response->draining;
 	replica->failures = 0;

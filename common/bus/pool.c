@@ -18,7 +18,7 @@
 static uint64_t
 weight(const struct replica *replica, uint64_t route)
 {
-	return hash_mix64(replica->url_hash, route);
+	return hash_mix64(replica->identity, route);
 }
 
 /* Rendezvous hashing (Thaler and Ravishankar, 1998): the highest weight wins, so that a replica that
@@ -135,14 +135,18 @@ load_lane(struct replica *replica, bool is_fast)
 {
 	struct queue *queue = is_fast ? &replica->fast : &replica->slow;
 	struct lane *lane = queue->first ? replica_idle_lane(replica, is_fast) : NULL;
-	size_t bytes = 0;
+	size_t bytes = 0, most = replica->pool->bus->message_max / 2;
 	struct flight **last;
 
 	if (!lane)
 		return NULL;
+	if (most > BATCH_BYTES)
+		most = BATCH_BYTES;
 	lane->state = LANE_SENDING;
 	last = &lane->first;
-	for (size_t count = 0; count < (is_fast ? BATCH_CALLS : 1) && queue->first && bytes < BATCH_BYTES; count++) {
+	for (size_t count = 0; count < (is_fast ? BATCH_CALLS : 1) && queue->first; count++) {
+		if (count > 0 && bytes + queue->first->size > most)
+			break;
 		struct flight *flight = queue_take(queue);
 		bytes += flight->size;
 		*last = flight;
@@ -186,6 +190,7 @@ pool_note_timeout(struct flight *flight)
 	struct pool *pool = flight->pool;
 	bool was_sent;
 
+	atomic_store(&flight->has_ended, true); /* before the look at was_sent: see compose() */
 	pthread_mutex_lock(&pool->lock);
 	was_sent = flight->was_sent;
 	struct replica *replica = flight->replica;

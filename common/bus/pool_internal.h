@@ -14,6 +14,8 @@
 #define SLOW_LANES 64u
 #define STUCK_MS 300u             /* a fast message out for longer sets the replica aside */
 
+enum lane_state { LANE_IDLE, LANE_SENDING, LANE_RECEIVING };
+
 /* A REQ context and the message it carries. Idle lanes belong to the pool's lock; a busy one to
  * whoever sends or completes it, and its flights with it. */
 struct lane {
@@ -21,7 +23,7 @@ struct lane {
 	struct lane *next;            /* idle slow lanes, or lanes to cancel */
 	nng_ctx ctx;
 	nng_aio *aio;
-	enum { LANE_IDLE, LANE_SENDING, LANE_RECEIVING } state;
+	_Atomic int state;            /* enum lane_state; IDLE changes under the pool's lock only */
 	bool is_ping, is_fast, is_open;
 	struct flight *first;
 	struct flight *by_index[BATCH_CALLS];
@@ -39,7 +41,7 @@ struct replica {
 	struct pool *pool;
 	_Atomic int holders;
 	char url[BUS_URL_MAX];
-	uint64_t url_hash;
+	uint64_t identity;       /* for rendezvous: of the node's name once heard, before of the URL; pool's lock */
 	nng_socket socket;
 	nng_dialer dialer;
 	bool is_open;            /* the socket exists */

@@ -26,6 +26,7 @@ struct port {
 	int fd;
 	pthread_mutex_t lock;
 	struct flight *completed, **last; /* guarded by `lock` */
+	bool is_closed;                   /* guarded by `lock`: nobody will poll */
 	/* the port's thread only: */
 	struct flight **heap;
 	size_t heap_count, heap_capacity;
@@ -294,6 +295,11 @@ port_complete(struct flight *flight)
 	uint64_t one = 1;
 
 	pthread_mutex_lock(&port->lock);
+	if (port->is_closed) {
+		pthread_mutex_unlock(&port->lock);
+		flight_release(flight);
+		return;
+	}
 	bool was_empty = port->completed == NULL;
 	flight->next = NULL;
 	*port->last = flight;
@@ -414,7 +420,7 @@ port_cancel(struct port *port, struct pool_call *call)
 	/* Through port_poll(): the flight's own completion is then found without a caller. */
 	struct flight *note = mem_alloc(sizeof(*note));
 	*note = (struct flight){.holders = 2, .port = port, .call = call, .pool = flight->pool,
-	                        .deadline_ms = flight->deadline_ms};
+	                        .deadline_ms = flight->deadline_ms, .was_sent = flight->was_sent};
 	atomic_fetch_add(&port->holders, 1);
 	heap_put(port, flight->heap_index, note);
 	call->internal[0] = note;
@@ -444,6 +450,9 @@ port_free(struct port *port)
 	end_failed(port);
 	while (port->heap_count > 0)
 		abandon(port, port->heap[0], STATUS_CANCELLED, "the caller is closing", true);
+	pthread_mutex_lock(&port->lock);
+	port->is_closed = true;
+	pthread_mutex_unlock(&port->lock);
 	end_completed(port);
 	port_release(port);
 }

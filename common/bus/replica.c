@@ -17,7 +17,7 @@ replica_new(struct pool *pool, const char *url)
 	replica->pool = pool;
 	replica->holders = 1;
 	snprintf(replica->url, sizeof(replica->url), "%s", url);
-	replica->url_hash = hash_stable64(url, strlen(url), 0);
+	replica->identity = hash_stable64(url, strlen(url), 0);
 	queue_init(&replica->fast);
 	queue_init(&replica->slow);
 	return replica;

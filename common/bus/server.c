@@ -6,6 +6,9 @@
  * A batch counts the calls that are still out, plus one while the handler is being entered, so that a
  * batch whose calls end inside the handler is not sent twice. A call that ends packs its reply into the
  * batch's output at once: what the reply points at may then go.
+ *
+ * A call that a worker still holds when the server is freed stays valid: the server's memory goes with
+ * the last of them, and its answer goes nowhere.
  */
 #include "bus/server.h"
 
@@ -21,6 +24,7 @@
 #define CALLS_MAX 1024u /* of one batch */
 #define ARENA_BLOCK (64u << 10)
 #define BUSY_RETRY_MS 1000u
+#define REPLY_SPARE (96u << 10) /* for the head, and a refusal for every other call of a batch */
 
 struct batch {
 	struct server *server;
@@ -32,6 +36,7 @@ struct batch {
 	struct server_call **calls;
 	struct strbuf out; /* packed replies; guarded by `lock` */
 	pthread_mutex_t lock;
+	bool is_closed;    /* guarded by `lock`: nothing may be sent any more */
 	_Atomic size_t open;
 };
 
@@ -48,8 +53,10 @@ struct server {
 	struct batch *batches;
 	size_t batch_count;
 	uint32_t max_in_flight;
+	size_t message_max;
 	_Atomic size_t in_flight;  /* calls */
 	_Atomic size_t busy;       /* batches working or sending */
+	_Atomic size_t holders;    /* the owner, and each busy batch */
 	_Atomic bool is_draining, is_closed;
 	char url[BUS_URL_MAX];
 	struct metric_counter *received, *refused, *garbage;
@@ -74,11 +81,22 @@ register_metrics(struct server *server)
 
 /* One length-delimited field of a protobuf message, appended. */
 static void
-put_reply(struct strbuf *out, const Corbel__Bus__Reply *reply)
+put_reply(struct strbuf *out, const Corbel__Bus__Reply *reply, size_t most)
 {
+	Corbel__Bus__Reply too_large = CORBEL__BUS__REPLY__INIT;
 	size_t size = corbel__bus__reply__get_packed_size(reply);
 	uint8_t head[12];
-	size_t n = 0;
+	size_t n = 0, spare = most / 8 < REPLY_SPARE ? most / 8 : REPLY_SPARE;
+
+	/* A larger message would cost the caller its connection, and the batch all of its answers. */
+	if (size + out->length + spare > most) {
+		too_large.has_index = too_large.has_code = true;
+		too_large.index = reply->index;
+		too_large.code = STATUS_RESOURCE_EXHAUSTED;
+		too_large.message = (char *)(uintptr_t)"the reply is larger than a message may be";
+		reply = &too_large;
+		size = corbel__bus__reply__get_packed_size(reply);
+	}
 
 	head[n++] = 2 << 3 | 2; /* Response.replies */
 	for (size_t rest = size; ; rest >>= 7) {
@@ -100,12 +118,39 @@ receive(struct batch *batch)
 }
 
 static void
-send_response(struct batch *batch)
+server_release(struct server *server)
+{
+	if (atomic_fetch_sub(&server->holders, 1) != 1)
+		return;
+	for (size_t i = 0; i < server->batch_count; i++) {
+		struct batch *batch = &server->batches[i];
+		if (!batch->server)
+			continue;
+		if (batch->aio)
+			nng_aio_free(batch->aio);
+		arena_fini(&batch->arena);
+		strbuf_fini(&batch->out);
+		pthread_mutex_destroy(&batch->lock);
+	}
+	mem_free(server->batches);
+	mem_free(server);
+}
+
+/* The batch is over, answered or not. */
+static void
+batch_done(struct batch *batch)
+{
+	atomic_fetch_sub(&batch->server->busy, 1);
+	server_release(batch->server);
+}
+
+/* NULL when there is no memory for it: then the caller's deadline ends the call. */
+static nng_msg *
+make_response(struct batch *batch)
 {
 	struct server *server = batch->server;
 	Corbel__Bus__Response head = CORBEL__BUS__RESPONSE__INIT;
 	nng_msg *message;
-	size_t size;
 
 	if (batch->request) {
 		head.has_batch = batch->request->has_batch;
@@ -116,19 +161,32 @@ send_response(struct batch *batch)
 	head.epoch = server->bus->epoch;
 	head.has_draining = true;
 	head.draining = atomic_load(&server->is_draining);
-	size = corbel__bus__response__get_packed_size(&head);
-	batch->state = SENDING;
-	if (nng_msg_alloc(&message, size + batch->out.length) != 0) {
-		/* Without an answer the caller's deadline ends the call. */
-		atomic_fetch_sub(&server->busy, 1);
-		receive(batch);
-		return;
-	}
+	size_t size = corbel__bus__response__get_packed_size(&head);
+	if (nng_msg_alloc(&message, size + batch->out.length) != 0)
+		return NULL;
 	corbel__bus__response__pack(&head, nng_msg_body(message));
 	if (batch->out.length)
 		memcpy((char *)nng_msg_body(message) + size, batch->out.data, batch->out.length);
-	nng_aio_set_msg(batch->aio, message);
-	nng_ctx_send(batch->ctx, batch->aio);
+	return message;
+}
+
+static void
+send_response(struct batch *batch)
+{
+	/* The lock keeps server_free() from closing between the look and the send. */
+	pthread_mutex_lock(&batch->lock);
+	bool is_closed = batch->is_closed;
+	nng_msg *message = is_closed ? NULL : make_response(batch);
+	if (message) {
+		batch->state = SENDING;
+		nng_aio_set_msg(batch->aio, message);
+		nng_ctx_send(batch->ctx, batch->aio);
+	} else if (!is_closed) {
+		receive(batch);
+	}
+	pthread_mutex_unlock(&batch->lock);
+	if (!message)
+		batch_done(batch);
 }
 
 /* One less is out; the last one sends. */
@@ -147,7 +205,7 @@ server_call_end(struct server_call *call)
 	call->reply.has_index = true;
 	call->reply.index = call->call->index;
 	pthread_mutex_lock(&batch->lock);
-	put_reply(&batch->out, &call->reply);
+	put_reply(&batch->out, &call->reply, batch->server->message_max);
 	pthread_mutex_unlock(&batch->lock);
 	atomic_fetch_sub(&batch->server->in_flight, 1);
 	batch_release(batch, 1);
@@ -232,6 +290,7 @@ take_message(struct batch *batch)
 	strbuf_clear(&batch->out);
 	batch->state = WORKING;
 	atomic_fetch_add(&server->busy, 1);
+	atomic_fetch_add(&server->holders, 1);
 	batch->request = corbel__bus__request__unpack(&protobuf, nng_msg_len(message), nng_msg_body(message));
 	nng_msg_free(message);
 	if (!batch->request || batch->request->n_calls > CALLS_MAX || batch->request->version != 1) {
@@ -257,9 +316,9 @@ on_event(void *arg)
 				nng_msg_free(message);
 			nng_aio_set_msg(batch->aio, NULL);
 		}
-		atomic_fetch_sub(&batch->server->busy, 1);
 		if (rv != NNG_ECLOSED && !atomic_load(&batch->server->is_closed))
 			receive(batch);
+		batch_done(batch);
 		return;
 	}
 	if (rv == 0)
@@ -306,6 +365,8 @@ server_new(struct bus *bus, const struct server_options *options, struct server 
 	struct server *server = mem_alloc(sizeof(*server));
 
 	server->bus = bus;
+	server->holders = 1;
+	server->message_max = bus->message_max;
 	server->handle = options->handle;
 	server->arg = options->arg;
 	server->max_in_flight = options->max_calls_in_flight ? options->max_calls_in_flight : 4096;
@@ -362,19 +423,16 @@ server_free(struct server *server, uint32_t grace_ms)
 	server_drain(server);
 	wait_until_idle(server, grace_ms);
 	atomic_store(&server->is_closed, true);
-	nng_close(server->socket);
 	for (size_t i = 0; i < server->batch_count; i++) {
-		struct batch *batch = &server->batches[i];
-		if (!batch->server)
+		if (!server->batches[i].server)
 			continue;
-		if (batch->aio) {
-			nng_aio_stop(batch->aio);
-			nng_aio_free(batch->aio);
-		}
-		arena_fini(&batch->arena);
-		strbuf_fini(&batch->out);
-		pthread_mutex_destroy(&batch->lock);
+		pthread_mutex_lock(&server->batches[i].lock);
+		server->batches[i].is_closed = true;
+		pthread_mutex_unlock(&server->batches[i].lock);
 	}
-	mem_free(server->batches);
-	mem_free(server);
+	nng_close(server->socket);
+	for (size_t i = 0; i < server->batch_count; i++)
+		if (server->batches[i].aio)
+			nng_aio_stop(server->batches[i].aio);
+	server_release(server);
 }

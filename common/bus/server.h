@@ -40,7 +40,7 @@ struct server_options {
 	void (*handle)(void *arg, struct server_call *calls[], size_t count);
 	void *arg;
 	uint32_t max_calls_in_flight;        /* beyond it calls are answered RESOURCE_EXHAUSTED; 0: 4096 */
-	uint32_t contexts;                   /* REP contexts; 0: 16 */
+	uint32_t contexts;                   /* REP contexts: messages under way; 0: 320 */
 };
 
 struct status server_new(struct bus *bus, const struct server_options *options, struct server **out);
@@ -51,7 +51,8 @@ void server_call_fail(struct server_call *call, const struct status *st);
 /* From now on replies say "draining", so that callers move on; calls are still served. */
 void server_drain(struct server *server);
 size_t server_in_flight(const struct server *server);
-/* Waits for the calls in flight to end and their replies to leave, at most `grace_ms`, then closes. */
+/* Waits for the calls in flight to end and their replies to leave, at most `grace_ms`, then closes. A
+ * call still held then stays valid until server_call_end(), whose answer goes nowhere. */
 void server_free(struct server *server, uint32_t grace_ms);
 /* The URL actually bound (a port 0 is replaced), for tests and for "ready" lines. */
 const char *server_url(const struct server *server);
