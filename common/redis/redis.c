@@ -122,27 +122,34 @@ must_wait(const struct redis *redis)
 	return redis_is_up(redis) && !redis->idle && redis->open == redis->limit;
 }
 
-/* A connection, perhaps not connected yet, or NULL: the breaker is open or the wait was in vain. */
+/* A connection, perhaps not connected yet, or NULL: the breaker is open (*is_up false) or the wait was
+ * in vain. */
 static struct redis_conn *
-wait_for_one(struct redis *redis, uint32_t wait_ms)
+wait_for_one(struct redis *redis, uint32_t wait_ms, bool *is_up)
 {
 	struct timespec until = redis_in_ms(wait_ms);
 	struct redis_conn *conn = NULL;
 
 	pthread_mutex_lock(&redis->lock);
-	while (must_wait(redis)) {
+	bool had_its_turn = redis->waiting++ == 0; /* who comes later does not overtake those who wait */
+	while (must_wait(redis) || (!had_its_turn && redis_is_up(redis))) {
 		if (wait_ms == 0 || pthread_cond_timedwait(&redis->freed, &redis->lock, &until) != 0)
 			break;
+		had_its_turn = true;
 	}
-	if (redis_is_up(redis) && redis->idle) {
+	redis->waiting--;
+	*is_up = redis_is_up(redis);
+	if (*is_up && redis->idle) {
 		conn = redis->idle;
 		redis->idle = conn->next_idle;
-	} else if (redis_is_up(redis) && redis->open < redis->limit) {
+	} else if (*is_up && redis->open < redis->limit) {
 		conn = mem_alloc(sizeof(*conn));
 		*conn = (struct redis_conn){.redis = redis, .fd = -1};
 		strbuf_init(&conn->out, NULL);
 		redis->open++;
 	}
+	if (redis->waiting > 0 && !must_wait(redis))
+		pthread_cond_signal(&redis->freed);
 	pthread_mutex_unlock(&redis->lock);
 	return conn;
 }
@@ -150,11 +157,12 @@ wait_for_one(struct redis *redis, uint32_t wait_ms)
 struct status
 redis_take(struct redis *redis, uint32_t wait_ms, struct redis_conn **out)
 {
-	struct redis_conn *conn = wait_for_one(redis, wait_ms);
+	bool is_up;
+	struct redis_conn *conn = wait_for_one(redis, wait_ms, &is_up);
 	struct status st = status_ok_value();
 
 	*out = NULL;
-	if (!conn && !redis_is_up(redis))
+	if (!conn && !is_up)
 		return status_make(STATUS_UNAVAILABLE, "redis is away");
 	if (!conn)
 		return status_make(STATUS_RESOURCE_EXHAUSTED, "redis: all %u connections were in use for %u ms",

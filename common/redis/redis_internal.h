@@ -72,6 +72,7 @@ struct redis {
 	uint64_t generation; /* grows when the breaker opens: older connections are closed */
 	struct redis_conn *idle;
 	uint32_t open;
+	uint32_t waiting;                                    /* threads in redis_take() that wait */
 	struct redis_address addresses[REDIS_ADDRESSES_MAX]; /* by the probe, the last that resolved */
 	size_t address_count;
 	struct redis_sha shas[REDIS_SCRIPTS_MAX];

@@ -133,6 +133,13 @@ conn_new(struct store *store)
 	return conn;
 }
 
+/* Under the lock. */
+static bool
+is_free(const struct store *store)
+{
+	return store->idle || store->open < store->limit;
+}
+
 /* A free connection, or NULL when none came back in time. */
 static struct store_conn *
 wait_for_one(struct store *store, uint32_t wait_ms)
@@ -141,10 +148,13 @@ wait_for_one(struct store *store, uint32_t wait_ms)
 	struct store_conn *conn = NULL;
 
 	pthread_mutex_lock(&store->lock);
-	while (!store->idle && store->open == store->limit) {
+	bool had_its_turn = store->waiting++ == 0; /* who comes later does not overtake those who wait */
+	while (!is_free(store) || !had_its_turn) {
 		if (wait_ms == 0 || pthread_cond_timedwait(&store->freed, &store->lock, &until) != 0)
 			break;
+		had_its_turn = true;
 	}
+	store->waiting--;
 	if (store->idle) {
 		conn = store->idle;
 		store->idle = conn->next_idle;
@@ -153,6 +163,8 @@ wait_for_one(struct store *store, uint32_t wait_ms)
 	}
 	if (conn)
 		store->taken++;
+	if (store->waiting > 0 && is_free(store))
+		pthread_cond_signal(&store->freed);
 	pthread_mutex_unlock(&store->lock);
 	return conn;
 }

@@ -63,6 +63,7 @@ struct store {
 	struct store_conn *idle;
 	uint32_t open; /* idle and taken ones */
 	uint32_t taken;
+	uint32_t waiting;     /* threads in store_take() that wait */
 	uint32_t failures;    /* connects that failed in a row */
 	uint64_t retry_at_ms; /* no connect before, while failures > 0 */
 	struct status last_failure;

@@ -409,7 +409,7 @@ count_calls(void *arg_)
 	while (!atomic_load(&is_over)) {
 		uint64_t start_ms = test_now_ms();
 		struct status st = call(f->redis, &arena, &reply, ARGS(arg("INCR"), arg("n")));
-		ck_assert(status_ok(&st) || st.code == STATUS_UNAVAILABLE);
+		ck_assert_msg(status_ok(&st) || st.code == STATUS_UNAVAILABLE, "%s", st.message);
 		uint64_t took_ms = test_now_ms() - start_ms;
 		worst_ms = took_ms > worst_ms ? took_ms : worst_ms;
 		arena_reset(&arena);
