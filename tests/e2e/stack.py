@@ -300,6 +300,8 @@ class Processes(Stack):
                 f"--pub.listen={self.address(name, number, 'pub')}", *self.addresses()]
         if self.redis:
             argv.append(f"--redis.url={self.redis.url}")
+        if name == "accountd":
+            argv.append(f"--accountd.peppers=1:{'5a' * 32}")
         if name == "ingress":
             argv.append(f"--ingress.listen=127.0.0.1:{self.port}")
         argv += [o for o in self.options if o.startswith(f"--{name}.") or o.split(".")[0][2:] not in self.DAEMONS]
