@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/random.h"
 #include "bus/pubsub.h"
 #include "bus_internal.h"
 #include "corbel/bus.pb-c.h"
@@ -26,6 +27,7 @@ struct publisher {
 	struct ticker ticker;
 	pthread_mutex_t lock; /* numbers leave in order */
 	uint64_t sequence;
+	uint64_t epoch;       /* of this publisher: one that is made anew counts from 1 again */
 	uint64_t beat_ms;
 	struct metric_counter *sent;
 };
@@ -40,7 +42,7 @@ send_message(struct publisher *publisher, const char *topic, const void *payload
 
 	publication.node = publisher->bus->node;
 	publication.has_epoch = publication.has_sequence = true;
-	publication.epoch = publisher->bus->epoch;
+	publication.epoch = publisher->epoch;
 	publication.sequence = publisher->sequence;
 	publication.has_heartbeat = publication.heartbeat = is_heartbeat;
 	publication.has_payload = !is_heartbeat;
@@ -87,6 +89,7 @@ publisher_new(struct bus *bus, const char *address, struct publisher **out)
 	struct publisher *publisher = mem_alloc(sizeof(*publisher));
 
 	publisher->bus = bus;
+	publisher->epoch = random_u64(random_system()) | 1;
 	pthread_mutex_init(&publisher->lock, NULL);
 	publisher->sent = metrics_counter(bus->metrics, &(struct metric_spec){.name = "corbel_bus_publications",
 	    .help = "Publications sent"}, NULL);
