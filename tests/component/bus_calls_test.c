@@ -16,6 +16,8 @@
 
 #define ECHO 0x01020304u
 #define HOLD 0x05060708u /* is kept until released */
+#define FIELDS 0x090A0B0Cu /* checks every field, and fills the reply's */
+#define LARGE 0x0D0E0F10u /* answers more than a message may hold */
 
 struct world {
 	struct bus *server_bus, *client_bus;
@@ -26,6 +28,29 @@ struct world {
 	size_t held_count;
 	_Atomic size_t batches, calls;
 };
+
+static uint8_t large[17 << 20];
+
+static void check_fields(const Corbel__Bus__Call *call);
+
+static void
+fill_reply(struct server_call *call)
+{
+	static char pointer[] = "/name", detail[] = "too short";
+	static Corbel__Bus__Violation violation;
+	static Corbel__Bus__Violation *violations[] = {&violation};
+	struct status st = status_make(STATUS_INVALID_ARGUMENT, "no good");
+
+	check_fields(call->call);
+	corbel__bus__violation__init(&violation);
+	violation.pointer = pointer;
+	violation.detail = detail;
+	server_call_fail(call, &st);
+	call->reply.n_violations = 1;
+	call->reply.violations = violations;
+	call->reply.has_retry_after_ms = true;
+	call->reply.retry_after_ms = 250;
+}
 
 static void
 handle(void *arg, struct server_call *calls[], size_t count)
@@ -41,8 +66,15 @@ handle(void *arg, struct server_call *calls[], size_t count)
 			pthread_mutex_unlock(&world->lock);
 			continue;
 		}
+		if (call->call->method == FIELDS) {
+			fill_reply(call);
+			server_call_end(call);
+			continue;
+		}
 		call->reply.has_payload = true;
 		call->reply.payload = call->call->payload;
+		if (call->call->method == LARGE)
+			call->reply.payload = (ProtobufCBinaryData){.len = sizeof(large), .data = large};
 		server_call_end(call);
 	}
 }
@@ -322,6 +354,116 @@ START_TEST(a_server_that_goes_ends_its_calls_and_one_that_comes_back_is_used_aga
 }
 END_TEST
 
+/* The caller packs its envelope by hand; the server reads it with protobuf-c. */
+static void
+check_fields(const Corbel__Bus__Call *call)
+{
+	ck_assert_uint_eq(call->method, FIELDS);
+	ck_assert_str_eq(call->request_id, "req_1");
+	ck_assert_str_eq(call->traceparent, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+	ck_assert_str_eq(call->idempotency_key, "key-1");
+	ck_assert_str_eq(call->principal->tenant, "ten_1");
+	ck_assert_uint_eq(call->principal->n_scopes, 2);
+	ck_assert_str_eq(call->principal->scopes[1], "keys:write");
+	ck_assert(call->principal->has_internal && call->principal->internal);
+	ck_assert_uint_eq(call->payload.len, 300);
+	ck_assert_uint_gt(call->budget_ms, 1000);
+	ck_assert_uint_le(call->budget_ms, 3000);
+}
+
+START_TEST(every_field_of_a_call_and_of_its_reply_arrives)
+{
+	static char scopes[2][16] = {"keys:read", "keys:write"}, tenant[] = "ten_1", payload[300];
+	char *list[] = {scopes[0], scopes[1]};
+	Corbel__Bus__Principal principal = CORBEL__BUS__PRINCIPAL__INIT;
+	principal.tenant = tenant;
+	principal.n_scopes = 2;
+	principal.scopes = list;
+	principal.has_internal = principal.internal = true;
+	struct world *world = world_new("inproc://bus-fields", 0);
+	struct arena arena;
+	arena_init(&arena, 4096, 1u << 20);
+	struct pool_call call = make_call(FIELDS, "", 3000);
+	call.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+	call.idempotency_key = "key-1";
+	call.principal = &principal;
+	call.payload = payload;
+	call.payload_size = sizeof(payload);
+	call.is_fast = _i == 0;
+	struct status st = pool_call_wait(world->pool, &call, &arena);
+	ck_assert_int_eq(st.code, STATUS_INVALID_ARGUMENT);
+	ck_assert_str_eq(st.message, "no good");
+	ck_assert_uint_eq(call.reply->n_violations, 1);
+	ck_assert_str_eq(call.reply->violations[0]->pointer, "/name");
+	ck_assert_uint_eq(call.reply->retry_after_ms, 250);
+	arena_fini(&arena);
+	world_free(world);
+}
+END_TEST
+
+START_TEST(a_reply_too_large_for_a_message_fails_its_own_call_only)
+{
+	struct world *world = world_new("ipc:///tmp/corbel-bus-large.sock", 0);
+	struct arena arena;
+	arena_init(&arena, 4096, 1u << 20);
+	struct pool_call call = make_call(LARGE, "x", 3000);
+	struct status st = pool_call_wait(world->pool, &call, &arena);
+	ck_assert_int_eq(st.code, STATUS_RESOURCE_EXHAUSTED);
+	call = make_call(ECHO, "x", 3000);
+	st = pool_call_wait(world->pool, &call, &arena);
+	ck_assert_msg(status_ok(&st), "%s", st.message);
+	static char big[17 << 20];
+	call = make_call(ECHO, "", 3000);
+	call.payload = big;
+	call.payload_size = sizeof(big);
+	st = pool_call_wait(world->pool, &call, &arena);
+	ck_assert_int_eq(st.code, STATUS_INVALID_ARGUMENT);
+	arena_fini(&arena);
+	world_free(world);
+}
+END_TEST
+
+START_TEST(a_call_held_beyond_its_servers_end_may_still_be_ended)
+{
+	struct world *world = world_new("inproc://bus-held", 0);
+	struct many many = {0};
+	struct port *port;
+	struct pool_call calls[3];
+	struct status st = port_new(world->client_bus, &port);
+	ck_assert(status_ok(&st));
+	send_many(world, port, calls, 3, HOLD, 5000, &many);
+	for (uint64_t end = now_ms() + 2000; world->calls < 3 && now_ms() < end;)
+		pause_ms(2);
+	server_free(world->server, 10);
+	poll_until(port, &many, 3);
+	ck_assert_uint_eq(many.unavailable, 3);
+	release_all(world);
+	port_free(port);
+	pool_free(world->pool);
+	bus_free(world->client_bus);
+	bus_free(world->server_bus);
+	free(world);
+}
+END_TEST
+
+START_TEST(a_port_may_go_while_its_calls_are_out)
+{
+	struct world *world = world_new("inproc://bus-gone", 0);
+	struct many many = {0};
+	struct port *port;
+	struct pool_call calls[3];
+	struct status st = port_new(world->client_bus, &port);
+	ck_assert(status_ok(&st));
+	send_many(world, port, calls, 3, HOLD, 5000, &many);
+	for (uint64_t end = now_ms() + 2000; world->calls < 3 && now_ms() < end;)
+		pause_ms(2);
+	port_free(port);
+	ck_assert_uint_eq(many.done, 3);
+	ck_assert_int_eq(calls[0].code, STATUS_CANCELLED);
+	world_free(world);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -334,6 +476,10 @@ main(void)
 	tcase_add_test(tests, calls_beyond_the_servers_bound_are_refused_at_once);
 	tcase_add_test(tests, a_service_that_nobody_listens_for_is_unavailable_at_once);
 	tcase_add_test(tests, a_server_that_goes_ends_its_calls_and_one_that_comes_back_is_used_again);
+	tcase_add_loop_test(tests, every_field_of_a_call_and_of_its_reply_arrives, 0, 2);
+	tcase_add_test(tests, a_reply_too_large_for_a_message_fails_its_own_call_only);
+	tcase_add_test(tests, a_call_held_beyond_its_servers_end_may_still_be_ended);
+	tcase_add_test(tests, a_port_may_go_while_its_calls_are_out);
 	suite_add_tcase(suite, tests);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
