@@ -64,7 +64,6 @@ static void
 serve(void *arg, struct server_call *calls[], size_t count)
 {
 	struct replica *replica = arg;
-	atomic_fetch_add(&replica->calls, count);
 	for (size_t i = 0; i < count; i++) {
 		if (calls[i]->call->method == ECHO) {
 			server_call_end(calls[i]);
@@ -74,6 +73,7 @@ serve(void *arg, struct server_call *calls[], size_t count)
 		replica->held[replica->held_count++] = calls[i];
 		pthread_mutex_unlock(&replica->lock);
 	}
+	atomic_fetch_add(&replica->calls, count); /* held calls that are counted can be released */
 }
 
 static void
@@ -172,7 +172,7 @@ static void
 send_call(struct port *port, struct pool *pool, struct pool_call *call, uint32_t method, struct tally *tally)
 {
 	*call = (struct pool_call){.method = method, .is_fast = method == ECHO, .done = count_end, .user = tally,
-	                           .deadline_mono_ms = test_now_ms() + 5000};
+	                           .deadline_mono_ms = test_now_ms() + 30000};
 	port_call(port, pool, call);
 	port_flush(port);
 }
