@@ -1,0 +1,194 @@
+/*
+ * call: a request of the contract, from JSON to the bus and back.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "daemon/authorize.h"
+#include "ingress_internal.h"
+
+#define IDEMPOTENCY_KEY_MAX 255u
+
+static void
+completed(struct pool_call *call)
+{
+	struct request *request = call->user;
+
+	if (call->code == STATUS_OK && call->reply) {
+		respond_reply(request, call->reply);
+		return;
+	}
+	struct status st = pool_call_status(call);
+	respond_status(request, &st);
+}
+
+/* The value of a route_by path ("checks.key") as text; NULL when the request has none. */
+static const char *
+route_value(const ProtobufCMessage *message, const char *path)
+{
+	while (message) {
+		size_t length = strcspn(path, ".");
+		const ProtobufCFieldDescriptor *field = NULL;
+		for (unsigned i = 0; i < message->descriptor->n_fields && !field; i++)
+			if (strncmp(message->descriptor->fields[i].name, path, length) == 0 &&
+			    message->descriptor->fields[i].name[length] == '\0')
+				field = &message->descriptor->fields[i];
+		if (!field)
+			return NULL;
+		const char *at = (const char *)message + field->offset;
+		const void *pointer;
+		memcpy(&pointer, at, sizeof(pointer));
+		if (field->label == PROTOBUF_C_LABEL_REPEATED) {
+			size_t count;
+			memcpy(&count, (const char *)message + field->quantifier_offset, sizeof(count));
+			if (count == 0)
+				return NULL;
+			memcpy(&pointer, pointer, sizeof(pointer));
+		}
+		if (field->type == PROTOBUF_C_TYPE_STRING)
+			return pointer;
+		if (field->type != PROTOBUF_C_TYPE_MESSAGE)
+			return NULL;
+		message = pointer;
+		path += length + (path[length] == '.');
+	}
+	return NULL;
+}
+
+static void
+set_route(struct request *request)
+{
+	const char *by = request->method->route_by;
+	if (!by[0])
+		return;
+	const char *value = route_value(request->message, by);
+	if (!value && request->key)
+		value = request->key->principal.key_id;
+	request->call.has_route = value != NULL;
+	request->call.route = value ? hash_stable64(value, strlen(value), 0) : 0;
+}
+
+/* A quoted structured-field string or bare text; NULL with an answer given when it is neither. */
+static bool
+take_idempotency_key(struct request *request)
+{
+	const char *text = request_header(request, "Idempotency-Key");
+	size_t length = text ? strlen(text) : 0;
+
+	if (!text || request->verb == API_GET)
+		return true;
+	if (length >= 2 && text[0] == '"' && text[length - 1] == '"') {
+		text = arena_strndup(&request->arena, text + 1, length - 2);
+		length -= 2;
+	}
+	bool is_good = length >= 1 && length <= IDEMPOTENCY_KEY_MAX;
+	for (size_t i = 0; i < length && is_good; i++)
+		is_good = text[i] > ' ' && text[i] < 0x7F;
+	if (!is_good) {
+		respond_problem(request, 400, "invalid-argument", "Invalid request",
+		                "Idempotency-Key must be 1 to 255 visible ASCII characters");
+		return false;
+	}
+	request->call.idempotency_key = text;
+	return true;
+}
+
+static void
+send_call(struct request *request)
+{
+	struct ingress *ingress = request->shard->ingress;
+	struct pool_call *call = &request->call;
+	size_t size = protobuf_c_message_get_packed_size(request->message);
+	uint8_t *bytes = arena_alloc_raw(&request->arena, size + 1);
+	uint64_t now = shard_now_ms(request->shard);
+
+	protobuf_c_message_pack(request->message, bytes);
+	call->method = request->method->id;
+	call->is_fast = request->method->is_fast;
+	set_route(request);
+	call->deadline_mono_ms = now + request->method->deadline_ms;
+	call->request_id = request->request_id;
+	call->traceparent = request->traceparent;
+	call->principal = request->key ? &request->key->principal : NULL;
+	call->payload = bytes;
+	call->payload_size = size;
+	call->done = completed;
+	call->user = request;
+	request_wait(request);
+	port_call(request->shard->port, strcmp(request->method->daemon, "ratelimitd") == 0 ? ingress->ratelimits
+	          : strcmp(request->method->daemon, "accountd") == 0                       ? ingress->accounts
+	                                     : host_pool(ingress->env.host, request->method->daemon),
+	          call);
+}
+
+static bool
+is_json(const char *type)
+{
+	size_t length = strcspn(type, ";");
+	while (length > 0 && type[length - 1] == ' ')
+		length--;
+	return (length == 16 && strncasecmp(type, "application/json", 16) == 0) ||
+	       (length > 5 && strncasecmp(type, "application/", 12) == 0 && strncasecmp(type + length - 5, "+json", 5) == 0);
+}
+
+/* Body, path and query into the request message; answers and returns false when they are wrong. */
+static bool
+decode(struct request *request)
+{
+	const struct api_message *rules = request->method->request;
+	struct violations *violations = ARENA_NEW(&request->arena, struct violations);
+	const char *type = request_header(request, "Content-Type");
+	struct status st = status_ok_value();
+
+	if (request->body_size > 0 && type && !is_json(type)) {
+		respond_problem(request, 415, "unsupported-media-type", "Unsupported media type",
+		                "the body must be application/json");
+		return false;
+	}
+	if (request->body_size > 0 && (request->verb == API_GET || request->verb == API_DELETE)) {
+		respond_problem(request, 400, "invalid-argument", "Invalid request", "this method takes no body");
+		return false;
+	}
+	const char *text = request->body_size > 0 ? request->body : "{}";
+	size_t length = request->body_size > 0 ? request->body_size : 2;
+	st = json_to_message(text, length, rules, &request->arena, violations, &request->message);
+	if (!status_ok(&st) && violations->count == 0) {
+		struct violation *whole = &violations->items[violations->count++];
+		*whole = (struct violation){.pointer = "", .detail = arena_strdup(&request->arena, st.message)};
+		respond_violations(request, violations);
+		return false;
+	}
+	routes_bind_path(&request->match, request->message, &request->arena, violations);
+	if (request->query && (request->verb == API_GET || request->verb == API_DELETE))
+		routes_bind_query(request->query, strlen(request->query), rules, request->message, &request->arena, violations);
+	api_validate(request->message, rules, &request->arena, violations);
+	if (violations->count == 0)
+		return true;
+	respond_violations(request, violations);
+	return false;
+}
+
+static void
+decode_and_send(struct request *request)
+{
+	if (take_idempotency_key(request) && decode(request))
+		send_call(request);
+}
+
+void
+call_begin(struct request *request)
+{
+	static const char *const LIMITS[] = {NULL, "api.read", "api.write", "api.heavy"};
+	const char *limit = LIMITS[request->method->cost];
+	struct status st = authorize(request->method, request->key ? &request->key->principal : NULL);
+
+	if (!status_ok(&st)) {
+		respond_status(request, &st);
+		return;
+	}
+	if (limit && request->key)
+		lease_take(request->shard->leases, request, limit, decode_and_send);
+	else
+		decode_and_send(request);
+}

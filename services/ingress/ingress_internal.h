@@ -1,0 +1,195 @@
+/*
+ * ingress: the service, its shards, and a request on its way.
+ *
+ * A shard is one thread with its own listening socket, HTTP daemon, port on the bus and caches: nothing of
+ * it is touched by another thread but its inbox. A request belongs to its shard for its whole life.
+ */
+#ifndef CORBEL_INGRESS_INTERNAL_H
+#define CORBEL_INGRESS_INTERNAL_H
+
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "address.h"
+#include "api/json.h"
+#include "api/routes.h"
+#include "corbel/contract.gen.h"
+#include "daemon/service.h"
+
+struct key_cache;
+struct key_entry;
+struct lease_cache;
+struct usage;
+
+struct settings {
+	size_t body_max, header_max;
+	unsigned connections, connections_per_address;
+	unsigned idle_s;
+	uint64_t request_ms;
+	bool has_x_headers;
+	uint64_t anonymous_per_minute;
+	unsigned ipv6_prefix;
+	const char *const *forward_limits;
+	struct networks *proxies;
+};
+
+struct ingress {
+	struct service_env env;
+	struct settings settings;
+	struct routes *routes;
+	struct pool *accounts, *ratelimits;
+	struct subscriber *key_changes;
+	struct usage *usage;
+	struct shard *shards;
+	size_t shard_count;
+	char address[128];       /* as listened on, with the port in use */
+	char *docs_page;
+	_Atomic bool is_draining;
+	struct metric_counter *requests, *bad_requests, *unauthenticated, *limited, *failures;
+	struct metric_histogram *latency;
+	struct metric_gauge *active;
+};
+
+/* What other threads tell a shard. */
+struct notice {
+	struct notice *next;
+	bool drops_all;
+	char key_id[64], tenant_id[64];
+};
+
+struct connection;
+
+struct shard {
+	struct ingress *ingress;
+	struct MHD_Daemon *http;
+	struct port *port;
+	int listen_fd, epoll_fd, wake_fd;
+	pthread_t thread;
+	bool has_thread;
+	_Atomic bool is_stopping, is_quiet;
+	_Atomic size_t active;           /* requests */
+	pthread_mutex_t inbox_lock;
+	struct notice *inbox;
+	/* the shard's thread only: */
+	struct key_cache *keys;
+	struct lease_cache *leases;
+	struct address_table *addresses;
+	struct request *spare;           /* finished requests, to be used again */
+	size_t spare_count;
+	struct connection *connections;
+	uint64_t inspected_ms;
+};
+
+enum request_state { REQUEST_RECEIVING, REQUEST_WAITING, REQUEST_ANSWERED };
+
+struct request {
+	struct request *next;            /* spare, or waiting for a key or a lease */
+	struct shard *shard;
+	struct MHD_Connection *connection;
+	struct connection *link;
+	struct arena arena;
+	enum request_state state;
+	uint64_t started_ns, deadline_ms;
+	const char *verb_text, *url;     /* live as long as the request */
+	enum api_verb verb;
+	bool is_head;
+	size_t path_length;
+	const char *query;               /* behind '?', or NULL */
+	char *body;
+	size_t body_size, body_capacity;
+	bool is_too_large;
+	char request_id[64];
+	char traceparent[56];
+	struct address peer;             /* of the client, through trusted proxies */
+	struct route_match match;
+	const struct api_method *method; /* NULL: a page or forward-auth */
+	void (*authenticated)(struct request *request); /* what follows when the key is good */
+	void (*granted)(struct request *request);       /* what follows when a limit admits */
+	struct key_entry *key;           /* held */
+	ProtobufCMessage *message;
+	struct pool_call call;
+	struct strbuf policy, ratelimit; /* headers of limits, empty when there are none */
+	/* the response, once there is one */
+	struct MHD_Response *response;
+	unsigned status;
+};
+
+/* ---- shard.c ---- */
+struct status shard_start(struct shard *shard, struct ingress *ingress, const char *address, bool is_first);
+void shard_tell(struct shard *shard, const struct notice *notice);
+void shard_quiet(struct shard *shard);
+void shard_stop(struct shard *shard);
+uint64_t shard_now_ms(const struct shard *shard);
+
+/* ---- request.c ---- */
+enum MHD_Result request_handle(void *shard, struct MHD_Connection *connection, const char *url, const char *method,
+                               const char *version, const char *data, size_t *size, void **closure);
+void request_ended(void *shard, struct MHD_Connection *connection, void **closure,
+                   enum MHD_RequestTerminationCode code);
+void *request_url(void *shard, const char *uri, struct MHD_Connection *connection);
+/* Hangs the request up until it is answered. */
+void request_wait(struct request *request);
+/* Looks after the caller's key, then calls request->authenticated. */
+void request_authenticate(struct request *request);
+const char *request_header(const struct request *request, const char *name);
+void request_free_spare(struct shard *shard);
+
+/* ---- call.c ---- */
+void call_begin(struct request *request);
+
+/* ---- respond.c ---- */
+void respond_status(struct request *request, const struct status *st);
+void respond_problem(struct request *request, unsigned http, const char *slug, const char *title, const char *detail);
+void respond_violations(struct request *request, const struct violations *violations);
+void respond_reply(struct request *request, const Corbel__Bus__Reply *reply);
+void respond_text(struct request *request, unsigned http, const char *type, const char *text, size_t size);
+void respond_limited(struct request *request, const char *limit, uint64_t retry_ms, bool is_for_good);
+/* Gives the response to the connection; wakes it if it waits. */
+void respond_with(struct request *request, unsigned http, struct MHD_Response *response);
+
+/* ---- pages.c ---- */
+/* True when the path is one of the ingress's own and was answered or taken on. */
+bool pages_serve(struct request *request);
+char *pages_make_docs(void);
+
+/* ---- forward.c ---- */
+void forward_begin(struct request *request);
+
+/* ---- key_cache.c ---- */
+struct key_entry {
+	struct key_entry *next;          /* in its bucket */
+	struct key_entry *newer, *older; /* by last use */
+	uint8_t digest[16];
+	unsigned holders;
+	bool is_valid, is_linked;
+	uint64_t until_ms;
+	Corbel__Bus__Principal principal;
+	struct arena arena;              /* what the principal points at */
+	uint64_t calls, limited;         /* not yet reported */
+	uint64_t last_used_ms;
+};
+struct key_cache *key_cache_new(struct shard *shard);
+void key_cache_free(struct key_cache *cache);
+/* Calls request->authenticated now or later with request->key set, or answers the request itself. */
+void key_cache_authenticate(struct key_cache *cache, struct request *request, const char *text, size_t length);
+void key_cache_notice(struct key_cache *cache, const struct notice *notice);
+void key_entry_release(struct key_entry *entry);
+
+/* ---- lease_cache.c ---- */
+struct lease_cache *lease_cache_new(struct shard *shard);
+void lease_cache_free(struct lease_cache *cache);
+/* Takes one unit of `limit` for the request's tenant, then calls `next`; or answers 429. */
+void lease_take(struct lease_cache *cache, struct request *request, const char *limit,
+                void (*next)(struct request *request));
+
+/* ---- usage.c ---- */
+struct usage *usage_new(struct ingress *ingress);
+void usage_free(struct usage *usage);
+/* Any thread; bounded. */
+void usage_add(struct usage *usage, const struct key_entry *entry, bool is_limited);
+/* Sends what was counted and waits for the answer; a worker's task. */
+void usage_task(void *ingress, struct store_conn *conn);
+
+#endif

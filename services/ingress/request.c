@@ -1,0 +1,380 @@
+/*
+ * request: from its first byte to its end.
+ *
+ * libmicrohttpd calls the handler when the headers are there, for each piece of the body, when the body is
+ * complete, and again after a suspended connection was resumed; the request's state tells which it is.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/id.h"
+#include "base/text.h"
+#include "connection.h"
+
+#define ARENA_BLOCK (16u << 10)
+#define ARENA_CEILING (64u << 20)
+#define SPARE_MAX 1024u
+#define URL_MAX 8192u
+
+/* ---- memory ---- */
+
+static struct request *
+request_new(struct shard *shard)
+{
+	struct request *request = shard->spare;
+	struct arena arena;
+
+	if (request) {
+		shard->spare = request->next;
+		shard->spare_count--;
+		arena = request->arena;
+		char *body = request->body;
+		size_t capacity = request->body_capacity;
+		memset(request, 0, sizeof(*request));
+		request->body = body;
+		request->body_capacity = capacity;
+	} else {
+		request = mem_alloc(sizeof(*request));
+		arena_init(&arena, ARENA_BLOCK, ARENA_CEILING);
+	}
+	request->arena = arena;
+	request->shard = shard;
+	strbuf_init(&request->policy, &request->arena);
+	strbuf_init(&request->ratelimit, &request->arena);
+	return request;
+}
+
+static void
+request_free(struct request *request)
+{
+	arena_fini(&request->arena);
+	mem_free(request->body);
+	mem_free(request);
+}
+
+static void
+request_put(struct request *request)
+{
+	struct shard *shard = request->shard;
+
+	if (request->key)
+		key_entry_release(request->key);
+	if (request->response)
+		MHD_destroy_response(request->response);
+	arena_reset(&request->arena);
+	/* A large body's memory is not kept for the next small one. */
+	if (shard->spare_count >= SPARE_MAX || request->body_capacity > 64u << 10) {
+		request_free(request);
+		return;
+	}
+	request->next = shard->spare;
+	shard->spare = request;
+	shard->spare_count++;
+}
+
+void
+request_free_spare(struct shard *shard)
+{
+	while (shard->spare) {
+		struct request *request = shard->spare;
+		shard->spare = request->next;
+		request_free(request);
+	}
+}
+
+/* ---- beginning ---- */
+
+void *
+request_url(void *arg, const char *uri, struct MHD_Connection *http)
+{
+	struct shard *shard = arg;
+	struct connection *link = connection_of(http);
+	struct request *request = request_new(shard);
+
+	request->connection = http;
+	request->link = link;
+	request->started_ns = clock_mono_ns(shard->ingress->env.clock);
+	request->url = strnlen(uri, URL_MAX + 1) <= URL_MAX ? arena_strdup(&request->arena, uri) : NULL;
+	if (link) {
+		link->request = request;
+		link->since_ms = request->started_ns / 1000000;
+	}
+	atomic_fetch_add_explicit(&shard->active, 1, memory_order_relaxed);
+	return request;
+}
+
+const char *
+request_header(const struct request *request, const char *name)
+{
+	return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+}
+
+static enum api_verb
+verb_of(const char *text)
+{
+	static const char *const NAMES[] = {"GET", "POST", "PUT", "PATCH", "DELETE"};
+	for (int i = 0; i < 5; i++)
+		if (strcmp(text, NAMES[i]) == 0)
+			return (enum api_verb)(API_GET + i);
+	return strcmp(text, "HEAD") == 0 ? API_GET : API_NONE;
+}
+
+static bool
+is_good_id(const char *text)
+{
+	size_t length = strnlen(text, 64);
+	static const char GOOD[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+	return length > 0 && length < 64 && strspn(text, GOOD) == length;
+}
+
+static void
+take_request_id(struct request *request)
+{
+	static const char DIGITS[] = "0123456789abcdef";
+	const char *given = request_header(request, "X-Request-Id");
+
+	if (given && is_good_id(given)) {
+		snprintf(request->request_id, sizeof(request->request_id), "%s", given);
+		return;
+	}
+	uint64_t words[2] = {random_fast_u64(), random_fast_u64()};
+	memcpy(request->request_id, "req_", 4);
+	for (int i = 0; i < 32; i++)
+		request->request_id[4 + i] = DIGITS[words[i / 16] >> (4 * (i % 16)) & 15];
+	request->request_id[36] = '\0';
+}
+
+static void
+take_trace(struct request *request)
+{
+	const char *given = request_header(request, "traceparent");
+	struct trace_context parent = {.is_set = false};
+	struct span span;
+
+	if (given)
+		(void)trace_context_parse(given, strlen(given), &parent);
+	span_begin(request->shard->ingress->env.tracer, &span, "ingress", SPAN_SERVER, &parent);
+	trace_context_format(&span.context, request->traceparent);
+}
+
+static void
+take_peer(struct request *request)
+{
+	struct ingress *ingress = request->shard->ingress;
+	const union MHD_ConnectionInfo *info =
+	    MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+
+	if (!info || !address_from_socket(info->client_addr, &request->peer))
+		return;
+	if (ingress->settings.proxies)
+		request->peer =
+		    address_of_client(ingress->settings.proxies, &request->peer, request_header(request, "X-Forwarded-For"));
+	address_mask(&request->peer, ingress->settings.ipv6_prefix);
+}
+
+static void
+begin(struct request *request, const char *method)
+{
+	struct ingress *ingress = request->shard->ingress;
+
+	request->verb_text = method;
+	request->verb = verb_of(method);
+	request->is_head = strcmp(method, "HEAD") == 0;
+	request->deadline_ms = request->started_ns / 1000000 + ingress->settings.request_ms;
+	counter_add(ingress->requests, 1);
+	take_request_id(request);
+	take_trace(request);
+	take_peer(request);
+	if (request->url) {
+		const char *question = strchr(request->url, '?');
+		request->path_length = question ? (size_t)(question - request->url) : strlen(request->url);
+		request->query = question ? question + 1 : NULL;
+	}
+}
+
+static void
+take_body(struct request *request, const char *data, size_t size)
+{
+	size_t max = request->shard->ingress->settings.body_max;
+
+	if (request->is_too_large || size > max - request->body_size) {
+		request->is_too_large = true;
+		return;
+	}
+	if (request->body_size + size > request->body_capacity) {
+		size_t capacity = request->body_capacity ? request->body_capacity : 1024;
+		while (capacity < request->body_size + size)
+			capacity *= 2;
+		request->body = mem_resize(request->body, capacity, 1);
+		request->body_capacity = capacity;
+	}
+	memcpy(request->body + request->body_size, data, size);
+	request->body_size += size;
+}
+
+static bool
+is_announced_too_large(const struct request *request)
+{
+	const char *text = request_header(request, "Content-Length");
+	uint64_t length;
+	return text && text_to_u64(text, strlen(text), &length) &&
+	       length > request->shard->ingress->settings.body_max;
+}
+
+/* ---- deciding ---- */
+
+static void
+method_not_allowed(struct request *request)
+{
+	char allowed[64];
+	size_t length = routes_allowed(request->shard->ingress->routes, request->url, request->path_length, allowed,
+	                               sizeof(allowed));
+	bool is_options = strcmp(request->verb_text, "OPTIONS") == 0;
+
+	if (is_options)
+		respond_text(request, 204, NULL, "", 0);
+	else
+		respond_problem(request, 405, "method-not-allowed", "Method not allowed", NULL);
+	if (length > 0)
+		(void)MHD_add_response_header(request->response, "Allow", allowed);
+}
+
+static void
+dispatch(struct request *request)
+{
+	struct ingress *ingress = request->shard->ingress;
+
+	if (!request->url) {
+		respond_problem(request, 414, "uri-too-long", "URI too long", "the URL must be at most 8192 bytes");
+		return;
+	}
+	if (request->is_too_large) {
+		respond_problem(request, 413, "content-too-large", "Content too large",
+		                arena_printf(&request->arena, "the body must be at most %zu bytes", ingress->settings.body_max));
+		return;
+	}
+	if (pages_serve(request))
+		return;
+	switch (routes_match(ingress->routes, request->verb, request->url, request->path_length, &request->match)) {
+	case ROUTE_FOUND:
+		request->method = request->match.method;
+		request->authenticated = call_begin;
+		if (request->method->is_public)
+			call_begin(request);
+		else
+			request_authenticate(request);
+		break;
+	case ROUTE_WRONG_VERB:
+		method_not_allowed(request);
+		break;
+	default:
+		respond_problem(request, 404, "not-found", "Not found", "there is nothing at this path");
+		break;
+	}
+}
+
+static const char *
+presented_key(const struct request *request)
+{
+	const char *bearer = request_header(request, "Authorization");
+	if (!bearer)
+		return request_header(request, "X-API-Key");
+	if (strncasecmp(bearer, "Bearer", 6) != 0 || bearer[6] != ' ')
+		return NULL;
+	bearer += 6;
+	while (*bearer == ' ')
+		bearer++;
+	return bearer;
+}
+
+void
+request_authenticate(struct request *request)
+{
+	const char *key = presented_key(request);
+	uint64_t now = shard_now_ms(request->shard), retry_ms = 0;
+
+	if (key && key[0]) {
+		key_cache_authenticate(request->shard->keys, request, key, strlen(key));
+		return;
+	}
+	if (!address_take(request->shard->addresses, &request->peer, now, &retry_ms)) {
+		respond_limited(request, "anonymous", retry_ms, false);
+		return;
+	}
+	counter_add(request->shard->ingress->unauthenticated, 1);
+	respond_problem(request, 401, "unauthenticated", "Not authenticated",
+	                "an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY");
+}
+
+void
+request_wait(struct request *request)
+{
+	if (request->state == REQUEST_WAITING)
+		return;
+	request->state = REQUEST_WAITING;
+	MHD_suspend_connection(request->connection);
+}
+
+static enum MHD_Result
+send_response(struct request *request)
+{
+	struct MHD_Response *response = request->response;
+	enum MHD_Result result = MHD_queue_response(request->connection, request->status, response);
+	MHD_destroy_response(response);
+	request->response = NULL;
+	if (request->link)
+		request->link->since_ms = shard_now_ms(request->shard);
+	return result;
+}
+
+enum MHD_Result
+request_handle(void *arg, struct MHD_Connection *http, const char *url, const char *method, const char *version,
+               const char *data, size_t *size, void **closure)
+{
+	struct request *request = *closure;
+	(void)arg;
+	(void)http;
+	(void)url;
+	(void)version;
+
+	if (request->state == REQUEST_ANSWERED)
+		return request->response ? send_response(request) : MHD_YES;
+	if (!request->verb_text) {
+		begin(request, method);
+		/* Refused before the body is sent: who expects "100 Continue" saves it. */
+		if (is_announced_too_large(request)) {
+			request->is_too_large = true;
+			dispatch(request);
+			return send_response(request);
+		}
+		return MHD_YES;
+	}
+	if (*size > 0) {
+		take_body(request, data, *size);
+		*size = 0;
+		return MHD_YES;
+	}
+	dispatch(request);
+	return request->state == REQUEST_ANSWERED ? send_response(request) : MHD_YES;
+}
+
+void
+request_ended(void *arg, struct MHD_Connection *http, void **closure, enum MHD_RequestTerminationCode code)
+{
+	struct shard *shard = arg;
+	struct request *request = *closure;
+	(void)http;
+	(void)code;
+
+	if (!request)
+		return;
+	if (request->link) {
+		request->link->request = NULL;
+		request->link->since_ms = shard_now_ms(shard);
+	}
+	histogram_observe(shard->ingress->latency,
+	                  (double)(clock_mono_ns(shard->ingress->env.clock) - request->started_ns) / 1e9);
+	atomic_fetch_sub_explicit(&shard->active, 1, memory_order_relaxed);
+	*closure = NULL;
+	request_put(request);
+}

@@ -1,0 +1,287 @@
+/*
+ * respond: from outcomes to HTTP responses.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "http/ratelimit_headers.h"
+#include "ingress_internal.h"
+
+struct outcome {
+	unsigned http;
+	const char *slug, *title;
+};
+
+/* DESIGN's table: canonical code to HTTP status. */
+static const struct outcome OUTCOMES[STATUS_CODES] = {
+    [STATUS_OK] = {200, "ok", "OK"},
+    [STATUS_CANCELLED] = {499, "cancelled", "Cancelled"},
+    [STATUS_UNKNOWN] = {500, "internal", "Internal error"},
+    [STATUS_INVALID_ARGUMENT] = {400, "invalid-argument", "Invalid request"},
+    [STATUS_DEADLINE_EXCEEDED] = {504, "deadline-exceeded", "Not answered in time"},
+    [STATUS_NOT_FOUND] = {404, "not-found", "Not found"},
+    [STATUS_ALREADY_EXISTS] = {409, "already-exists", "Exists already"},
+    [STATUS_PERMISSION_DENIED] = {403, "permission-denied", "Permission denied"},
+    [STATUS_RESOURCE_EXHAUSTED] = {429, "quota-exceeded", "Quota exceeded"},
+    [STATUS_FAILED_PRECONDITION] = {409, "failed-precondition", "Not possible in the present state"},
+    [STATUS_ABORTED] = {409, "aborted", "Aborted"},
+    [STATUS_OUT_OF_RANGE] = {400, "out-of-range", "Out of range"},
+    [STATUS_UNIMPLEMENTED] = {501, "unimplemented", "Not implemented"},
+    [STATUS_INTERNAL] = {500, "internal", "Internal error"},
+    [STATUS_UNAVAILABLE] = {503, "unavailable", "Unavailable"},
+    [STATUS_DATA_LOSS] = {500, "data-loss", "Data loss"},
+    [STATUS_UNAUTHENTICATED] = {401, "unauthenticated", "Not authenticated"},
+};
+
+/* Problems whose HTTP status is not their code's. */
+static const struct outcome PROBLEMS[] = {
+    {422, "idempotency-key-reused", "The Idempotency-Key was used with another request"},
+    {409, "idempotency-in-progress", "A request with this Idempotency-Key is running"},
+    {503, "overloaded", "Overloaded"},
+};
+
+static struct outcome
+outcome_of(enum status_code code, const char *slug)
+{
+	struct outcome outcome = OUTCOMES[code];
+	for (size_t i = 0; slug && slug[0] && i < sizeof(PROBLEMS) / sizeof(PROBLEMS[0]); i++)
+		if (strcmp(PROBLEMS[i].slug, slug) == 0)
+			return PROBLEMS[i];
+	if (slug && slug[0])
+		outcome.slug = slug;
+	return outcome;
+}
+
+static void
+add_header(struct MHD_Response *response, const char *name, const char *value)
+{
+	(void)MHD_add_response_header(response, name, value);
+}
+
+static void
+add_x_headers(struct request *request, struct MHD_Response *response)
+{
+	/* The first item of each list, in the older form that some clients read. */
+	const char *quota = strstr(request->policy.data, ";q="), *left = strstr(request->ratelimit.data, ";r=");
+	const char *reset = strstr(request->ratelimit.data, ";t=");
+	if (quota)
+		add_header(response, "X-RateLimit-Limit",
+		           arena_strndup(&request->arena, quota + 3, strspn(quota + 3, "0123456789")));
+	if (left)
+		add_header(response, "X-RateLimit-Remaining",
+		           arena_strndup(&request->arena, left + 3, strspn(left + 3, "0123456789")));
+	if (reset)
+		add_header(response, "X-RateLimit-Reset",
+		           arena_strndup(&request->arena, reset + 3, strspn(reset + 3, "0123456789")));
+}
+
+void
+respond_with(struct request *request, unsigned http, struct MHD_Response *response)
+{
+	bool was_waiting = request->state == REQUEST_WAITING;
+
+	add_header(response, "X-Request-Id", request->request_id);
+	if (request->policy.length > 0) {
+		add_header(response, "RateLimit-Policy", request->policy.data);
+		add_header(response, "RateLimit", request->ratelimit.data);
+		if (request->shard->ingress->settings.has_x_headers)
+			add_x_headers(request, response);
+	}
+	request->response = response;
+	request->status = http;
+	request->state = REQUEST_ANSWERED;
+	if (was_waiting)
+		MHD_resume_connection(request->connection);
+}
+
+static struct MHD_Response *
+text_response(const char *type, const char *text, size_t size)
+{
+	struct MHD_Response *response =
+	    MHD_create_response_from_buffer(size, (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
+	if (type && size > 0)
+		add_header(response, "Content-Type", type);
+	return response;
+}
+
+void
+respond_text(struct request *request, unsigned http, const char *type, const char *text, size_t size)
+{
+	respond_with(request, http, text_response(type, text, size));
+}
+
+/* The members that every problem has; the object stays open. */
+static void
+problem_open(struct request *request, const struct outcome *outcome, const char *code, const char *detail,
+             struct strbuf *out)
+{
+	/* These three are registered; the rest are ours. */
+	bool is_registered = strcmp(outcome->slug, "quota-exceeded") == 0 ||
+	                     strcmp(outcome->slug, "temporary-reduced-capacity") == 0 ||
+	                     strcmp(outcome->slug, "abnormal-usage-detected") == 0;
+	strbuf_puts(out, is_registered ? "{\"type\":\"https://iana.org/assignments/http-problem-types#"
+	                               : "{\"type\":\"/docs/problems#");
+	strbuf_puts(out, outcome->slug);
+	strbuf_puts(out, "\",\"title\":");
+	strbuf_json_string(out, outcome->title, strlen(outcome->title));
+	strbuf_puts(out, ",\"status\":");
+	strbuf_u64(out, outcome->http);
+	if (detail && detail[0]) {
+		strbuf_puts(out, ",\"detail\":");
+		strbuf_json_string(out, detail, strlen(detail));
+	}
+	if (code)
+		strbuf_printf(out, ",\"code\":\"%s\"", code);
+	strbuf_puts(out, ",\"request_id\":");
+	strbuf_json_string(out, request->request_id, strlen(request->request_id));
+}
+
+static void
+problem_send(struct request *request, unsigned http, struct strbuf *body, uint64_t retry_ms)
+{
+	strbuf_putc(body, '}');
+	struct MHD_Response *response = text_response("application/problem+json", body->data, body->length);
+	if (http == 401)
+		add_header(response, "WWW-Authenticate", "Bearer realm=\"corbel\"");
+	if (retry_ms > 0)
+		add_header(response, "Retry-After",
+		           arena_printf(&request->arena, "%llu", (unsigned long long)retry_after_seconds(retry_ms)));
+	if (http >= 500)
+		counter_add(request->shard->ingress->failures, 1);
+	respond_with(request, http, response);
+}
+
+void
+respond_problem(struct request *request, unsigned http, const char *slug, const char *title, const char *detail)
+{
+	const struct outcome outcome = {http, slug, title};
+	struct strbuf body;
+	strbuf_init(&body, &request->arena);
+	problem_open(request, &outcome, NULL, detail, &body);
+	problem_send(request, http, &body, 0);
+}
+
+void
+respond_status(struct request *request, const struct status *st)
+{
+	/* A refusal that our own queues give is not the caller's quota. */
+	struct outcome outcome =
+	    outcome_of(st->code, st->code == STATUS_RESOURCE_EXHAUSTED ? "overloaded" : NULL);
+	struct strbuf body;
+	strbuf_init(&body, &request->arena);
+	problem_open(request, &outcome, status_code_name(st->code), st->message, &body);
+	problem_send(request, outcome.http, &body, outcome.http == 503 ? 1000 : 0);
+}
+
+static void
+put_error(struct strbuf *body, bool is_first, const char *pointer, const char *detail)
+{
+	strbuf_puts(body, is_first ? ",\"errors\":[{\"pointer\":" : ",{\"pointer\":");
+	strbuf_json_string(body, pointer, strlen(pointer));
+	strbuf_puts(body, ",\"detail\":");
+	strbuf_json_string(body, detail, strlen(detail));
+	strbuf_putc(body, '}');
+}
+
+void
+respond_violations(struct request *request, const struct violations *violations)
+{
+	struct status st = violations_status(violations);
+	struct outcome outcome = outcome_of(st.code, NULL);
+	struct strbuf body;
+
+	strbuf_init(&body, &request->arena);
+	problem_open(request, &outcome, status_code_name(st.code), st.message, &body);
+	for (size_t i = 0; i < violations->count; i++)
+		put_error(&body, i == 0, violations->items[i].pointer, violations->items[i].detail);
+	if (violations->count > 0)
+		strbuf_putc(&body, ']');
+	counter_add(request->shard->ingress->bad_requests, 1);
+	problem_send(request, outcome.http, &body, 0);
+}
+
+void
+respond_limited(struct request *request, const char *limit, uint64_t retry_ms, bool is_for_good)
+{
+	struct outcome outcome = outcome_of(STATUS_RESOURCE_EXHAUSTED, NULL);
+	struct strbuf body;
+
+	strbuf_init(&body, &request->arena);
+	problem_open(request, &outcome, "RESOURCE_EXHAUSTED", NULL, &body);
+	strbuf_puts(&body, ",\"violated-policies\":[");
+	strbuf_json_string(&body, limit, strlen(limit));
+	strbuf_putc(&body, ']');
+	counter_add(request->shard->ingress->limited, 1);
+	problem_send(request, outcome.http, &body, is_for_good ? 0 : retry_ms ? retry_ms : 1);
+}
+
+static void
+respond_failure(struct request *request, const Corbel__Bus__Reply *reply)
+{
+	enum status_code code = status_code_from_wire(reply->code);
+	struct outcome outcome = outcome_of(code, reply->problem);
+	struct strbuf body;
+
+	strbuf_init(&body, &request->arena);
+	problem_open(request, &outcome, status_code_name(code), reply->message, &body);
+	for (size_t i = 0; i < reply->n_violations; i++)
+		put_error(&body, i == 0, reply->violations[i]->pointer ? reply->violations[i]->pointer : "",
+		          reply->violations[i]->detail ? reply->violations[i]->detail : "");
+	if (reply->n_violations > 0)
+		strbuf_putc(&body, ']');
+	problem_send(request, outcome.http, &body, reply->retry_after_ms);
+}
+
+static ProtobufCMessage *
+unpack_reply(struct request *request, const Corbel__Bus__Reply *reply)
+{
+	struct arena_allocator allocator = arena_allocator(&request->arena);
+	ProtobufCAllocator protobuf = {.alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};
+	return protobuf_c_message_unpack(request->method->reply->descriptor, &protobuf, reply->payload.len,
+	                                 reply->payload.data);
+}
+
+/* A method's own headers; those of limits join the lists of the plan's. */
+static void
+add_reply_headers(struct request *request, const Corbel__Bus__Reply *reply, struct MHD_Response *response)
+{
+	for (size_t i = 0; i < reply->n_headers; i++) {
+		const char *name = reply->headers[i]->name, *value = reply->headers[i]->value;
+		bool is_policy = name && strcmp(name, "RateLimit-Policy") == 0;
+		bool is_limit = name && strcmp(name, "RateLimit") == 0;
+		if (!name || !value)
+			continue;
+		if (is_policy || is_limit) {
+			struct strbuf *list = is_policy ? &request->policy : &request->ratelimit;
+			if (list->length > 0)
+				strbuf_puts(list, ", ");
+			strbuf_puts(list, value);
+		} else {
+			add_header(response, name, value);
+		}
+	}
+}
+
+void
+respond_reply(struct request *request, const Corbel__Bus__Reply *reply)
+{
+	struct strbuf body;
+
+	if (reply->code != 0) {
+		respond_failure(request, reply);
+		return;
+	}
+	ProtobufCMessage *message = unpack_reply(request, reply);
+	if (!message) {
+		struct status st = status_make(STATUS_INTERNAL, "the service's answer cannot be read");
+		respond_status(request, &st);
+		return;
+	}
+	strbuf_init(&body, &request->arena);
+	if (request->method->success != 204)
+		json_from_message(message, request->method->reply, NULL, &body);
+	struct MHD_Response *response = text_response("application/json", body.data ? body.data : "", body.length);
+	add_reply_headers(request, reply, response);
+	respond_with(request, request->method->success, response);
+}

@@ -1,0 +1,271 @@
+/*
+ * shard: one thread, one event loop.
+ *
+ *   wait for {HTTP, replies, inbox}  ->  take replies (requests resume)  ->  run HTTP  ->  send the calls
+ *   that this turn made
+ *
+ * libmicrohttpd runs in an external epoll loop: its own epoll thread stalls when exactly 128 connections
+ * are active at once (version 0.9.75). It knows nothing of suspended connections' time: calls have
+ * deadlines in the port.
+ */
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "connection.h"
+
+#define INSPECT_MS 1000u
+#define TURN_MAX_MS 500
+
+uint64_t
+shard_now_ms(const struct shard *shard)
+{
+	return clock_mono_ms(shard->ingress->env.clock);
+}
+
+/* ---- the inbox ---- */
+
+void
+shard_tell(struct shard *shard, const struct notice *notice)
+{
+	struct notice *copy = mem_alloc(sizeof(*copy));
+	uint64_t one = 1;
+
+	*copy = *notice;
+	pthread_mutex_lock(&shard->inbox_lock);
+	copy->next = shard->inbox;
+	shard->inbox = copy;
+	pthread_mutex_unlock(&shard->inbox_lock);
+	(void)!write(shard->wake_fd, &one, sizeof(one));
+}
+
+static void
+read_inbox(struct shard *shard)
+{
+	uint64_t ignored;
+	(void)!read(shard->wake_fd, &ignored, sizeof(ignored));
+	pthread_mutex_lock(&shard->inbox_lock);
+	struct notice *notice = shard->inbox;
+	shard->inbox = NULL;
+	pthread_mutex_unlock(&shard->inbox_lock);
+	while (notice) {
+		struct notice *next = notice->next;
+		key_cache_notice(shard->keys, notice);
+		mem_free(notice);
+		notice = next;
+	}
+}
+
+/* ---- the loop ---- */
+
+static int
+turn_timeout(struct shard *shard)
+{
+	MHD_UNSIGNED_LONG_LONG http_ms;
+	int timeout = TURN_MAX_MS, port_ms = port_timeout_ms(shard->port);
+
+	if (MHD_get_timeout(shard->http, &http_ms) == MHD_YES && http_ms < (unsigned)timeout)
+		timeout = (int)http_ms;
+	return port_ms >= 0 && port_ms < timeout ? port_ms : timeout;
+}
+
+static void *
+shard_main(void *arg)
+{
+	struct shard *shard = arg;
+	struct epoll_event events[4];
+	bool is_quiet = false;
+
+	while (!atomic_load(&shard->is_stopping)) {
+		int count = epoll_wait(shard->epoll_fd, events, 4, turn_timeout(shard));
+		for (int i = 0; i < count; i++)
+			if (events[i].data.fd == shard->wake_fd)
+				read_inbox(shard);
+		port_poll(shard->port);
+		MHD_run(shard->http);
+		port_flush(shard->port);
+		if (!is_quiet && atomic_load(&shard->is_quiet)) {
+			(void)MHD_quiesce_daemon(shard->http);
+			is_quiet = true;
+		}
+		uint64_t now = shard_now_ms(shard);
+		if (now - shard->inspected_ms >= INSPECT_MS) {
+			shard->inspected_ms = now;
+			connections_inspect(shard, now);
+		}
+	}
+	return NULL;
+}
+
+/* ---- sockets ---- */
+
+static struct status
+no_socket(const char *address, const char *what)
+{
+	return status_make(STATUS_UNAVAILABLE, "ingress.listen %s: %s: %s", address, what, strerror(errno));
+}
+
+static struct status
+split_address(const char *address, char host[128], char port[16])
+{
+	const char *colon = strrchr(address, ':');
+	uint64_t number;
+	size_t length = colon ? (size_t)(colon - address) : 0;
+
+	if (!colon || length >= 128 || !text_to_u64(colon + 1, strlen(colon + 1), &number) || number > 65535)
+		return status_make(STATUS_INVALID_ARGUMENT, "ingress.listen must be host:port, is '%s'", address);
+	if (length >= 2 && address[0] == '[' && address[length - 1] == ']')
+		snprintf(host, 128, "%.*s", (int)length - 2, address + 1);
+	else
+		snprintf(host, 128, "%.*s", (int)length, address);
+	snprintf(port, 16, "%s", colon + 1);
+	return status_ok_value();
+}
+
+static struct status
+listen_on(const char *address, int *out)
+{
+	struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found;
+	char host[128], port[16];
+	int one = 1;
+	struct status st = split_address(address, host, port);
+
+	if (!status_ok(&st))
+		return st;
+	int rv = getaddrinfo(host[0] ? host : NULL, port, &hints, &found);
+	if (rv != 0)
+		return status_make(STATUS_INVALID_ARGUMENT, "ingress.listen %s: %s", address, gai_strerror(rv));
+	int fd = socket(found->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		st = no_socket(address, "cannot make a socket");
+	if (fd >= 0 && (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
+	                setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) != 0 ||
+	                bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, 1024) != 0)) {
+		st = no_socket(address, "cannot listen");
+		close(fd);
+	}
+	freeaddrinfo(found);
+	*out = fd;
+	return st;
+}
+
+/* The address with the port in use, so that port 0 can be asked for. */
+static void
+note_address(struct shard *shard, const char *address)
+{
+	struct sockaddr_storage bound;
+	socklen_t size = sizeof(bound);
+	char port[16];
+
+	if (getsockname(shard->listen_fd, (struct sockaddr *)&bound, &size) != 0 ||
+	    getnameinfo((struct sockaddr *)&bound, size, NULL, 0, port, sizeof(port), NI_NUMERICSERV) != 0)
+		return;
+	snprintf(shard->ingress->address, sizeof(shard->ingress->address), "%.*s:%s",
+	         (int)(strrchr(address, ':') - address), address, port);
+}
+
+static void
+ignore_log(void *arg, const char *format, va_list args)
+{
+	/* What clients do wrong is counted by its answers; it does not fill the log. */
+	(void)arg;
+	(void)format;
+	(void)args;
+}
+
+static struct status
+http_start(struct shard *shard)
+{
+	const struct settings *settings = &shard->ingress->settings;
+
+	shard->http = MHD_start_daemon(
+	    MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO | MHD_USE_ERROR_LOG, 0, NULL, NULL, request_handle,
+	    shard, MHD_OPTION_EXTERNAL_LOGGER, ignore_log, NULL, MHD_OPTION_LISTEN_SOCKET, shard->listen_fd,
+	    MHD_OPTION_CONNECTION_LIMIT, settings->connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+	    settings->connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT, settings->idle_s,
+	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, settings->header_max, MHD_OPTION_NOTIFY_COMPLETED, request_ended, shard,
+	    MHD_OPTION_NOTIFY_CONNECTION, connection_event, shard, MHD_OPTION_URI_LOG_CALLBACK, request_url, shard,
+	    MHD_OPTION_END);
+	return shard->http ? status_ok_value() : status_make(STATUS_UNAVAILABLE, "cannot start the HTTP server");
+}
+
+static struct status
+loop_start(struct shard *shard)
+{
+	const union MHD_DaemonInfo *info = MHD_get_daemon_info(shard->http, MHD_DAEMON_INFO_EPOLL_FD);
+	const int fds[] = {info ? info->listen_fd : -1, port_fd(shard->port), shard->wake_fd};
+
+	shard->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
+		struct epoll_event event = {.events = EPOLLIN, .data.fd = fds[i]};
+		if (shard->epoll_fd < 0 || epoll_ctl(shard->epoll_fd, EPOLL_CTL_ADD, fds[i], &event) != 0)
+			return status_make(STATUS_UNAVAILABLE, "cannot watch the HTTP server: %s", strerror(errno));
+	}
+	shard->has_thread = pthread_create(&shard->thread, NULL, shard_main, shard) == 0;
+	return shard->has_thread ? status_ok_value() : status_make(STATUS_RESOURCE_EXHAUSTED, "cannot start a thread");
+}
+
+struct status
+shard_start(struct shard *shard, struct ingress *ingress, const char *address, bool is_first)
+{
+	shard->ingress = ingress;
+	shard->listen_fd = shard->epoll_fd = -1;
+	shard->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	pthread_mutex_init(&shard->inbox_lock, NULL);
+	shard->keys = key_cache_new(shard);
+	shard->leases = lease_cache_new(shard);
+	shard->addresses = address_table_new(ingress->settings.anonymous_per_minute);
+	struct status st = port_new(ingress->env.bus, &shard->port);
+	if (status_ok(&st))
+		st = listen_on(is_first ? address : ingress->address, &shard->listen_fd);
+	if (status_ok(&st) && is_first)
+		note_address(shard, address);
+	if (status_ok(&st))
+		st = http_start(shard);
+	if (status_ok(&st))
+		st = loop_start(shard);
+	return st;
+}
+
+void
+shard_quiet(struct shard *shard)
+{
+	uint64_t one = 1;
+	atomic_store(&shard->is_quiet, true);
+	(void)!write(shard->wake_fd, &one, sizeof(one));
+}
+
+void
+shard_stop(struct shard *shard)
+{
+	uint64_t one = 1;
+
+	if (!shard->ingress)
+		return;
+	atomic_store(&shard->is_stopping, true);
+	(void)!write(shard->wake_fd, &one, sizeof(one));
+	if (shard->has_thread)
+		pthread_join(shard->thread, NULL);
+	/* Calls under way end CANCELLED, which answers their requests: none is suspended when HTTP stops. */
+	port_free(shard->port);
+	if (shard->http) {
+		MHD_run(shard->http);
+		MHD_stop_daemon(shard->http);
+	}
+	if (shard->listen_fd >= 0 && atomic_load(&shard->is_quiet))
+		close(shard->listen_fd);
+	if (shard->epoll_fd >= 0)
+		close(shard->epoll_fd);
+	read_inbox(shard);
+	close(shard->wake_fd);
+	lease_cache_free(shard->leases);
+	key_cache_free(shard->keys);
+	address_table_free(shard->addresses);
+	request_free_spare(shard);
+	pthread_mutex_destroy(&shard->inbox_lock);
+}
