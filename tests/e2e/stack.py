@@ -289,6 +289,8 @@ class Processes(Stack):
 
     def addresses(self):
         for name in self.DAEMONS:
+            if name == "ingress":
+                continue  # nobody calls it over the bus
             for option, kind in (("bus", "rep"), ("pub", "pub")):
                 urls = ",".join(self.address(name, n, kind) for n in range(self.replicas[name]))
                 yield f"--{option}.{name}={urls}"
