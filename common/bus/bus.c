@@ -4,7 +4,6 @@
 #include "bus/bus.h"
 
 #include <nng/nng.h>
-#include <nng/transport/tls/tls.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -232,18 +231,6 @@ is_tls(const char *url)
 	return strncmp(url, "tls+", 4) == 0;
 }
 
-static struct status
-listener_tls(const struct bus *bus, nng_listener listener)
-{
-	if (!bus->tls_key || !bus->tls_cert)
-		return status_make(STATUS_FAILED_PRECONDITION, "tls+tcp:// needs a certificate and its key");
-	/* nng wants both in one file; ours may name the same one. */
-	int rv = nng_listener_set_string(listener, NNG_OPT_TLS_CERT_KEY_FILE, bus->tls_key);
-	if (rv == 0 && bus->tls_ca)
-		rv = nng_listener_set_string(listener, NNG_OPT_TLS_CA_FILE, bus->tls_ca);
-	return status_from_nng(rv, "cannot use the bus's TLS files");
-}
-
 /* The URL with the port that the system chose, for port 0. */
 static void
 bound_url(nng_listener listener, const char *url, char bound[BUS_URL_MAX])
@@ -303,17 +290,22 @@ listener_start(const struct bus *bus, nng_socket socket, const char *address, ch
 	return listening.st;
 }
 
+/* `url` may end in "#host": the name that the address stands for, which a TLS certificate has to carry. */
 struct status
 dialer_start(const struct bus *bus, nng_socket socket, const char *url, nng_dialer *out)
 {
-	int rv = nng_dialer_create(out, socket, url);
-	if (rv == 0 && is_tls(url)) {
-		if (bus->tls_ca)
-			rv = nng_dialer_set_string(*out, NNG_OPT_TLS_CA_FILE, bus->tls_ca);
-		if (rv == 0 && bus->tls_key)
-			rv = nng_dialer_set_string(*out, NNG_OPT_TLS_CERT_KEY_FILE, bus->tls_key);
+	char address[BUS_URL_MAX], host[BUS_URL_MAX];
+	const char *name = strchr(url, '#'), *start = strstr(url, "://");
+
+	snprintf(address, sizeof(address), "%.*s", (int)(name ? name - url : (ptrdiff_t)strlen(url)), url);
+	const char *colon = strrchr(address, ':');
+	struct status st = status_from_nng(nng_dialer_create(out, socket, address), "cannot dial");
+	if (status_ok(&st) && is_tls(url) && start && colon) {
+		size_t length = (size_t)(colon - address) - (size_t)(start + 3 - url);
+		snprintf(host, sizeof(host), "%.*s", (int)length, start + 3);
+		st = dialer_tls(bus, *out, name ? name + 1 : host);
 	}
-	if (rv == 0)
-		rv = nng_dialer_start(*out, NNG_FLAG_NONBLOCK);
-	return status_wrap(status_from_nng(rv, "cannot dial"), "%s", url);
+	if (status_ok(&st))
+		st = status_from_nng(nng_dialer_start(*out, NNG_FLAG_NONBLOCK), "cannot dial");
+	return status_wrap(st, "%s", url);
 }

@@ -73,6 +73,9 @@ struct status status_from_nng(int rv, const char *what);
 struct status socket_configure(const struct bus *bus, nng_socket socket);
 struct status listener_start(const struct bus *bus, nng_socket socket, const char *address, char bound[BUS_URL_MAX]);
 struct status dialer_start(const struct bus *bus, nng_socket socket, const char *url, nng_dialer *out);
+struct status listener_tls(const struct bus *bus, nng_listener listener);
+/* `server_name` is what the listener's certificate has to say. */
+struct status dialer_tls(const struct bus *bus, nng_dialer dialer, const char *server_name);
 /* Calls `each` for every URL of a comma-separated address. */
 void address_each(const char *address, void (*each)(void *arg, const char *url, size_t length), void *arg);
 

@@ -45,6 +45,7 @@ add_resolved(struct urls *urls, const char *scheme, const char *host, const char
 {
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC}, *found;
 	char address[INET6_ADDRSTRLEN], url[BUS_URL_MAX];
+	bool is_tls = strncmp(scheme, "tls+", 4) == 0;
 
 	if (getaddrinfo(host, NULL, &hints, &found) != 0) {
 		urls->has_failed = true;
@@ -53,7 +54,10 @@ add_resolved(struct urls *urls, const char *scheme, const char *host, const char
 	for (const struct addrinfo *at = found; at; at = at->ai_next) {
 		if (getnameinfo(at->ai_addr, at->ai_addrlen, address, sizeof(address), NULL, 0, NI_NUMERICHOST) != 0)
 			continue;
-		snprintf(url, sizeof(url), at->ai_family == AF_INET6 ? "%s[%s]:%s" : "%s%s:%s", scheme, address, port);
+		int size = snprintf(url, sizeof(url), at->ai_family == AF_INET6 ? "%s[%s]:%s%s%s" : "%s%s:%s%s%s", scheme, address,
+		                    port, is_tls ? "#" : "", is_tls ? host : ""); /* see dialer_start() */
+		if (size < 0 || (size_t)size >= sizeof(url))
+			continue;
 		add_url(urls, url);
 	}
 	freeaddrinfo(found);
