@@ -250,8 +250,10 @@ take(struct address_table *table, const struct address *address, uint64_t now_ms
 	uint64_t step = (60000 + table->per_minute - 1) / table->per_minute;
 	uint64_t full_at = bucket->full_at_ms > now_ms ? bucket->full_at_ms : now_ms;
 
-	if (full_at + step > now_ms + 60000 + (step - 1)) {
-		*retry_ms = full_at + step - now_ms - 60000;
+	/* Whole steps, or the rounding of a step would cost the last request of the minute. */
+	uint64_t depth = step * table->per_minute;
+	if (full_at + step > now_ms + depth) {
+		*retry_ms = full_at + step - now_ms - depth;
 		return false;
 	}
 	if (takes)
