@@ -35,6 +35,15 @@ function(corbel_service name)
       DEPENDS ${migrations} ${CMAKE_SOURCE_DIR}/cmake/embed_migrations.cmake VERBATIM)
     list(APPEND sources ${embedded})
   endif()
+  file(GLOB scripts CONFIGURE_DEPENDS ${dir}/*.lua)
+  if(scripts)
+    set(embedded_scripts ${CMAKE_BINARY_DIR}/gen/scripts/${name}.c)
+    add_custom_command(OUTPUT ${embedded_scripts}
+      COMMAND ${CMAKE_COMMAND} -DNAME=${name} "-DFILES=${scripts}" -DOUT=${embedded_scripts}
+              -P ${CMAKE_SOURCE_DIR}/cmake/embed_scripts.cmake
+      DEPENDS ${scripts} ${CMAKE_SOURCE_DIR}/cmake/embed_scripts.cmake VERBATIM)
+    list(APPEND sources ${embedded_scripts})
+  endif()
   add_library(service_${name} STATIC ${sources})
   target_include_directories(service_${name} PUBLIC ${CMAKE_SOURCE_DIR}/services/${name} ${CMAKE_SOURCE_DIR}/services)
   target_link_libraries(service_${name} PUBLIC corbel_daemon ${S_DEPENDS} PRIVATE corbel_warnings)

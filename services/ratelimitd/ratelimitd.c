@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "corbel/ratelimitd.handlers.gen.h"
-#include "ratelimitd_internal.h"
+#include "job.h"
 
 #define REFRESH_MS 1000u
 #define KEEP_MS 500u
@@ -70,10 +70,12 @@ create(const struct service_env *env, void **out)
 	    .name = "corbel_ratelimit_allowed", .help = "Decisions that admitted"}, NULL);
 	self->refused = metrics_counter(env->metrics, &(struct metric_spec){
 	    .name = "corbel_ratelimit_refused", .help = "Decisions that refused"}, NULL);
+	self->degraded = metrics_counter(env->metrics, &(struct metric_spec){
+	    .name = "corbel_ratelimit_degraded", .help = "Decisions made without the shared store"}, NULL);
 	self->keys = metrics_gauge(env->metrics, &(struct metric_spec){
 	    .name = "corbel_ratelimit_keys", .help = "Counters held in memory"}, NULL);
 	*out = self;
-	return status_ok_value();
+	return env->redis ? engine_new(self, &self->engine) : status_ok_value();
 }
 
 static struct status
@@ -143,6 +145,7 @@ destroy(void *arg)
 	struct ratelimitd *self = arg;
 	subscriber_free(self->limit_changes);
 	subscriber_free(self->plan_changes);
+	engine_free(self->engine);
 	registry_free(self->registry);
 	table_free(self->table);
 	statistics_free(self->statistics);

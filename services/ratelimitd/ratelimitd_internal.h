@@ -12,11 +12,14 @@
 #include "statistics.h"
 #include "table.h"
 
+struct engine;
+
 struct ratelimitd {
 	struct service_env env;
 	struct registry *registry;
 	struct table *table;
 	struct statistics *statistics;
+	struct engine *engine;         /* NULL: counters are kept in memory */
 	struct subscriber *limit_changes, *plan_changes;
 	_Atomic bool plans_are_stale, limits_are_stale;
 	_Atomic bool has_definitions;  /* loaded once */
@@ -25,7 +28,7 @@ struct ratelimitd {
 	struct arena plans;            /* the last plans known; the refresher's own */
 	Corbel__V1__ListPlansReply *plan_list;
 	pthread_mutex_t refresh_lock;  /* one refresh at a time; guards the four above */
-	struct metric_counter *allowed, *refused;
+	struct metric_counter *allowed, *refused, *degraded;
 	struct metric_gauge *keys;
 };
 

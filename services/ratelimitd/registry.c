@@ -66,6 +66,13 @@ snapshot_arena(struct snapshot *snapshot)
 	return &snapshot->arena;
 }
 
+struct snapshot *
+snapshot_hold(struct snapshot *snapshot)
+{
+	atomic_fetch_add_explicit(&snapshot->holders, 1, memory_order_relaxed);
+	return snapshot;
+}
+
 void
 snapshot_release(struct snapshot *snapshot)
 {

@@ -40,6 +40,7 @@ struct arena *snapshot_arena(struct snapshot *snapshot);
 void snapshot_add(struct snapshot *snapshot, const struct definition *definition);
 void snapshot_add_plan(struct snapshot *snapshot, const char *plan, const Corbel__V1__PlanLimit *limit);
 void snapshot_seal(struct snapshot *snapshot);
+struct snapshot *snapshot_hold(struct snapshot *snapshot);
 void snapshot_release(struct snapshot *snapshot);
 
 struct limit_query {

@@ -1,0 +1,173 @@
+/*
+ * engine: the thread that decides in Redis.
+ *
+ * It takes whatever has been queued since its last turn, up to 128 jobs, and decides all of them in one
+ * round trip: the busier it is, the larger the batches. While Redis is away (the breaker is open) jobs are
+ * decided by each limit's failure mode, at once.
+ */
+#include <string.h>
+
+#include "job.h"
+
+#define QUEUE_MAX 8192u
+#define ARENA_BLOCK (256u << 10)
+
+extern const char ratelimitd_decide_lua[];
+
+struct engine {
+	struct ratelimitd *self;
+	struct redis_script script;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	struct job *first, **last; /* guarded by `lock`, as are count and is_stopping */
+	size_t count;
+	bool is_stopping;
+	pthread_t thread;
+	bool is_degraded;          /* the engine's thread only: whether it was told */
+};
+
+/* Up to 128 jobs; NULL at the end. */
+static struct job *
+take_jobs(struct engine *engine)
+{
+	pthread_mutex_lock(&engine->lock);
+	while (!engine->first && !engine->is_stopping)
+		pthread_cond_wait(&engine->wake, &engine->lock);
+	struct job *jobs = engine->first, *last = jobs;
+	size_t taken = jobs ? 1 : 0;
+	while (last && last->next && taken < CODEC_JOBS_MAX) {
+		last = last->next;
+		taken++;
+	}
+	if (last) {
+		engine->first = last->next;
+		last->next = NULL;
+		if (!engine->first)
+			engine->last = &engine->first;
+	}
+	engine->count -= taken;
+	pthread_mutex_unlock(&engine->lock);
+	return jobs;
+}
+
+static struct status
+decide_in_redis(struct engine *engine, struct job *jobs, struct arena *arena)
+{
+	struct redis *redis = engine->self->env.redis;
+	struct redis_reply reply;
+	struct redis_conn *conn;
+	size_t key_count, arg_count;
+
+	struct status st = redis_take(redis, 0, &conn);
+	if (!status_ok(&st))
+		return st;
+	struct codec *codec = codec_new(arena);
+	for (struct job *job = jobs; job; job = job->next)
+		codec_add(codec, job);
+	const struct redis_arg *keys = codec_keys(codec, &key_count);
+	const struct redis_arg *args = codec_args(codec, &arg_count);
+	st = redis_eval(conn, &engine->script, keys, key_count, args, arg_count, arena, &reply);
+	if (status_ok(&st) && reply.type == REDIS_ERROR)
+		st = status_make(STATUS_INTERNAL, "Redis refused the script: %.200s", reply.text);
+	else if (status_ok(&st) && !codec_read(codec, &reply))
+		st = status_make(STATUS_INTERNAL, "Redis gave an answer that is not the script's");
+	redis_put(redis, conn);
+	return st;
+}
+
+/* Told once when it begins and once when it ends. */
+static void
+note_state(struct engine *engine, const struct status *st)
+{
+	struct log *log = engine->self->env.log;
+	if (!status_ok(st) && !engine->is_degraded)
+		log_warn(log, "deciding without Redis", LOG_STATUS(st));
+	else if (status_ok(st) && engine->is_degraded)
+		log_info(log, "deciding in Redis again");
+	engine->is_degraded = !status_ok(st);
+}
+
+static void
+decide(struct engine *engine, struct job *jobs, struct arena *arena)
+{
+	struct status st = decide_in_redis(engine, jobs, arena);
+
+	note_state(engine, &st);
+	for (struct job *job = jobs, *next; job; job = next) {
+		next = job->next;
+		struct status decided = status_ok(&st) ? st : job_decide_degraded(engine->self, job);
+		job_answer(engine->self, job, decided);
+	}
+}
+
+static void *
+engine_main(void *arg)
+{
+	struct engine *engine = arg;
+	struct arena arena;
+	struct job *jobs;
+
+	arena_init(&arena, ARENA_BLOCK, SIZE_MAX);
+	while ((jobs = take_jobs(engine)) != NULL) {
+		arena_reset(&arena);
+		decide(engine, jobs, &arena);
+	}
+	arena_fini(&arena);
+	return NULL;
+}
+
+struct status
+engine_new(struct ratelimitd *self, struct engine **out)
+{
+	struct engine *engine = mem_alloc(sizeof(*engine));
+
+	engine->self = self;
+	engine->script = (struct redis_script){.name = "decide", .source = ratelimitd_decide_lua};
+	engine->last = &engine->first;
+	pthread_mutex_init(&engine->lock, NULL);
+	pthread_cond_init(&engine->wake, NULL);
+	if (pthread_create(&engine->thread, NULL, engine_main, engine) != 0) {
+		mem_free(engine);
+		return status_make(STATUS_RESOURCE_EXHAUSTED, "cannot start the thread that decides in Redis");
+	}
+	*out = engine;
+	return status_ok_value();
+}
+
+void
+engine_free(struct engine *engine)
+{
+	if (!engine)
+		return;
+	pthread_mutex_lock(&engine->lock);
+	engine->is_stopping = true;
+	pthread_cond_signal(&engine->wake);
+	pthread_mutex_unlock(&engine->lock);
+	pthread_join(engine->thread, NULL);
+	pthread_cond_destroy(&engine->wake);
+	pthread_mutex_destroy(&engine->lock);
+	mem_free(engine);
+}
+
+void
+engine_push(struct engine *engine, struct job *jobs)
+{
+	struct job *last = jobs;
+	size_t count = 1;
+
+	for (; last->next; last = last->next)
+		count++;
+	pthread_mutex_lock(&engine->lock);
+	bool is_full = engine->count + count > QUEUE_MAX;
+	if (!is_full) {
+		*engine->last = jobs;
+		engine->last = &last->next;
+		engine->count += count;
+		pthread_cond_signal(&engine->wake);
+	}
+	pthread_mutex_unlock(&engine->lock);
+	for (struct job *job = is_full ? jobs : NULL, *next; job; job = next) {
+		next = job->next;
+		job_answer(engine->self, job, status_make(STATUS_RESOURCE_EXHAUSTED, "too many decisions are waiting for Redis"));
+	}
+}

@@ -1,0 +1,71 @@
+/*
+ * job: one decision on its way: resolved, decided in a store, answered.
+ *
+ * Made on a bus thread by check.c in the call's arena. With the memory store it is decided and answered
+ * there; with Redis it goes to the engine's thread, which from then on alone touches the call.
+ */
+#ifndef CORBEL_RATELIMITD_JOB_H
+#define CORBEL_RATELIMITD_JOB_H
+
+#include "ratelimitd_internal.h"
+
+enum job_kind { JOB_TAKE, JOB_LOOK, JOB_GIVE_BACK, JOB_RESET, JOB_REPORT, JOB_LEASE };
+
+/* What one job asks about, resolved. */
+struct inquiry {
+	const char *tenant;
+	size_t count;
+	const char *keys[TABLE_ITEMS_MAX];
+	const struct definition *definitions[TABLE_ITEMS_MAX];
+	struct table_item items[TABLE_ITEMS_MAX];
+	bool was_refused[TABLE_ITEMS_MAX]; /* by a shadow limit */
+};
+
+/* A call of several jobs ends with the last of them. */
+struct many {
+	struct call *call;
+	size_t open;
+};
+
+struct job {
+	struct job *next;
+	enum job_kind kind;
+	struct call *call;
+	struct many *many;                 /* NULL: the call is this job's alone */
+	Corbel__V1__BatchCheckReply__Item *item; /* of `many` */
+	struct snapshot *snapshot;         /* held: definitions live in it */
+	struct inquiry inquiry;
+	bool is_throttled;                 /* report */
+	uint32_t latency_ms;
+	uint64_t granted;                  /* lease: out */
+	bool is_allowed, is_degraded;      /* out */
+};
+
+/* Decides in the memory store. RESOURCE_EXHAUSTED when its table is full. */
+struct status job_decide_in_table(struct ratelimitd *self, struct job *job);
+/* Decides without the shared store, by each limit's failure mode. */
+struct status job_decide_degraded(struct ratelimitd *self, struct job *job);
+/* Answers and ends the call (or the job's part of it). The job is gone afterwards. */
+void job_answer(struct ratelimitd *self, struct job *job, struct status st);
+/* Units a lease may have, for strategies that can be leased; 0 for others. */
+bool job_is_leasable(const struct job *job);
+
+struct engine;
+/* Starts the thread that decides in Redis. */
+struct status engine_new(struct ratelimitd *self, struct engine **out);
+/* Finishes what is queued, then ends. */
+void engine_free(struct engine *engine);
+/* Takes a list of jobs; any thread. */
+void engine_push(struct engine *engine, struct job *jobs);
+
+/* ---- redis_codec.c: jobs to the script's arguments and back ---- */
+#define CODEC_JOBS_MAX 128u
+struct codec;
+struct codec *codec_new(struct arena *arena);
+void codec_add(struct codec *codec, struct job *job);
+const struct redis_arg *codec_keys(const struct codec *codec, size_t *count);
+const struct redis_arg *codec_args(struct codec *codec, size_t *count);
+/* Fills the jobs' decisions; false when the reply is not what the script gives. */
+bool codec_read(struct codec *codec, const struct redis_reply *reply);
+
+#endif
