@@ -249,8 +249,8 @@ local function decide(group, out)
     if allowed and it.cost > 0 and (it.op == TAKE or it.op == LEASE) then
       if it.strategy == LOG then redis.call('RPUSH', it.key .. ':log', text(s[2]) .. ' ' .. text(it.cost)) end
       write(it, s)
-    elseif it.strategy == LOG and (it.op == TAKE or it.op == LOOK) and s[1] > 0 then
-      write(it, s)
+    elseif it.strategy == LOG and (it.op == TAKE or it.op == LOOK) then
+      write(it, s) -- what has left the list must leave the sum
     end
   end
   for _, it in ipairs(group) do answer(out, it, cache[it.key]) end

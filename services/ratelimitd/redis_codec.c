@@ -199,6 +199,19 @@ delay_of(const struct rule *rule, const uint64_t s[4], uint64_t cost)
 	return (uint64_t)((debt - own + rule->limit - 1) / rule->limit);
 }
 
+/* What the items up to `last` want of the counter of `last`: one key may be named twice in a call. */
+static uint64_t
+wanted_of(const struct inquiry *inquiry, size_t last)
+{
+	const struct table_key *key = &inquiry->items[last].key;
+	uint64_t wanted = 0;
+	for (size_t i = 0; i <= last; i++)
+		if (inquiry->items[i].key.high == key->high && inquiry->items[i].key.low == key->low &&
+		    inquiry->definitions[i]->is_shadow == inquiry->definitions[last]->is_shadow)
+			wanted += inquiry->items[i].cost;
+	return wanted;
+}
+
 static void
 read_item(const struct place *place, uint64_t now_us, bool is_allowed, uint64_t s[4])
 {
@@ -212,7 +225,7 @@ read_item(const struct place *place, uint64_t now_us, bool is_allowed, uint64_t 
 		if (rule->strategy == STRATEGY_FIXED_WINDOW)
 			s[3] = 0;
 	}
-	uint64_t cost = is_allowed ? 0 : item->cost;
+	uint64_t cost = is_allowed ? 0 : is_shadow ? item->cost : wanted_of(&job->inquiry, place->item);
 	if (rule->strategy == STRATEGY_SLIDING_LOG) {
 		log_decision(rule, now_us, item->cost, is_allowed, s, &item->decision);
 	} else {

@@ -1,0 +1,204 @@
+/*
+ * decide.lua beside the same decisions in memory: a real Redis, its own clock, no disagreement.
+ *
+ * CORBEL_MODEL_OPS sets the number of decisions (default 200,000).
+ */
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/random.h"
+#include "base/text.h"
+#include "ratelimitd/job.h"
+#include "support/test_redis.h"
+
+#define KEYS 24
+#define STRATEGIES 7
+
+extern const char ratelimitd_decide_lua[];
+
+static const enum strategy ALL[STRATEGIES] = {STRATEGY_FIXED_WINDOW, STRATEGY_SLIDING_LOG,  STRATEGY_SLIDING_COUNTER,
+                                              STRATEGY_TOKEN_BUCKET, STRATEGY_LEAKY_METER, STRATEGY_LEAKY_QUEUE,
+                                              STRATEGY_GCRA};
+
+/* A key's rule and what memory thinks of it. */
+struct twin {
+	struct definition definition;
+	struct counter counter;
+	struct table_key key;
+};
+
+static struct redis *
+connect_to(struct test_redis *server)
+{
+	struct redis *redis;
+	struct status st = redis_new(&(struct redis_options){.url = server->url, .command_timeout_ms = 5000}, &redis);
+	ck_assert_msg(status_ok(&st), "%s", st.message);
+	return redis;
+}
+
+static void
+make_twins(const struct random *r, struct twin *twins)
+{
+	static const uint64_t WINDOWS[] = {1000, 5000, 20000, 100000, 86400000000};
+	memset(twins, 0, KEYS * sizeof(*twins));
+	for (uint64_t i = 0; i < KEYS; i++) {
+		struct rule *rule = &twins[i].definition.rule;
+		rule->strategy = ALL[i % STRATEGIES];
+		rule->window_us = WINDOWS[random_below(r, 5)];
+		bool is_huge = rule->strategy != STRATEGY_SLIDING_LOG && random_below(r, 3) == 0;
+		rule->limit = is_huge ? RULE_LIMIT_MAX - random_below(r, 1000) : 1 + random_below(r, 30);
+		rule->burst = is_huge ? rule->limit - random_below(r, 1000) : 1 + random_below(r, 30);
+		twins[i].definition.name = "x";
+		twins[i].definition.tenant = "root";
+		twins[i].key = (struct table_key){.high = random_u64(r), .low = i};
+	}
+}
+
+static uint64_t
+random_cost(const struct random *r, const struct rule *rule)
+{
+	uint64_t capacity = rule->strategy >= STRATEGY_TOKEN_BUCKET ? rule->burst : rule->limit;
+	switch (random_below(r, 8)) {
+	case 0:
+		return 0;
+	case 1:
+		return random_below(r, capacity + 3);
+	default:
+		return 1 + random_below(r, capacity / 8 + 1);
+	}
+}
+
+static void
+make_job(const struct random *r, struct twin *twins, struct job *job, size_t chosen[TABLE_ITEMS_MAX])
+{
+	memset(job, 0, sizeof(*job));
+	job->kind = random_below(r, 10) == 0 ? JOB_GIVE_BACK : JOB_TAKE;
+	job->inquiry.tenant = "root";
+	job->inquiry.count = 1 + random_below(r, 3);
+	for (size_t i = 0; i < job->inquiry.count; i++) {
+		chosen[i] = random_below(r, KEYS);
+		struct twin *twin = &twins[chosen[i]];
+		job->inquiry.keys[i] = "k";
+		job->inquiry.definitions[i] = &twin->definition;
+		job->inquiry.items[i] = (struct table_item){
+		    .key = twin->key, .rule = &twin->definition.rule, .cost = random_cost(r, &twin->definition.rule)};
+	}
+}
+
+static bool
+is_named_before(const size_t chosen[], size_t at)
+{
+	for (size_t i = 0; i < at; i++)
+		if (chosen[i] == chosen[at])
+			return true;
+	return false;
+}
+
+/* The same in memory, at the time that the script saw. */
+static void
+expect(struct twin *twins, const struct job *job, const size_t chosen[], uint64_t now_us)
+{
+	struct counter before[TABLE_ITEMS_MAX];
+	struct decision decisions[TABLE_ITEMS_MAX];
+	bool is_allowed = true;
+
+	for (size_t i = 0; i < job->inquiry.count; i++) {
+		struct twin *twin = &twins[chosen[i]];
+		const struct rule *rule = &twin->definition.rule;
+		before[i] = twin->counter;
+		if (job->kind == JOB_GIVE_BACK)
+			counter_give_back(rule, &twin->counter, now_us, job->inquiry.items[i].cost);
+		else
+			counter_take(rule, &twin->counter, now_us, job->inquiry.items[i].cost, &decisions[i]);
+		is_allowed = is_allowed && (job->kind == JOB_GIVE_BACK || decisions[i].is_allowed);
+	}
+	ck_assert_msg(job->is_allowed == is_allowed, "strategy %d: memory says %d", job->inquiry.items[0].rule->strategy,
+	              is_allowed);
+	for (size_t i = job->inquiry.count; !is_allowed && i-- > 0;) {
+		struct twin *twin = &twins[chosen[i]];
+		counter_undo(&twin->definition.rule, &twin->counter, &before[i],
+		             decisions[i].is_allowed ? job->inquiry.items[i].cost : 0);
+	}
+	for (size_t i = 0; i < job->inquiry.count; i++) {
+		struct twin *twin = &twins[chosen[i]];
+		struct decision seen;
+		counter_take(&twin->definition.rule, &twin->counter, now_us, 0, &seen);
+		ck_assert_msg(seen.remaining == job->inquiry.items[i].decision.remaining,
+		              "strategy %d: %llu remain in memory, %llu in Redis", twin->definition.rule.strategy,
+		              (unsigned long long)seen.remaining,
+		              (unsigned long long)job->inquiry.items[i].decision.remaining);
+		/* A key named twice waits for both of its costs. */
+		if (!is_allowed && !decisions[i].is_allowed && !is_named_before(chosen, i))
+			ck_assert_uint_eq(job->inquiry.items[i].decision.retry_us, decisions[i].retry_us);
+	}
+}
+
+static void
+run_batch(struct redis *redis, const struct random *r, struct twin *twins, struct arena *arena)
+{
+	static struct job jobs[CODEC_JOBS_MAX];
+	static size_t chosen[CODEC_JOBS_MAX][TABLE_ITEMS_MAX];
+	struct redis_script script = {.name = "decide", .source = ratelimitd_decide_lua};
+	struct codec *codec = codec_new(arena);
+	size_t count = 1 + random_below(r, CODEC_JOBS_MAX), keys, args;
+	struct redis_conn *conn;
+	struct redis_reply reply;
+	uint64_t now_us;
+
+	for (size_t i = 0; i < count; i++) {
+		make_job(r, twins, &jobs[i], chosen[i]);
+		codec_add(codec, &jobs[i]);
+	}
+	struct status st = redis_take(redis, 2000, &conn);
+	ck_assert_msg(status_ok(&st), "%s", st.message);
+	const struct redis_arg *key_list = codec_keys(codec, &keys), *arg_list = codec_args(codec, &args);
+	st = redis_eval(conn, &script, key_list, keys, arg_list, args, arena, &reply);
+	ck_assert_msg(status_ok(&st), "%s", st.message);
+	ck_assert_msg(reply.type == REDIS_ARRAY, "%s", reply.text ? reply.text : "not an array");
+	ck_assert(text_to_u64(reply.elements[0].text, reply.elements[0].size, &now_us));
+	ck_assert(codec_read(codec, &reply));
+	redis_put(redis, conn);
+	for (size_t i = 0; i < count; i++)
+		expect(twins, &jobs[i], chosen[i], now_us);
+}
+
+START_TEST(redis_and_memory_never_disagree)
+{
+	const char *wanted = getenv("CORBEL_MODEL_OPS");
+	size_t left = wanted ? (size_t)strtoull(wanted, NULL, 10) : 200000;
+	struct test_redis *server = test_redis_start(NULL);
+	struct redis *redis = connect_to(server);
+	struct seeded_random seeded;
+	static struct twin twins[KEYS];
+	struct arena arena;
+
+	arena_init(&arena, 1u << 20, SIZE_MAX);
+	seeded_random_init(&seeded, 7);
+	for (size_t batch = 0; left > CODEC_JOBS_MAX; batch++, left -= CODEC_JOBS_MAX / 2) {
+		if (batch % 200 == 0)
+			make_twins(&seeded.random, twins);
+		arena_reset(&arena);
+		run_batch(redis, &seeded.random, twins, &arena);
+	}
+	arena_fini(&arena);
+	redis_free(redis);
+	test_redis_stop(server);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("decisions in Redis");
+	TCase *tests = tcase_create("agreement");
+	tcase_set_timeout(tests, 280);
+	tcase_add_test(tests, redis_and_memory_never_disagree);
+	suite_add_tcase(suite, tests);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed ? 1 : 0;
+}
