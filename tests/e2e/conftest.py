@@ -51,6 +51,22 @@ def processes():
     stack.stop()
 
 
+@pytest.fixture(scope="module")
+def four_on_redis():
+    needs(*Processes.DAEMONS)
+    stack = Processes(replicas={"ratelimitd": 4})
+    yield stack
+    stack.stop()
+
+
+@pytest.fixture(scope="module")
+def four_in_memory():
+    needs(*Processes.DAEMONS)
+    stack = Processes(replicas={"ratelimitd": 4}, redis=False)
+    yield stack
+    stack.stop()
+
+
 @pytest.fixture(scope="module", params=["serve", "processes"])
 def stack(request):
     return request.getfixturevalue(request.param)

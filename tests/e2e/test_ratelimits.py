@@ -1,0 +1,162 @@
+"""Limits over HTTP: strategies, all or nothing, replicas, and a Redis that goes away."""
+import concurrent.futures
+import time
+
+import pytest
+from stack import Processes, Serve, until
+
+STRATEGIES = ["FIXED_WINDOW", "SLIDING_LOG", "SLIDING_COUNTER", "TOKEN_BUCKET", "LEAKY_METER", "LEAKY_QUEUE", "GCRA"]
+DAY_MS = 86400000
+
+
+@pytest.fixture
+def tenant(stack):
+    return stack.tenant(plan="unlimited", scopes=["*"])
+
+
+def limit(client, name, strategy="FIXED_WINDOW", units=5, window_ms=DAY_MS, **fields):
+    made = client.post("/v1/limits", {"name": name, "strategy": strategy, "limit": units, "window_ms": window_ms,
+                                      **fields})
+    assert made.status_code == 201, made.text
+    return made.json()
+
+
+def defined_everywhere(client, name, count=40):
+    """Definitions reach every replica within a second: waits until many looks in a row find it."""
+    def look():
+        return all(client.post("/v1/ratelimits/peek", {"checks": [{"limit": name, "key": f"probe-{i}"}]}).status_code
+                   == 200 for i in range(count))
+    until(look, f"limit {name} is known everywhere", 10)
+
+
+def check(client, *checks):
+    return client.post("/v1/ratelimits/check", {"checks": [dict(zip(("limit", "key", "cost"), c)) for c in checks]})
+
+
+def hammer(client, name, key, threads=8, each=40):
+    def one(_):
+        return sum(check(client, (name, key)).json().get("allowed", False) for _ in range(each))
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        return sum(pool.map(one, range(threads)))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_limit_admits_what_it_says(tenant, strategy):
+    limit(tenant, "five", strategy, 5)
+    defined_everywhere(tenant, "five")
+    assert [check(tenant, ("five", "k")).json()["allowed"] for _ in range(7)] == [True] * 5 + [False] * 2
+
+
+def test_several_limits_are_taken_together_or_not_at_all(tenant):
+    limit(tenant, "wide", units=10)
+    limit(tenant, "narrow", units=2)
+    defined_everywhere(tenant, "narrow")
+    both = [check(tenant, ("wide", "k"), ("narrow", "k")).json()["allowed"] for _ in range(4)]
+    assert both == [True, True, False, False]
+    assert check(tenant, ("wide", "k", 0)).json()["limits"][0]["remaining"] == 8
+
+
+def test_a_cost_that_never_fits_is_refused_for_good(tenant):
+    limit(tenant, "small", "TOKEN_BUCKET", 5)
+    defined_everywhere(tenant, "small")
+    answer = check(tenant, ("small", "k", 6))
+    state = answer.json()["limits"][0]
+    assert not state["allowed"] and state["impossible"] and "retry_after_ms" not in state
+    assert "Retry-After" not in answer.headers
+
+
+def test_units_can_be_given_back_and_forgotten(tenant):
+    limit(tenant, "five", units=5)
+    defined_everywhere(tenant, "five")
+    check(tenant, ("five", "k", 5))
+    back = tenant.post("/v1/ratelimits/give-back", {"checks": [{"limit": "five", "key": "k", "cost": 2}]})
+    assert back.json()["limits"][0]["remaining"] == 2
+    reset = tenant.post("/v1/ratelimits/reset", {"limit": "five", "key": "k"})
+    assert reset.status_code == 200
+    assert check(tenant, ("five", "k", 5)).json()["allowed"]
+
+
+def test_a_shadow_limit_counts_and_admits(tenant):
+    limit(tenant, "shadow", units=1, shadow=True)
+    defined_everywhere(tenant, "shadow")
+    answers = [check(tenant, ("shadow", "k")).json() for _ in range(3)]
+    assert all(a["allowed"] for a in answers)
+    assert [a["limits"][0].get("shadow_refused", False) for a in answers] == [False, True, True]
+
+
+def test_an_unknown_limit_is_named(tenant):
+    answer = check(tenant, ("nowhere", "k"))
+    assert answer.status_code == 404
+    assert answer.json()["errors"][0]["pointer"] == "/checks/0/limit"
+
+
+def test_another_tenants_limits_do_not_exist(stack, tenant):
+    made = limit(tenant, "mine")
+    other = stack.tenant(plan="unlimited", scopes=["*"])
+    for call in (other.get, other.delete):
+        assert call(f"/v1/limits/{made['id']}").status_code == 404
+    assert other.get("/v1/limits").json().get("limits", []) == []
+    assert check(other, ("mine", "k")).status_code == 404
+
+
+def test_a_changed_limit_keeps_its_count(tenant):
+    made = limit(tenant, "moving", units=5)
+    defined_everywhere(tenant, "moving")
+    check(tenant, ("moving", "k", 3))
+    assert tenant.patch(f"/v1/limits/{made['id']}", {"limit": 10}).status_code == 200
+    until(lambda: check(tenant, ("moving", "k", 0)).json()["limits"][0]["remaining"] == 7, "the new limit is in force", 5)
+
+
+def test_a_plans_limit_follows_the_subscription(stack):
+    tenant = stack.tenant(plan="free", scopes=["*"])
+    until(lambda: check(tenant, ("charts", "k", 0)).status_code == 200, "the plan's limits are known", 10)
+    assert check(tenant, ("charts", "k", 50)).json()["allowed"]
+    assert not check(tenant, ("charts", "k")).json()["allowed"]
+    moved = stack.operator.put(f"/v1/tenants/{tenant.tenant_id}/subscription", {"plan": "basic"})
+    assert moved.status_code == 200
+    until(lambda: check(tenant, ("charts", "k", 0)).json()["limits"][0]["remaining"] == 150, "the new plan is in force", 5)
+
+
+def test_long_windows_survive_a_restart(own):
+    stack = own(Serve)
+    tenant = stack.tenant(plan="unlimited", scopes=["*"])
+    limit(tenant, "daily", units=5)
+    check(tenant, ("daily", "k", 3))
+    assert stack.restart() == 0
+    assert check(tenant, ("daily", "k", 0)).json()["limits"][0]["remaining"] == 2
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_four_replicas_on_redis_admit_exactly_the_limit(four_on_redis, strategy):
+    tenant = four_on_redis.tenant(plan="unlimited", scopes=["*"])
+    limit(tenant, "exact", strategy, 100)
+    defined_everywhere(tenant, "exact")
+    assert hammer(tenant, "exact", "hot") == 100
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_four_replicas_in_memory_admit_exactly_the_limit(four_in_memory, strategy):
+    tenant = four_in_memory.tenant(plan="unlimited", scopes=["*"])
+    limit(tenant, "exact", strategy, 100)
+    defined_everywhere(tenant, "exact")
+    assert hammer(tenant, "exact", "hot") == 100
+
+
+def test_redis_that_goes_away_leaves_each_limits_own_policy(own):
+    stack = own(Processes)
+    tenant = stack.tenant(plan="unlimited", scopes=["*"])
+    for name, mode in (("share", "LOCAL_SHARE"), ("open", "FAIL_OPEN"), ("closed", "FAIL_CLOSED")):
+        limit(tenant, name, units=5, on_failure=mode)
+    defined_everywhere(tenant, "closed")
+    assert check(tenant, ("closed", "k")).json()["allowed"]
+    stack.redis.process.popen.kill()
+    stack.redis.process.popen.wait()
+    start = time.monotonic()
+    refused = check(tenant, ("closed", "k"))
+    assert refused.status_code == 200 and not refused.json()["allowed"]
+    assert refused.json()["limits"][0]["degraded"]
+    assert all(check(tenant, ("open", "k")).json()["allowed"] for _ in range(10))
+    assert [check(tenant, ("share", "k")).json()["allowed"] for _ in range(7)] == [True] * 5 + [False] * 2
+    assert time.monotonic() - start < 5
+    stack.redis.start()
+    until(lambda: not check(tenant, ("closed", "k2")).json()["limits"][0].get("degraded"), "Redis decides again", 3)
