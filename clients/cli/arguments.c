@@ -1,0 +1,272 @@
+/*
+ * arguments: flags and positional words into the fields of a request.
+ *
+ *   --name Acme  --page-size=5  --scopes a --scopes b  --metadata team=x  --limits '[…]'  --checks @file
+ *   --data '{…}' | @file | -   a whole body, under the flags
+ *
+ * What a value means follows from its field: texts stay texts, messages are JSON, maps take key=value.
+ * "null" clears a field in an update.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "cli.h"
+
+#define FILE_MAX (16u << 20)
+
+void
+arguments_flag_name(const char *field, char out[128])
+{
+	size_t i = 0;
+	for (; field[i] && i < 127; i++)
+		out[i] = field[i] == '_' ? '-' : field[i];
+	out[i] = '\0';
+}
+
+static bool
+complain(const char *what, const char *detail)
+{
+	fprintf(stderr, "corbel: %s%s%s\n", what, detail ? ": " : "", detail ? detail : "");
+	return false;
+}
+
+/* "@file" and "-" stand for what is in them. */
+static const char *
+content_of(struct command *command, const char *text)
+{
+	bool is_standard = strcmp(text, "-") == 0;
+	if (text[0] != '@' && !is_standard)
+		return text;
+	FILE *file = is_standard ? stdin : fopen(text + 1, "re");
+	if (!file) {
+		complain(text + 1, strerror(errno));
+		return NULL;
+	}
+	struct strbuf out;
+	char buffer[4096];
+	strbuf_init(&out, command->arena);
+	out.ceiling = FILE_MAX;
+	strbuf_add(&out, "", 0);
+	for (size_t got; (got = fread(buffer, 1, sizeof(buffer), file)) > 0;)
+		strbuf_add(&out, buffer, got);
+	if (!is_standard)
+		(void)fclose(file);
+	return out.data;
+}
+
+static const ProtobufCFieldDescriptor *
+field_for(const struct api_method *method, const char *flag, size_t length, const struct api_field **rules)
+{
+	char name[128];
+	for (unsigned i = 0; i < method->request->descriptor->n_fields; i++) {
+		const ProtobufCFieldDescriptor *field = &method->request->descriptor->fields[i];
+		arguments_flag_name(field->name, name);
+		if (strlen(name) == length && memcmp(name, flag, length) == 0 && !method->request->fields[i].is_nulls) {
+			*rules = &method->request->fields[i];
+			return field;
+		}
+	}
+	return NULL;
+}
+
+static json_t *
+parse_json(const char *flag, const char *text)
+{
+	json_error_t error;
+	json_t *value = json_loads(text, JSON_DECODE_ANY, &error);
+	if (!value)
+		fprintf(stderr, "corbel: --%s needs JSON: %s\n", flag, error.text);
+	return value;
+}
+
+/* One element of the field's type. */
+static json_t *
+scalar_value(const ProtobufCFieldDescriptor *field, const struct api_field *rules, const char *flag, const char *text)
+{
+	bool boolean;
+	int64_t number;
+
+	if (rules->format == API_TIMESTAMP || field->type == PROTOBUF_C_TYPE_STRING ||
+	    field->type == PROTOBUF_C_TYPE_BYTES || field->type == PROTOBUF_C_TYPE_ENUM)
+		return rules->format == API_JSON ? parse_json(flag, text) : json_string(text);
+	if (field->type == PROTOBUF_C_TYPE_MESSAGE)
+		return parse_json(flag, text);
+	if (field->type == PROTOBUF_C_TYPE_BOOL && text_to_bool(text, strlen(text), &boolean))
+		return json_boolean(boolean);
+	if (field->type != PROTOBUF_C_TYPE_BOOL && text_to_i64(text, strlen(text), &number))
+		return json_integer(number);
+	/* The service says what is wrong with it, and where. */
+	return json_string(text);
+}
+
+static bool
+set_map(struct command *command, const char *name, const char *flag, const char *text)
+{
+	const char *equals = strchr(text, '=');
+	json_t *map = json_object_get(command->fields, name);
+
+	if (text[0] == '{') {
+		json_t *whole = parse_json(flag, text);
+		return whole && json_object_set_new(command->fields, name, whole) == 0;
+	}
+	if (!equals)
+		return complain(flag, "needs key=value");
+	if (!map) {
+		map = json_object();
+		json_object_set_new(command->fields, name, map);
+	}
+	return json_object_set_new(map, arena_strndup(command->arena, text, (size_t)(equals - text)),
+	                           json_string(equals + 1)) == 0;
+}
+
+static bool
+set_repeated(struct command *command, const ProtobufCFieldDescriptor *field, const struct api_field *rules,
+             const char *flag, const char *text)
+{
+	json_t *list = json_object_get(command->fields, field->name);
+	json_t *value = scalar_value(field, rules, flag, text);
+
+	if (!value)
+		return false;
+	if (json_is_array(value))
+		return json_object_set_new(command->fields, field->name, value) == 0;
+	if (!list) {
+		list = json_array();
+		json_object_set_new(command->fields, field->name, list);
+	}
+	return json_array_append_new(list, value) == 0;
+}
+
+static bool
+set_field(struct command *command, const ProtobufCFieldDescriptor *field, const struct api_field *rules,
+          const char *flag, const char *text)
+{
+	text = content_of(command, text);
+	if (!text)
+		return false;
+	if (strcmp(text, "null") == 0 && command->method->verb == API_PATCH)
+		return json_object_set_new(command->fields, field->name, json_null()) == 0;
+	if (rules->is_map)
+		return set_map(command, field->name, flag, text);
+	if (field->label == PROTOBUF_C_LABEL_REPEATED)
+		return set_repeated(command, field, rules, flag, text);
+	json_t *value = scalar_value(field, rules, flag, text);
+	return value && json_object_set_new(command->fields, field->name, value) == 0;
+}
+
+static bool
+set_data(struct command *command, const char *text)
+{
+	json_error_t error;
+	text = content_of(command, text);
+	json_t *data = text ? json_loads(text, 0, &error) : NULL;
+	if (!data || !json_is_object(data)) {
+		json_decref(data);
+		return complain("--data needs a JSON object", text ? error.text : NULL);
+	}
+	json_object_update_missing(command->fields, data);
+	json_decref(data);
+	return true;
+}
+
+/* Flags of every command. *took tells whether it was one; those with a value get it in `value`. */
+static bool
+set_common(struct command *command, const char *flag, size_t length, const char *value, bool *took)
+{
+	struct settings *settings = &command->settings;
+	const struct {
+		const char *name;
+		bool *target;
+	} switches[] = {{"verbose", &settings->is_verbose}, {"yes", &settings->is_yes},
+	                {"all", &settings->takes_all},      {"help", &command->wants_help}};
+
+	*took = true;
+	for (size_t i = 0; i < sizeof(switches) / sizeof(switches[0]); i++) {
+		if (strlen(switches[i].name) == length && memcmp(switches[i].name, flag, length) == 0) {
+			*switches[i].target = true;
+			return true;
+		}
+	}
+	*took = value != NULL;
+	if (!value)
+		return true;
+	if (length == 6 && memcmp(flag, "output", 6) == 0)
+		return output_format_from(value, &settings->output) ||
+		       complain("--output must be table, json, yaml or csv", NULL);
+	if (length == 3 && memcmp(flag, "url", 3) == 0)
+		settings->url = value;
+	else if (length == 7 && memcmp(flag, "profile", 7) == 0)
+		settings->profile = value;
+	else if (length == 4 && memcmp(flag, "data", 4) == 0)
+		return set_data(command, value);
+	else
+		*took = false;
+	return true;
+}
+
+/* Takes the flag at argv[0]; *used gets how many words it was. */
+static bool
+read_flag(struct command *command, int argc, char *const *argv, int *used)
+{
+	const char *flag = argv[0] + 2;
+	size_t length = strcspn(flag, "=");
+	const char *name = arena_strndup(command->arena, flag, length);
+	const struct api_field *rules;
+	const ProtobufCFieldDescriptor *field = field_for(command->method, flag, length, &rules);
+	const char *value = flag[length] == '=' ? flag + length + 1 : NULL;
+	bool took;
+
+	*used = 1;
+	if (!field) {
+		bool is_apart = !value && argc > 1;
+		if (!set_common(command, flag, length, value, &took))
+			return false;
+		if (!took && is_apart) {
+			*used = 2;
+			if (!set_common(command, flag, length, argv[1], &took))
+				return false;
+		}
+		return took || complain("there is no such flag here", argv[0]);
+	}
+	if (!value && field->type == PROTOBUF_C_TYPE_BOOL && field->label != PROTOBUF_C_LABEL_REPEATED)
+		return set_field(command, field, rules, name, "true");
+	if (!value) {
+		if (argc < 2)
+			return complain(argv[0], "needs a value");
+		value = argv[1];
+		*used = 2;
+	}
+	return set_field(command, field, rules, name, value);
+}
+
+/* A word without dashes is the next parameter of the path. */
+static bool
+read_positional(struct command *command, const char *word, int position)
+{
+	const char *at = command->method->path;
+	for (int i = 0; at && i <= position; i++)
+		at = strchr(i == 0 ? at : at + 1, '{');
+	if (!at)
+		return complain("does not belong here", word);
+	const char *name = arena_strndup(command->arena, at + 1, strcspn(at + 1, ".}"));
+	return json_object_set_new(command->fields, name, json_string(word)) == 0;
+}
+
+bool
+arguments_read(struct command *command, int argc, char *const *argv)
+{
+	int positional = 0;
+
+	for (int i = 0; i < argc;) {
+		int used = 1;
+		bool is_ok = strncmp(argv[i], "--", 2) == 0
+		                 ? read_flag(command, argc - i, argv + i, &used)
+		                 : read_positional(command, argv[i], positional++);
+		if (!is_ok)
+			return false;
+		i += used;
+	}
+	return true;
+}

@@ -1,0 +1,91 @@
+/*
+ * cli: the command `corbel`.
+ *
+ * `corbel RESOURCE ACTION` comes from the contract: words, flags and help are those of its methods. Nothing
+ * here knows a service.
+ */
+#ifndef CORBEL_CLI_H
+#define CORBEL_CLI_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+#include "api/api.h"
+#include "base/arena.h"
+
+/* Exit codes, by class of error. */
+enum {
+	EXIT_CODE_OK = 0,
+	EXIT_CODE_OTHER = 1,
+	EXIT_CODE_USAGE = 2,
+	EXIT_CODE_FORBIDDEN = 3,  /* 401, 403 */
+	EXIT_CODE_NOT_FOUND = 4,
+	EXIT_CODE_CONFLICT = 5,   /* 409, 422 */
+	EXIT_CODE_INVALID = 6,    /* 400, 413 … */
+	EXIT_CODE_LIMITED = 7,    /* 429 */
+	EXIT_CODE_UNAVAILABLE = 8 /* 5xx, no answer */
+};
+
+enum output_format { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_YAML, OUTPUT_CSV };
+
+struct settings {
+	const char *url, *api_key, *profile;
+	enum output_format output;
+	bool is_verbose, is_yes, takes_all;
+};
+
+/* One command line, understood. */
+struct command {
+	struct arena *arena;
+	const struct api_method *method;
+	struct settings settings;
+	json_t *fields;  /* owned: the request's fields */
+	bool wants_help;
+};
+
+/* ---- command.c ---- */
+/* The method of the words; NULL when there is none. *used gets the number of words. */
+const struct api_method *command_find(int argc, char *const *argv, int *used);
+/* Calls `each` for every method on the command line. */
+void command_each(void (*each)(void *arg, const struct api_method *method), void *arg);
+int command_run(struct command *command);
+
+/* ---- arguments.c ---- */
+/* Reads flags and positional path parameters; prints what is wrong and returns false. */
+bool arguments_read(struct command *command, int argc, char *const *argv);
+/* "page-size" for "page_size". */
+void arguments_flag_name(const char *field, char out[128]);
+
+/* ---- profile.c ---- */
+/* Fills what neither flags nor environment said from the profile's file. */
+bool profile_apply(struct settings *settings, struct arena *arena);
+
+/* ---- http.c ---- */
+struct exchange {
+	const char *verb, *url, *body; /* body NULL: none */
+	const char *api_key;
+	const char *idempotency_key;   /* NULL: none */
+	bool is_verbose;
+	/* out */
+	long status;                   /* 0: no answer */
+	char *response;                /* NUL-terminated, in the arena */
+	char error[256];
+};
+void http_exchange(struct exchange *exchange, struct arena *arena);
+
+/* ---- output.c ---- */
+void output_reply(const struct command *command, const json_t *reply, FILE *out);
+/* A problem, for people. */
+void output_problem(long status, const json_t *problem, FILE *out);
+bool output_format_from(const char *text, enum output_format *out);
+
+/* ---- help.c ---- */
+void help_all(FILE *out);
+void help_resource(const char *resource, FILE *out);
+void help_method(const struct api_method *method, FILE *out);
+
+/* ---- completion.c ---- */
+int completion_print(const char *shell);
+
+#endif

@@ -1,0 +1,120 @@
+"""The command line, against a running Corbel."""
+import csv
+import io
+import json
+import os
+import subprocess
+
+import pytest
+from stack import BIN
+
+
+@pytest.fixture
+def corbel(stack):
+    def run(*words, key=None, code=0, stdin=None, env=None):
+        ran = subprocess.run([str(BIN / "corbel"), *map(str, words)], capture_output=True, text=True, timeout=60,
+                             input=stdin, env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "CORBEL_URL": stack.url,
+                                               "CORBEL_API_KEY": key or stack.admin_key, **(env or {})})
+        assert ran.returncode == code, f"{words}: {ran.returncode}\n{ran.stdout}\n{ran.stderr}"
+        return ran
+    return run
+
+
+def as_json(ran):
+    return json.loads(ran.stdout)
+
+
+def test_the_way_of_a_newcomer(corbel):
+    tenant = as_json(corbel("tenants", "create", "--name", "Acme", "--metadata", "team=a", "--output", "json"))
+    assert tenant["metadata"] == {"team": "a"} and tenant["plan"] == "free"
+    made = as_json(corbel("keys", "create", "--tenant-id", tenant["id"], "--scopes", "*", "--output=json"))
+    key = made["secret"]
+    limit = as_json(corbel("limits", "create", "--name", "charts", "--strategy", "FIXED_WINDOW", "--limit", 1,
+                           "--window-ms", 60000, "--output", "json", key=key))
+    checks = ["ratelimits", "check", "--checks", '[{"limit":"charts","key":"u"}]', "--output", "json"]
+    assert as_json(corbel(*checks, key=key))["allowed"]
+    assert not as_json(corbel(*checks, key=key))["allowed"]
+    assert as_json(corbel("limits", "get", limit["id"], "--output", "json", key=key))["name"] == "charts"
+    changed = corbel("limits", "update", limit["id"], "--limit=5", "--output", "json", key=key)
+    assert as_json(changed)["limit"] == 5
+
+
+def test_every_format_shows_the_same(corbel):
+    rows = as_json(corbel("plans", "list", "--output", "json"))["plans"]
+    table = corbel("plans", "list").stdout.splitlines()
+    assert table[0].split() == ["name", "title", "updated_at"] and len(table) == len(rows) + 1
+    cells = list(csv.reader(io.StringIO(corbel("plans", "list", "--output", "csv").stdout)))
+    assert [c[0] for c in cells[1:]] == [r["name"] for r in rows]
+    assert 'name: "free"' in corbel("plans", "list", "--output", "yaml").stdout
+
+
+def test_pages_are_followed(corbel, stack):
+    tenant = stack.tenant(scopes=["*"])
+    for i in range(5):
+        corbel("users", "create", "--email", f"p{i}@example.com", key=tenant.key)
+    page = corbel("users", "list", "--page-size", 2, "--output", "json", key=tenant.key)
+    assert len(as_json(page)["users"]) == 2 and "--all" not in page.stdout
+    everything = corbel("users", "list", "--page-size", 2, "--all", "--output", "json", key=tenant.key)
+    assert len(as_json(everything)["users"]) == 5
+
+
+def test_errors_name_the_field_and_have_their_exit_code(corbel):
+    wrong = corbel("limits", "create", "--name", "No!", "--strategy", "NONSENSE", code=6)
+    assert "/strategy" in wrong.stderr
+    assert "no such key" in corbel("keys", "get", "key_" + "0" * 32, code=4).stderr
+    corbel("plans", "list", key="cb_live_wrong", code=3)
+    corbel("plans", "delete", "free", "--yes", env={"CORBEL_URL": "http://127.0.0.1:1"}, code=8)
+    assert "there is no such flag" in corbel("plans", "list", "--surplus", 1, code=2).stderr
+    assert "there is no command" in corbel("plans", "explode", code=2).stderr
+
+
+def test_what_cannot_be_undone_is_asked(corbel):
+    user = as_json(corbel("users", "create", "--email", "gone@example.com", "--output", "json"))
+    assert "--yes" in corbel("users", "delete", user["id"], code=1, stdin="").stderr
+    corbel("users", "delete", user["id"], "--yes")
+    corbel("users", "get", user["id"], code=4)
+
+
+def test_null_clears_and_data_gives_the_whole(corbel):
+    user = as_json(corbel("users", "create", "--data", '{"email":"d@example.com","name":"D"}', "--output", "json"))
+    assert "name" not in as_json(corbel("users", "update", user["id"], "--name", "null", "--output", "json"))
+    other = corbel("users", "create", "--data", "-", "--output", "json", stdin='{"email":"e@example.com"}')
+    assert as_json(other)["email"] == "e@example.com"
+
+
+def test_a_profile_says_where_and_who(corbel, stack, tmp_path):
+    home = tmp_path / ".config/corbel"
+    home.mkdir(parents=True)
+    (home / "config.yaml").write_text(f"profiles:\n  here:\n    url: {stack.url}\n    api_key: {stack.admin_key}\n"
+                                      "    output: json\n")
+    env = {"HOME": str(tmp_path), "CORBEL_URL": "", "CORBEL_API_KEY": ""}
+    assert as_json(corbel("plans", "list", "--profile", "here", env=env))["plans"]
+    assert "no profile" in corbel("plans", "list", "--profile", "there", env=env, code=2).stderr
+
+
+def test_every_command_explains_itself(corbel):
+    listed = [line.split()[1:] for line in corbel("--help").stdout.splitlines() if line.startswith("  corbel ")]
+    commands = [words[:2] for words in listed if words[0] not in ("serve", "openapi", "completion", "version")]
+    assert len(commands) >= 30
+    for words in commands:
+        assert "Exit codes" in corbel(*words, "--help").stdout
+    assert "keys create" in corbel("keys", "--help").stdout
+
+
+def test_completion_is_good_shell(corbel):
+    script = corbel("completion", "bash").stdout
+    assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
+    asked = script + '\nCOMP_WORDS=(corbel keys cr); COMP_CWORD=2; _corbel; echo "${COMPREPLY[@]}"'
+    assert subprocess.run(["bash", "-c", asked], capture_output=True, text=True).stdout.strip() == "create"
+    assert "complete -c corbel" in corbel("completion", "fish").stdout
+    corbel("completion", "tcsh", code=2)
+
+
+def test_verbose_shows_the_exchange_but_not_the_key(corbel, stack):
+    shown = corbel("plans", "list", "--verbose").stderr
+    assert "> GET" in shown and "x-request-id" in shown.lower() and " ms" in shown
+    assert stack.admin_key not in shown
+
+
+def test_the_openapi_document_is_whole(corbel):
+    assert json.loads(corbel("openapi").stdout)["openapi"] == "3.1.0"
