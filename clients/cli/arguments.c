@@ -192,9 +192,11 @@ set_common(struct command *command, const char *flag, size_t length, const char 
 	*took = value != NULL;
 	if (!value)
 		return true;
-	if (length == 6 && memcmp(flag, "output", 6) == 0)
+	if (length == 6 && memcmp(flag, "output", 6) == 0) {
+		settings->has_output = true;
 		return output_format_from(value, &settings->output) ||
 		       complain("--output must be table, json, yaml or csv", NULL);
+	}
 	if (length == 3 && memcmp(flag, "url", 3) == 0)
 		settings->url = value;
 	else if (length == 7 && memcmp(flag, "profile", 7) == 0)

@@ -32,6 +32,7 @@ enum output_format { OUTPUT_TABLE, OUTPUT_JSON, OUTPUT_YAML, OUTPUT_CSV };
 struct settings {
 	const char *url, *api_key, *profile;
 	enum output_format output;
+	bool has_output; /* a flag said it: the profile does not */
 	bool is_verbose, is_yes, takes_all;
 };
 
@@ -66,6 +67,7 @@ struct exchange {
 	const char *verb, *url, *body; /* body NULL: none */
 	const char *api_key;
 	const char *idempotency_key;   /* NULL: none */
+	const char *trace_id, *span_id; /* W3C Trace Context; the call is found by it in traces and logs */
 	bool is_verbose;
 	/* out */
 	long status;                   /* 0: no answer */

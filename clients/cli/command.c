@@ -160,13 +160,14 @@ exit_code_of(long status)
 	return status >= 400 ? EXIT_CODE_INVALID : EXIT_CODE_OTHER;
 }
 
+/* `size` random bytes, at most 16, in hexadecimal. */
 static const char *
-new_idempotency_key(struct arena *arena)
+random_hex(struct arena *arena, size_t size)
 {
 	uint8_t bytes[16];
 	char text[33] = {0};
-	random_fill(random_system(), bytes, sizeof(bytes));
-	text_hex_encode(bytes, sizeof(bytes), text);
+	random_fill(random_system(), bytes, size);
+	text_hex_encode(bytes, size, text);
 	return arena_strdup(arena, text);
 }
 
@@ -188,7 +189,9 @@ call_once(struct command *command, json_t **reply)
 	char *body = has_body ? json_dumps(command->fields, JSON_COMPACT) : NULL;
 	struct exchange exchange = {.verb = VERBS[verb], .url = url.data, .body = body,
 	                            .api_key = command->settings.api_key,
-	                            .idempotency_key = verb == API_POST ? new_idempotency_key(command->arena) : NULL,
+	                            .idempotency_key = verb == API_POST ? random_hex(command->arena, 16) : NULL,
+	                            .trace_id = random_hex(command->arena, 16),
+	                            .span_id = random_hex(command->arena, 8),
 	                            .is_verbose = command->settings.is_verbose};
 	http_exchange(&exchange, command->arena);
 	free(body);
@@ -200,6 +203,10 @@ call_once(struct command *command, json_t **reply)
 	int code = exit_code_of(exchange.status);
 	if (code != EXIT_CODE_OK)
 		output_problem(exchange.status, *reply, stderr);
+	if (code == EXIT_CODE_OK && !*reply && exchange.response[0]) {
+		fprintf(stderr, "corbel: %s answered %ld, but not in JSON: is this Corbel?\n", url.data, exchange.status);
+		return EXIT_CODE_OTHER;
+	}
 	return code;
 }
 

@@ -13,7 +13,7 @@ static const char COMMON_FLAGS[] =
     "  --data JSON|@file|-            the whole request; flags win over it\n"
     "  --all                          every page of a list\n"
     "  --yes                          do not ask before what cannot be undone\n"
-    "  --verbose                      show the request, the response's headers and the time\n"
+    "  --verbose                      show the request, the response's headers, the time and the trace id\n"
     "The API key is read from CORBEL_API_KEY or the profile, never from a flag.\n\n"
     "Exit codes: 0 success, 1 other, 2 usage, 3 not allowed, 4 not found, 5 conflict, 6 invalid, 7 limited,\n"
     "8 unavailable.\n";

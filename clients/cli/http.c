@@ -38,6 +38,10 @@ headers_of(const struct exchange *exchange, struct arena *arena)
 		list = curl_slist_append(list, "Content-Type: application/json");
 	if (exchange->idempotency_key)
 		list = curl_slist_append(list, arena_printf(arena, "Idempotency-Key: %s", exchange->idempotency_key));
+	/* Only a call that is looked at asks to be traced; for others Corbel's own sampling decides. */
+	if (exchange->is_verbose)
+		list = curl_slist_append(list, arena_printf(arena, "traceparent: 00-%s-%s-01", exchange->trace_id,
+		                                            exchange->span_id));
 	return curl_slist_append(list, "Expect:");
 }
 
@@ -81,7 +85,7 @@ http_exchange(struct exchange *exchange, struct arena *arena)
 		snprintf(exchange->error, sizeof(exchange->error), "%s: %s", exchange->url, curl_easy_strerror(rc));
 	curl_easy_getinfo(curl, CURLINFO_TOTAL_TIME, &seconds);
 	if (exchange->is_verbose)
-		fprintf(stderr, "* %.1f ms\n", seconds * 1000);
+		fprintf(stderr, "* %.1f ms, trace %s\n", seconds * 1000, exchange->trace_id);
 	exchange->response = body.data;
 	curl_slist_free_all(headers);
 	curl_easy_cleanup(curl);

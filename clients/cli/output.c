@@ -242,7 +242,7 @@ output_problem(long status, const json_t *problem, FILE *out)
 	json_t *error;
 
 	fprintf(out, "corbel: %s (%ld)", title ? title : "the call failed", status);
-	if (detail && !json_is_array(errors))
+	if (detail && json_array_size(errors) == 0)
 		fprintf(out, ": %s", detail);
 	fputc('\n', out);
 	json_array_foreach(errors, index, error) {

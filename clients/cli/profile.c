@@ -57,8 +57,10 @@ read_profile(struct settings *settings, yaml_document_t *document, struct arena 
 	if (!settings->api_key)
 		settings->api_key = copy(arena, text_of(member(document, profile, "api_key")));
 	const char *output = text_of(member(document, profile, "output"));
-	if (output && settings->output == OUTPUT_TABLE)
-		(void)output_format_from(output, &settings->output);
+	if (output && !settings->has_output && !output_format_from(output, &settings->output)) {
+		fprintf(stderr, "corbel: profile '%s': output must be table, json, yaml or csv\n", name);
+		return false;
+	}
 	return true;
 }
 
