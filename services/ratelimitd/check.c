@@ -102,7 +102,8 @@ job_new(struct gathering *gathering, struct call *call, enum job_kind kind)
 	job->item = NULL;
 	job->snapshot = snapshot_hold(gathering->snapshot);
 	job->granted = 0;
-	job->is_allowed = job->is_degraded = false;
+	job->is_allowed = job->is_degraded = job->is_throttled = false;
+	job->latency_ms = 0;
 	return job;
 }
 
