@@ -87,7 +87,7 @@ put_path(struct command *command, struct strbuf *out)
 		size_t length = strcspn(at, ".}");
 		const char *name = arena_strndup(command->arena, at + 1, length - 1);
 		const json_t *value = json_object_get(command->fields, name);
-		if (!value) {
+		if (!value || (json_is_string(value) && json_string_length(value) == 0)) {
 			fprintf(stderr, "corbel: %s is needed\n", name);
 			return false;
 		}

@@ -65,6 +65,8 @@ http_exchange(struct exchange *exchange, struct arena *arena)
 	body.ceiling = RESPONSE_MAX;
 	strbuf_add(&body, "", 0);
 	curl_easy_setopt(curl, CURLOPT_URL, exchange->url);
+	/* A parameter ".." is an id that does not exist, not another path. */
+	curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
 	curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, exchange->verb);
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");

@@ -36,6 +36,21 @@ cell_text(struct arena *arena, const json_t *value)
 	return text;
 }
 
+/* A cell for people: what others wrote must neither break the line nor command the terminal, so control
+ * characters (C0, DEL, and C1 in UTF-8) become spaces. */
+static char *
+shown_text(struct arena *arena, const json_t *value)
+{
+	char *text = cell_text(arena, value);
+	for (unsigned char *at = (unsigned char *)text; *at; at++) {
+		if (*at < 0x20 || *at == 0x7F)
+			*at = ' ';
+		else if (at[0] == 0xC2 && at[1] >= 0x80 && at[1] < 0xA0)
+			at[0] = at[1] = ' ';
+	}
+	return text;
+}
+
 /* ---- YAML ---- */
 
 static void
@@ -122,7 +137,7 @@ put_table(const struct table *table, FILE *out)
 	for (size_t c = 0; c < table->columns; c++) {
 		widths[c] = strlen(table->names[c]);
 		json_array_foreach(table->rows, index, row) {
-			size_t length = strlen(cell_text(table->arena, json_object_get(row, table->names[c])));
+			size_t length = strlen(shown_text(table->arena, json_object_get(row, table->names[c])));
 			widths[c] = length > widths[c] ? length : widths[c];
 		}
 	}
@@ -134,7 +149,7 @@ put_table(const struct table *table, FILE *out)
 	json_array_foreach(table->rows, index, row)
 		for (size_t c = 0; c < table->columns; c++)
 			fprintf(out, "%-*s%s", c + 1 < table->columns ? (int)widths[c] : 0,
-			        cell_text(table->arena, json_object_get(row, table->names[c])),
+			        shown_text(table->arena, json_object_get(row, table->names[c])),
 			        c + 1 < table->columns ? "  " : "\n");
 }
 
@@ -188,7 +203,7 @@ put_members(const struct command *command, const json_t *reply, FILE *out)
 			fprintf(out, "%s\n", name);
 			put_members(command, value, out);
 		} else {
-			fprintf(out, "%-*s  %s\n", width, name, cell_text(command->arena, value));
+			fprintf(out, "%-*s  %s\n", width, name, shown_text(command->arena, value));
 		}
 	}
 }

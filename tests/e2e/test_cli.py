@@ -16,7 +16,7 @@ def corbel(stack):
         ran = subprocess.run([str(BIN / "corbel"), *map(str, words)], capture_output=True, text=True, timeout=60,
                              input=stdin, env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "CORBEL_URL": stack.url,
                                                "CORBEL_API_KEY": key or stack.admin_key, **(env or {})})
-        assert ran.returncode == code, f"{words}: {ran.returncode}\n{ran.stdout}\n{ran.stderr}"
+        assert code in (None, ran.returncode), f"{words}: {ran.returncode}\n{ran.stdout}\n{ran.stderr}"
         return ran
     return run
 
@@ -74,6 +74,30 @@ def test_what_cannot_be_undone_is_asked(corbel):
     assert "--yes" in corbel("users", "delete", user["id"], code=1, stdin="").stderr
     corbel("users", "delete", user["id"], "--yes")
     corbel("users", "get", user["id"], code=4)
+
+
+def test_on_a_terminal_revoking_asks_and_takes_the_answer(corbel, stack):
+    env = {"PATH": os.environ["PATH"], "CORBEL_URL": stack.url, "CORBEL_API_KEY": stack.admin_key}
+    key = as_json(corbel("keys", "create", "--name", "gone", "--output", "json"))["key"]["id"]
+    for answer, code in ((b"n\n", 1), (b"y\n", 0)):
+        ours, theirs = os.openpty()
+        os.write(ours, answer)
+        ran = subprocess.run([BIN / "corbel", "keys", "revoke", key], stdin=theirs, capture_output=True, text=True,
+                             timeout=60, env=env)
+        os.close(ours)
+        os.close(theirs)
+        assert "[y/N]" in ran.stderr and ran.returncode == code, ran.stderr
+        assert ("revoked_at" in as_json(corbel("keys", "get", key, "--output", "json"))) == (code == 0)
+
+
+def test_a_table_does_not_command_the_terminal(corbel):
+    made = corbel("users", "create", "--data", json.dumps({"email": "esc@example.com", "name": "a\x1b[2Jb"}))
+    assert "a [2Jb" in made.stdout and "\x1b" not in made.stdout + made.stderr
+
+
+def test_odd_ids_stay_ids(corbel):
+    assert "id is needed" in corbel("keys", "get", "", code=2).stderr
+    assert "/v1/keys/.." in corbel("keys", "get", "..", "--verbose", code=None).stderr
 
 
 def test_null_clears_and_data_gives_the_whole(corbel):
