@@ -41,11 +41,15 @@ struct page {
 	uint32_t size;
 	const char *before;
 };
+/* For a token that was never given out. */
+struct status page_refuse(struct call *call);
 struct status page_read(struct call *call, bool has_size, uint32_t size, const char *token, const char *prefix,
                         struct page *out);
 
 /* ---- plans.c ---- */
 bool plan_exists(struct store_tx *tx, struct arena *arena, const char *name, struct status *st);
+/* A resource has one limit in a plan, and one of a key's own. */
+struct status limits_check(struct call *call, Corbel__V1__PlanLimit *const *limits, size_t count);
 struct status plans_seed(struct store_tx *tx, int64_t now_ms);
 
 /* ---- keys.c ---- */

@@ -11,6 +11,7 @@
 #include "accountd_internal.h"
 #include "base/id.h"
 
+static const struct store_sql ROOT_GET = {"root_get", "SELECT id FROM tenants WHERE id = 'root'"};
 static const struct store_sql ROOT_INSERT = {
     "root_insert", "INSERT INTO tenants (id, suspended, plan, plan_since, message) VALUES ($1, 0, 'unlimited', $2, $3) "
                    "ON CONFLICT (id) DO NOTHING"};
@@ -47,14 +48,19 @@ static struct status
 bootstrap_with(struct accountd *self, struct store_conn *conn, struct arena *arena, const char **secret)
 {
 	int64_t now_ms = clock_wall_ms(self->env.clock), is_new = 0;
+	struct store_rows *rows;
 	struct store_tx tx;
 	struct status st = store_begin(conn, &tx);
 
 	if (!status_ok(&st))
 		return st;
-	st = insert_root(&tx, arena, now_ms, &is_new);
-	if (status_ok(&st) && is_new)
-		st = plans_seed(&tx, now_ms);
+	st = store_query(&tx, &ROOT_GET, NULL, 0, 1, arena, &rows);
+	if (status_ok(&st) && rows_count(rows) > 0)
+		return store_end(&tx, st);
+	/* The tenant refers to its plan, so the plans come first. */
+	st = plans_seed(&tx, now_ms);
+	if (status_ok(&st))
+		st = insert_root(&tx, arena, now_ms, &is_new);
 	if (status_ok(&st) && is_new)
 		st = issue_admin_key(self, &tx, arena, now_ms, secret);
 	return store_end(&tx, st);

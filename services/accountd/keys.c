@@ -2,7 +2,7 @@
  * keys: API keys, from their making to their end.
  *
  *   ACTIVE --update disabled--> DISABLED --update enabled--> ACTIVE
- *   ACTIVE --rotate--> ROTATED (works until its grace ends) --> EXPIRED
+ *   ACTIVE --rotate--> ROTATED (works until its grace ends, can only be revoked) --> EXPIRED
  *   any --revoke--> REVOKED, for good
  *
  * EXPIRED is not stored: it follows from the time. What is looked up by is in columns; the rest of a key
@@ -25,9 +25,15 @@ static const struct store_sql KEY_INSERT = {
     "key_insert", "INSERT INTO api_keys (id, tenant_id, public_id, pepper, digest, state, expires_at, user_id, message, "
                   "created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"};
 static const struct store_sql KEY_GET = {"key_get", "SELECT " KEY_COLUMNS " FROM api_keys WHERE id = $1"};
+/* The row stays locked until the transaction ends, so that an update cannot undo a revocation that it did
+ * not see, and of two rotations one sees the other. */
+static const struct store_sql KEY_LOCK = {
+    "key_lock", "UPDATE api_keys SET state = state WHERE id = $1 RETURNING " KEY_COLUMNS};
+/* 4 is EXPIRED, 5 REVOKED: see state_at(). */
 static const struct store_sql KEY_LIST = {
     "key_list", "SELECT " KEY_COLUMNS " FROM api_keys WHERE tenant_id = $1 AND ($2 = '' OR user_id = $2) "
-                "AND ($3 = 0 OR state = $3) AND id < $4 ORDER BY id DESC LIMIT $5"};
+                "AND ($3 = 0 OR CASE WHEN state <> 5 AND expires_at <= $4 THEN 4 ELSE state END = $3) "
+                "AND id < $5 ORDER BY id DESC LIMIT $6"};
 static const struct store_sql KEY_UPDATE = {
     "key_update", "UPDATE api_keys SET state = $2, expires_at = $3, revoked_at = $4, message = $5 WHERE id = $1"};
 static const struct store_sql KEY_REHASH = {"key_rehash", "UPDATE api_keys SET pepper = $2, digest = $3 WHERE id = $1"};
@@ -191,6 +197,8 @@ keys_create(struct call *call, const Corbel__V1__CreateKeyRequest *request, Corb
 
 	if (status_ok(&st))
 		st = check_expiry(call, request->has_expires_at, request->expires_at);
+	if (status_ok(&st))
+		st = limits_check(call, request->limits, request->n_limits);
 	if (status_ok(&st)) {
 		key_from_request(call, request, tenant, key);
 		st = check_scopes(call, key->scopes, key->n_scopes);
@@ -236,8 +244,8 @@ keys_list(struct call *call, const Corbel__V1__ListKeysRequest *request, Corbel_
 	if (status_ok(&st))
 		st = store_read(call_store(call), &KEY_LIST,
 		                STORE_PARAMS(store_text(tenant), store_text(request->user_id ? request->user_id : ""),
-		                             store_i64(request->has_state ? request->state : 0), store_text(page.before),
-		                             store_i64((int64_t)page.size + 1)),
+		                             store_i64(request->has_state ? request->state : 0), store_i64(call_now_ms(call)),
+		                             store_text(page.before), store_i64((int64_t)page.size + 1)),
 		                page.size + 1, arena, &rows);
 	if (!status_ok(&st))
 		return st;
@@ -254,11 +262,28 @@ keys_list(struct call *call, const Corbel__V1__ListKeysRequest *request, Corbel_
 	return st;
 }
 
+/* A revoked key is final. A rotated one ends with its grace: nothing but revoking it ends that sooner or later. */
+static struct status
+check_changeable(const Corbel__V1__UpdateKeyRequest *request, const ApiKey *key)
+{
+	bool has_life =
+	    request->has_disabled || request->has_expires_at || scope_has_null(request->nulls, request->n_nulls, "expires_at");
+
+	if (key->state == CORBEL__V1__KEY_STATE__REVOKED)
+		return status_make(STATUS_FAILED_PRECONDITION, "the key is revoked");
+	if (key->state == CORBEL__V1__KEY_STATE__ROTATED && has_life)
+		return status_make(STATUS_FAILED_PRECONDITION,
+		                   "the key was rotated and ends with its grace period; revoke it to end it now");
+	return status_ok_value();
+}
+
 static struct status
 key_patch(struct call *call, const Corbel__V1__UpdateKeyRequest *request, ApiKey *key)
 {
-	if (key->state == CORBEL__V1__KEY_STATE__REVOKED)
-		return status_make(STATUS_FAILED_PRECONDITION, "the key is revoked");
+	struct status st = check_changeable(request, key);
+
+	if (!status_ok(&st))
+		return st;
 	if (request->name || scope_has_null(request->nulls, request->n_nulls, "name"))
 		key->name = request->name;
 	if (request->has_expires_at || scope_has_null(request->nulls, request->n_nulls, "expires_at")) {
@@ -273,7 +298,7 @@ key_patch(struct call *call, const Corbel__V1__UpdateKeyRequest *request, ApiKey
 		key->n_metadata = request->n_metadata;
 		key->metadata = (Corbel__V1__ApiKey__MetadataEntry **)(void *)request->metadata;
 	}
-	if (request->has_disabled && key->state != CORBEL__V1__KEY_STATE__ROTATED)
+	if (request->has_disabled)
 		key->state = request->disabled ? CORBEL__V1__KEY_STATE__DISABLED : CORBEL__V1__KEY_STATE__ACTIVE;
 	if (request->n_scopes > 0) {
 		key->n_scopes = request->n_scopes;
@@ -294,7 +319,7 @@ key_change(struct call *call, const char *id, struct status (*change)(struct cal
 
 	if (!status_ok(&st))
 		return st;
-	st = store_query(&tx, &KEY_GET, STORE_PARAMS(store_text(id)), 1, call_arena(call), &rows);
+	st = store_query(&tx, &KEY_LOCK, STORE_PARAMS(store_text(id)), 1, call_arena(call), &rows);
 	if (status_ok(&st))
 		st = key_find(call, rows, reply);
 	if (status_ok(&st))
@@ -319,6 +344,8 @@ struct status
 keys_update(struct call *call, const Corbel__V1__UpdateKeyRequest *request, ApiKey *reply)
 {
 	struct status st = check_expiry(call, request->has_expires_at, request->expires_at);
+	if (status_ok(&st))
+		st = limits_check(call, request->limits, request->n_limits);
 	return status_ok(&st) ? key_change(call, request->id, apply_update, request, reply) : st;
 }
 
@@ -390,7 +417,7 @@ keys_rotate(struct call *call, const Corbel__V1__RotateKeyRequest *request, Corb
 
 	if (!status_ok(&st))
 		return st;
-	st = store_query(&tx, &KEY_GET, STORE_PARAMS(store_text(request->id)), 1, call_arena(call), &rows);
+	st = store_query(&tx, &KEY_LOCK, STORE_PARAMS(store_text(request->id)), 1, call_arena(call), &rows);
 	if (status_ok(&st))
 		st = key_find(call, rows, &old);
 	if (status_ok(&st))

@@ -63,27 +63,55 @@ peppers_parse(const char *const *list, struct peppers **out)
 	return status_ok_value();
 }
 
-static struct status
-write_file(const char *path, const struct random *random)
+static bool
+write_scratch(const char *scratch, const struct random *random)
 {
 	uint8_t bytes[PEPPER_BYTES];
 	char text[2 + 2 * PEPPER_BYTES + 1];
-	char *scratch = mem_printf("%s.new", path);
-	int fd = open(scratch, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int fd = open(scratch, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
+	if (fd < 0)
+		return false;
 	random_fill(random, bytes, sizeof(bytes));
 	memcpy(text, "1:", 2);
 	text_hex_encode(bytes, sizeof(bytes), text + 2);
 	text[sizeof(text) - 1] = '\n';
-	bool is_ok = fd >= 0 && write(fd, text, sizeof(text)) == (ssize_t)sizeof(text) && fsync(fd) == 0;
+	bool is_ok = write(fd, text, sizeof(text)) == (ssize_t)sizeof(text) && fsync(fd) == 0;
+	explicit_bzero(bytes, sizeof(bytes));
+	explicit_bzero(text, sizeof(text));
+	return close(fd) == 0 && is_ok;
+}
+
+/* The file's name must survive a power cut as well as its bytes: without its pepper every key is lost. */
+static bool
+sync_directory_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *directory = mem_printf("%.*s", slash ? (int)(slash - path + 1) : 1, slash ? path : ".");
+	int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool is_ok = fd >= 0 && fsync(fd) == 0;
+
 	if (fd >= 0)
-		is_ok = close(fd) == 0 && is_ok;
-	/* link(), not rename(): of two that start together, the first one's pepper stays. */
-	if (is_ok && link(scratch, path) != 0 && errno != EEXIST)
-		is_ok = false;
+		(void)close(fd);
+	mem_free(directory);
+	return is_ok;
+}
+
+/* Each writer has a scratch file of its own, whole and synced before it gets its name. link(), not
+ * rename(): of two that start together, the first one's pepper stays. */
+static struct status
+write_file(const char *path, const struct random *random)
+{
+	char *scratch = mem_printf("%s.%016llx", path, (unsigned long long)random_u64(random));
+	bool is_ok = write_scratch(scratch, random) && (link(scratch, path) == 0 || errno == EEXIST);
 	int error = errno;
+
 	(void)unlink(scratch);
 	mem_free(scratch);
+	if (is_ok && !sync_directory_of(path)) {
+		error = errno;
+		is_ok = false;
+	}
 	return is_ok ? status_ok_value()
 	             : status_make(STATUS_INTERNAL, "cannot write the pepper to %s: %s", path, strerror(error));
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "accountd_internal.h"
+#include "base/text.h"
 #include "corbel/accountd.methods.gen.h"
 
 typedef Corbel__V1__PlanLimit PlanLimit;
@@ -12,6 +13,9 @@ static const struct store_sql PLAN_INSERT = {"plan_insert", "INSERT INTO plans (
 static const struct store_sql PLAN_SEED = {
     "plan_seed", "INSERT INTO plans (name, message) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING"};
 static const struct store_sql PLAN_GET = {"plan_get", "SELECT message FROM plans WHERE name = $1"};
+/* Locked until the transaction ends: of two changes the later one sees the earlier. */
+static const struct store_sql PLAN_LOCK = {"plan_lock",
+                                           "UPDATE plans SET message = message WHERE name = $1 RETURNING message"};
 static const struct store_sql PLAN_LIST = {"plan_list",
                                            "SELECT message FROM plans WHERE name > $1 ORDER BY name LIMIT $2"};
 static const struct store_sql PLAN_UPDATE = {"plan_update", "UPDATE plans SET message = $2 WHERE name = $1"};
@@ -42,8 +46,7 @@ plan_find(struct call *call, const struct store_rows *rows, Plan *out)
 	return rows_count(rows) > 0 ? plan_from_row(call_arena(call), rows, 0, out) : scope_not_found("plan");
 }
 
-/* A resource has one limit in a plan. */
-static struct status
+struct status
 limits_check(struct call *call, PlanLimit *const *limits, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -98,6 +101,9 @@ plans_list(struct call *call, const Corbel__V1__ListPlansRequest *request, Corbe
 	uint32_t size = request->has_page_size ? request->page_size : 50;
 	const char *after = request->page_token ? request->page_token : "";
 	struct store_rows *rows;
+
+	if (after[0] && !text_is_name(after, strlen(after)))
+		return page_refuse(call);
 	struct status st = store_read(call_store(call), &PLAN_LIST,
 	                              STORE_PARAMS(store_text(after), store_i64((int64_t)size + 1)), size + 1, arena, &rows);
 
@@ -125,7 +131,7 @@ plans_update(struct call *call, const Corbel__V1__UpdatePlanRequest *request, Pl
 		st = store_begin(call_store(call), &tx);
 	if (!status_ok(&st))
 		return st;
-	st = store_query(&tx, &PLAN_GET, STORE_PARAMS(store_text(request->name)), 1, call_arena(call), &rows);
+	st = store_query(&tx, &PLAN_LOCK, STORE_PARAMS(store_text(request->name)), 1, call_arena(call), &rows);
 	if (status_ok(&st))
 		st = plan_find(call, rows, reply);
 	if (status_ok(&st)) {
@@ -165,6 +171,9 @@ plans_delete(struct call *call, const Corbel__V1__DeletePlanRequest *request, Co
 		                 (long long)row_i64(rows, 0, 0), request->name);
 	if (status_ok(&st))
 		st = store_exec(&tx, &PLAN_DELETE, STORE_PARAMS(store_text(request->name)), &changed);
+	/* A subscription that came in between: the foreign key saw it, the count did not. */
+	if (st.code == STATUS_FAILED_PRECONDITION && row_i64(rows, 0, 0) == 0)
+		st = status_make(STATUS_FAILED_PRECONDITION, "a tenant subscribes to plan '%s'", request->name);
 	if (status_ok(&st) && changed == 0)
 		st = scope_not_found("plan");
 	st = store_end(&tx, st);

@@ -94,6 +94,13 @@ publish_plans_changed(struct call *call, const char *name)
 }
 
 struct status
+page_refuse(struct call *call)
+{
+	call_violation(call, "/page_token", "is not one that was given out");
+	return status_make(STATUS_INVALID_ARGUMENT, "/page_token: is not one that was given out");
+}
+
+struct status
 page_read(struct call *call, bool has_size, uint32_t size, const char *token, const char *prefix, struct page *out)
 {
 	out->size = has_size ? size : 50;
@@ -101,10 +108,8 @@ page_read(struct call *call, bool has_size, uint32_t size, const char *token, co
 	if (!token || !token[0])
 		return status_ok_value();
 	/* Tenant "root" has no id of the usual form, and may end a page. */
-	if (!id_is_valid(token, prefix) && !(strcmp(prefix, "ten") == 0 && strcmp(token, ROOT_TENANT) == 0)) {
-		call_violation(call, "/page_token", "is not one that was given out");
-		return status_make(STATUS_INVALID_ARGUMENT, "/page_token: is not one that was given out");
-	}
+	if (!id_is_valid(token, prefix) && !(strcmp(prefix, "ten") == 0 && strcmp(token, ROOT_TENANT) == 0))
+		return page_refuse(call);
 	out->before = token;
 	return status_ok_value();
 }

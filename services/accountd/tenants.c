@@ -11,6 +11,9 @@ static const struct store_sql TENANT_INSERT = {
     "tenant_insert", "INSERT INTO tenants (id, suspended, plan, plan_since, message) VALUES ($1, $2, $3, $4, $5)"};
 static const struct store_sql TENANT_GET = {
     "tenant_get", "SELECT id, suspended, plan, plan_since, message FROM tenants WHERE id = $1"};
+/* Locked until the transaction ends: of two changes the later one sees the earlier. */
+static const struct store_sql TENANT_LOCK = {"tenant_lock", "UPDATE tenants SET suspended = suspended WHERE id = $1 "
+                                                            "RETURNING id, suspended, plan, plan_since, message"};
 static const struct store_sql TENANT_LIST = {
     "tenant_list", "SELECT id, suspended, plan, plan_since, message FROM tenants WHERE id < $1 ORDER BY id DESC LIMIT $2"};
 static const struct store_sql TENANT_UPDATE = {"tenant_update",
@@ -76,6 +79,8 @@ tenants_create(struct call *call, const Corbel__V1__CreateTenantRequest *request
 		                STORE_PARAMS(store_text(reply->id), store_i64(0), store_text(reply->plan),
 		                             store_i64(reply->created_at), packed_value(arena, &reply->base)),
 		                NULL);
+	if (st.code == STATUS_FAILED_PRECONDITION)
+		st = no_such_plan(call, reply->plan);
 	return store_end(&tx, st);
 }
 
@@ -124,7 +129,7 @@ tenants_update(struct call *call, const Corbel__V1__UpdateTenantRequest *request
 
 	if (!status_ok(&st))
 		return st;
-	st = store_query(&tx, &TENANT_GET, STORE_PARAMS(store_text(request->id)), 1, arena, &rows);
+	st = store_query(&tx, &TENANT_LOCK, STORE_PARAMS(store_text(request->id)), 1, arena, &rows);
 	if (status_ok(&st))
 		st = tenant_find(call, rows, reply);
 	if (status_ok(&st) && request->has_suspended && request->suspended && strcmp(reply->id, ROOT_TENANT) == 0)
@@ -209,6 +214,8 @@ subscriptions_set(struct call *call, const Corbel__V1__SetSubscriptionRequest *r
 		                STORE_PARAMS(store_text(request->tenant_id), store_text(request->plan),
 		                             store_i64(call_now_ms(call))),
 		                &changed);
+	if (st.code == STATUS_FAILED_PRECONDITION)
+		st = no_such_plan(call, request->plan);
 	if (status_ok(&st) && changed == 0)
 		st = scope_not_found("tenant");
 	reply->tenant_id = request->tenant_id;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "accountd_internal.h"
+#include "base/id.h"
 #include "base/text.h"
 #include "corbel/accountd.methods.gen.h"
 
@@ -81,10 +82,8 @@ read_token(struct call *call, const char *token, const char **day, const char **
 	*key = "";
 	if (!token || !token[0])
 		return status_ok_value();
-	if (strlen(token) < 12 || token[10] != '.') {
-		call_violation(call, "/page_token", "is not one that was given out");
-		return status_make(STATUS_INVALID_ARGUMENT, "/page_token: is not one that was given out");
-	}
+	if (strlen(token) < 12 || token[10] != '.' || strspn(token, "0123456789-") != 10 || !id_is_valid(token + 11, "key"))
+		return page_refuse(call);
 	*day = arena_strndup(call_arena(call), token, 10);
 	*key = token + 11;
 	return status_ok_value();

@@ -10,6 +10,9 @@
 static const struct store_sql USER_INSERT = {
     "user_insert", "INSERT INTO users (id, tenant_id, email, message) VALUES ($1, $2, $3, $4)"};
 static const struct store_sql USER_GET = {"user_get", "SELECT message FROM users WHERE id = $1"};
+/* Locked until the transaction ends: of two changes the later one sees the earlier. */
+static const struct store_sql USER_LOCK = {"user_lock",
+                                           "UPDATE users SET email = email WHERE id = $1 RETURNING message"};
 static const struct store_sql USER_LIST = {
     "user_list", "SELECT message FROM users WHERE tenant_id = $1 AND ($2 = '' OR email = $2) AND id < $3 "
                  "ORDER BY id DESC LIMIT $4"};
@@ -146,7 +149,7 @@ users_update(struct call *call, const Corbel__V1__UpdateUserRequest *request, Us
 
 	if (!status_ok(&st))
 		return st;
-	st = store_query(&tx, &USER_GET, STORE_PARAMS(store_text(request->id)), 1, call_arena(call), &rows);
+	st = store_query(&tx, &USER_LOCK, STORE_PARAMS(store_text(request->id)), 1, call_arena(call), &rows);
 	if (status_ok(&st))
 		st = user_find(call, rows, reply);
 	if (status_ok(&st)) {
@@ -171,7 +174,7 @@ users_delete(struct call *call, const Corbel__V1__DeleteUserRequest *request, Co
 	(void)reply;
 	if (!status_ok(&st))
 		return st;
-	st = store_query(&tx, &USER_GET, STORE_PARAMS(store_text(request->id)), 1, call_arena(call), &rows);
+	st = store_query(&tx, &USER_LOCK, STORE_PARAMS(store_text(request->id)), 1, call_arena(call), &rows);
 	if (status_ok(&st))
 		st = user_find(call, rows, &user);
 	if (status_ok(&st))

@@ -1,16 +1,16 @@
 -- `message` holds what is only ever read with the row, as a packed message of the contract.
-CREATE TABLE tenants (
-    id TEXT PRIMARY KEY,
-    suspended BIGINT NOT NULL,
-    plan TEXT NOT NULL,
-    plan_since BIGINT NOT NULL,
-    message BYTEA NOT NULL
-);
-CREATE INDEX tenants_plan ON tenants (plan);
 CREATE TABLE plans (
     name TEXT PRIMARY KEY,
     message BYTEA NOT NULL
 );
+CREATE TABLE tenants (
+    id TEXT PRIMARY KEY,
+    suspended BIGINT NOT NULL,
+    plan TEXT NOT NULL REFERENCES plans (name),
+    plan_since BIGINT NOT NULL,
+    message BYTEA NOT NULL
+);
+CREATE INDEX tenants_plan ON tenants (plan);
 CREATE TABLE users (
     id TEXT PRIMARY KEY,
     tenant_id TEXT NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
