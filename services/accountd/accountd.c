@@ -11,10 +11,15 @@
 extern const struct store_migration accountd_migrations[];
 
 static const struct config_option OPTIONS[] = {
-    {.name = "accountd.peppers", .type = CONFIG_TEXT, .is_secret = true,
-     .help = "Secrets that keys are hashed under, as id:hex texts separated by commas; the last one is current. "
-             "Kept in a file of the data directory when unset, which is for one machine only."},
-    {.name = "accountd.bootstrap_key", .type = CONFIG_TEXT, .is_secret = true,
+    {.name = "accountd.peppers",
+     .type = CONFIG_TEXT,
+     .is_secret = true,
+     .help =
+         "Secrets that keys are hashed under, as id:hex texts separated by commas; the last one is current. "
+         "Kept in a file of the data directory when unset, which is for one machine only."},
+    {.name = "accountd.bootstrap_key",
+     .type = CONFIG_TEXT,
+     .is_secret = true,
      .help = "Key that the operators begin with, instead of one that is made and shown at the first start."},
     {.name = NULL}};
 
@@ -42,9 +47,10 @@ load_peppers(struct accountd *self)
 	if (text)
 		return peppers_from_option(text, &self->peppers);
 	if (store_is_postgres(self->env.store))
-		return status_make(STATUS_INVALID_ARGUMENT,
-		                   "accountd.peppers must be set when the store is PostgreSQL, since all replicas need the "
-		                   "same; make one with: echo 1:$(openssl rand -hex 32)");
+		return status_make(
+		    STATUS_INVALID_ARGUMENT,
+		    "accountd.peppers must be set when the store is PostgreSQL, since all replicas need the "
+		    "same; make one with: echo 1:$(openssl rand -hex 32)");
 	char *path = mem_printf("%s/accountd.pepper", host_data_dir(self->env.host));
 	struct status st = peppers_from_file(path, self->env.random, &self->peppers);
 	mem_free(path);
@@ -79,11 +85,13 @@ start(void *arg)
 	return bootstrap(arg);
 }
 
-static const struct service_handlers HANDLERS[] = {
-    {&api_tenants, tenants_handlers},   {&api_users, users_handlers},
-    {&api_plans, plans_handlers},       {&api_subscriptions, subscriptions_handlers},
-    {&api_keys, keys_handlers},         {&api_usage_reports, usage_reports_handlers},
-    {NULL, NULL}};
+static const struct service_handlers HANDLERS[] = {{&api_tenants, tenants_handlers},
+                                                   {&api_users, users_handlers},
+                                                   {&api_plans, plans_handlers},
+                                                   {&api_subscriptions, subscriptions_handlers},
+                                                   {&api_keys, keys_handlers},
+                                                   {&api_usage_reports, usage_reports_handlers},
+                                                   {NULL, NULL}};
 
 const struct service accountd_service = {
     .name = "accountd",

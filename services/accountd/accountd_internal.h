@@ -43,8 +43,8 @@ struct page {
 };
 /* For a token that was never given out. */
 struct status page_refuse(struct call *call);
-struct status page_read(struct call *call, bool has_size, uint32_t size, const char *token, const char *prefix,
-                        struct page *out);
+struct status page_read(struct call *call, bool has_size, uint32_t size, const char *token,
+                        const char *prefix, struct page *out);
 
 /* ---- plans.c ---- */
 bool plan_exists(struct store_tx *tx, struct arena *arena, const char *name, struct status *st);

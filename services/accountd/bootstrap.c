@@ -13,35 +13,39 @@
 
 static const struct store_sql ROOT_GET = {"root_get", "SELECT id FROM tenants WHERE id = 'root'"};
 static const struct store_sql ROOT_INSERT = {
-    "root_insert", "INSERT INTO tenants (id, suspended, plan, plan_since, message) VALUES ($1, 0, 'unlimited', $2, $3) "
-                   "ON CONFLICT (id) DO NOTHING"};
+    "root_insert",
+    "INSERT INTO tenants (id, suspended, plan, plan_since, message) VALUES ($1, 0, 'unlimited', $2, $3) "
+    "ON CONFLICT (id) DO NOTHING"};
 
 static struct status
 insert_root(struct store_tx *tx, struct arena *arena, int64_t now_ms, int64_t *is_new)
 {
 	Tenant root = CORBEL__V1__TENANT__INIT;
 	root.id = (char *)(uintptr_t)ROOT_TENANT;
-	root.name = (char *)(uintptr_t)"Operators";
+	root.name = (char *)(uintptr_t) "Operators";
 	root.has_created_at = root.has_updated_at = true;
 	root.created_at = root.updated_at = now_ms;
 	return store_exec(tx, &ROOT_INSERT,
-	                  STORE_PARAMS(store_text(root.id), store_i64(now_ms), packed_value(arena, &root.base)), is_new);
+	                  STORE_PARAMS(store_text(root.id), store_i64(now_ms), packed_value(arena, &root.base)),
+	                  is_new);
 }
 
 static struct status
-issue_admin_key(struct accountd *self, struct store_tx *tx, struct arena *arena, int64_t now_ms, const char **secret)
+issue_admin_key(struct accountd *self, struct store_tx *tx, struct arena *arena, int64_t now_ms,
+                const char **secret)
 {
 	ApiKey key = CORBEL__V1__API_KEY__INIT;
-	char *scopes[1] = {(char *)(uintptr_t)"*"};
+	char *scopes[1] = {(char *)(uintptr_t) "*"};
 
 	key.tenant_id = (char *)(uintptr_t)ROOT_TENANT;
-	key.name = (char *)(uintptr_t)"first admin key";
-	key.environment = (char *)(uintptr_t)"live";
+	key.name = (char *)(uintptr_t) "first admin key";
+	key.environment = (char *)(uintptr_t) "live";
 	key.n_scopes = 1;
 	key.scopes = scopes;
 	key.has_created_at = true;
 	key.created_at = now_ms;
-	return key_issue(self, tx, arena, &key, "cb", config_text(self->env.config, "accountd.bootstrap_key"), secret);
+	return key_issue(self, tx, arena, &key, "cb", config_text(self->env.config, "accountd.bootstrap_key"),
+	                 secret);
 }
 
 static struct status

@@ -15,15 +15,17 @@
 #include "base/id.h"
 #include "corbel/accountd.methods.gen.h"
 
-#define KEY_COLUMNS                                                                                                    \
-	"id, tenant_id, public_id, pepper, digest, state, expires_at, revoked_at, last_used_at, user_id, message"
+#define KEY_COLUMNS                                                                                          \
+	"id, tenant_id, public_id, pepper, digest, state, expires_at, revoked_at, last_used_at, user_id, "       \
+	"message"
 #define ROTATE_GRACE_MS UINT64_C(86400000)
 
 enum column { ID, TENANT, PUBLIC_ID, PEPPER, DIGEST, STATE, EXPIRES, REVOKED, LAST_USED, USER, MESSAGE };
 
 static const struct store_sql KEY_INSERT = {
-    "key_insert", "INSERT INTO api_keys (id, tenant_id, public_id, pepper, digest, state, expires_at, user_id, message, "
-                  "created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"};
+    "key_insert",
+    "INSERT INTO api_keys (id, tenant_id, public_id, pepper, digest, state, expires_at, user_id, message, "
+    "created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"};
 static const struct store_sql KEY_GET = {"key_get", "SELECT " KEY_COLUMNS " FROM api_keys WHERE id = $1"};
 /* The row stays locked until the transaction ends, so that an update cannot undo a revocation that it did
  * not see, and of two rotations one sees the other. */
@@ -35,12 +37,15 @@ static const struct store_sql KEY_LIST = {
                 "AND ($3 = 0 OR CASE WHEN state <> 5 AND expires_at <= $4 THEN 4 ELSE state END = $3) "
                 "AND id < $5 ORDER BY id DESC LIMIT $6"};
 static const struct store_sql KEY_UPDATE = {
-    "key_update", "UPDATE api_keys SET state = $2, expires_at = $3, revoked_at = $4, message = $5 WHERE id = $1"};
-static const struct store_sql KEY_REHASH = {"key_rehash", "UPDATE api_keys SET pepper = $2, digest = $3 WHERE id = $1"};
+    "key_update",
+    "UPDATE api_keys SET state = $2, expires_at = $3, revoked_at = $4, message = $5 WHERE id = $1"};
+static const struct store_sql KEY_REHASH = {"key_rehash",
+                                            "UPDATE api_keys SET pepper = $2, digest = $3 WHERE id = $1"};
 static const struct store_sql KEY_FIND = {
-    "key_find", "SELECT k.id, k.tenant_id, k.public_id, k.pepper, k.digest, k.state, k.expires_at, k.revoked_at, "
-                "k.last_used_at, k.user_id, k.message, t.suspended, t.plan FROM api_keys k "
-                "JOIN tenants t ON t.id = k.tenant_id WHERE k.public_id = $1"};
+    "key_find",
+    "SELECT k.id, k.tenant_id, k.public_id, k.pepper, k.digest, k.state, k.expires_at, k.revoked_at, "
+    "k.last_used_at, k.user_id, k.message, t.suspended, t.plan FROM api_keys k "
+    "JOIN tenants t ON t.id = k.tenant_id WHERE k.public_id = $1"};
 static const struct store_sql USER_TENANT = {"key_user_tenant", "SELECT tenant_id FROM users WHERE id = $1"};
 
 static struct store_value
@@ -54,7 +59,8 @@ static Corbel__V1__KeyState
 state_at(const ApiKey *key, int64_t now_ms)
 {
 	bool has_ended = key->has_expires_at && key->expires_at <= now_ms;
-	return key->state != CORBEL__V1__KEY_STATE__REVOKED && has_ended ? CORBEL__V1__KEY_STATE__EXPIRED : key->state;
+	return key->state != CORBEL__V1__KEY_STATE__REVOKED && has_ended ? CORBEL__V1__KEY_STATE__EXPIRED
+	                                                                 : key->state;
 }
 
 static struct status
@@ -120,12 +126,13 @@ key_issue(struct accountd *self, struct store_tx *tx, struct arena *arena, ApiKe
 	*secret = arena_strdup(arena, text);
 	const char *pepper = peppers_current(self->peppers);
 	(void)peppers_digest(self->peppers, pepper, text, digest);
-	return store_exec(tx, &KEY_INSERT,
-	                  STORE_PARAMS(store_text(key->id), store_text(key->tenant_id), store_text(parts.public_id),
-	                               store_text(pepper), store_bytes(digest, sizeof(digest)), store_i64(key->state),
-	                               optional_time(key->has_expires_at, key->expires_at), store_text(key->user_id),
-	                               packed_value(arena, &key->base), store_i64(key->created_at)),
-	                  NULL);
+	return store_exec(
+	    tx, &KEY_INSERT,
+	    STORE_PARAMS(store_text(key->id), store_text(key->tenant_id), store_text(parts.public_id),
+	                 store_text(pepper), store_bytes(digest, sizeof(digest)), store_i64(key->state),
+	                 optional_time(key->has_expires_at, key->expires_at), store_text(key->user_id),
+	                 packed_value(arena, &key->base), store_i64(key->created_at)),
+	    NULL);
 }
 
 /* A key gives away no more than its maker has. */
@@ -135,8 +142,10 @@ check_scopes(struct call *call, char *const *scopes, size_t count)
 	for (size_t i = 0; i < count; i++) {
 		if (call_has_scope(call, scopes[i]))
 			continue;
-		call_violation(call, arena_printf(call_arena(call), "/scopes/%zu", i), "is more than the calling key holds");
-		return status_make(STATUS_PERMISSION_DENIED, "scope '%s' is more than the calling key holds", scopes[i]);
+		call_violation(call, arena_printf(call_arena(call), "/scopes/%zu", i),
+		               "is more than the calling key holds");
+		return status_make(STATUS_PERMISSION_DENIED, "scope '%s' is more than the calling key holds",
+		                   scopes[i]);
 	}
 	return status_ok_value();
 }
@@ -157,7 +166,8 @@ check_user(struct call *call, struct store_tx *tx, const char *user_id, const ch
 	struct store_rows *rows;
 	if (!user_id)
 		return status_ok_value();
-	struct status st = store_query(tx, &USER_TENANT, STORE_PARAMS(store_text(user_id)), 1, call_arena(call), &rows);
+	struct status st =
+	    store_query(tx, &USER_TENANT, STORE_PARAMS(store_text(user_id)), 1, call_arena(call), &rows);
 	if (!status_ok(&st) || (rows_count(rows) > 0 && strcmp(row_text(rows, 0, 0), tenant) == 0))
 		return st;
 	call_violation(call, "/user_id", "the tenant has no such user");
@@ -165,7 +175,8 @@ check_user(struct call *call, struct store_tx *tx, const char *user_id, const ch
 }
 
 static void
-key_from_request(struct call *call, const Corbel__V1__CreateKeyRequest *request, const char *tenant, ApiKey *key)
+key_from_request(struct call *call, const Corbel__V1__CreateKeyRequest *request, const char *tenant,
+                 ApiKey *key)
 {
 	static char *DEFAULT_SCOPES[] = {(char *)(uintptr_t) "ratelimits.check"};
 
@@ -209,7 +220,8 @@ keys_create(struct call *call, const Corbel__V1__CreateKeyRequest *request, Corb
 		return st;
 	st = check_user(call, &tx, key->user_id, tenant);
 	if (status_ok(&st))
-		st = key_issue(call_service(call), &tx, arena, key, request->prefix ? request->prefix : "cb", NULL, &secret);
+		st = key_issue(call_service(call), &tx, arena, key, request->prefix ? request->prefix : "cb", NULL,
+		               &secret);
 	if (st.code == STATUS_FAILED_PRECONDITION)
 		st = scope_not_found("tenant");
 	reply->key = key;
@@ -221,8 +233,8 @@ struct status
 keys_get(struct call *call, const Corbel__V1__GetKeyRequest *request, ApiKey *reply)
 {
 	struct store_rows *rows;
-	struct status st =
-	    store_read(call_store(call), &KEY_GET, STORE_PARAMS(store_text(request->id)), 1, call_arena(call), &rows);
+	struct status st = store_read(call_store(call), &KEY_GET, STORE_PARAMS(store_text(request->id)), 1,
+	                              call_arena(call), &rows);
 	if (status_ok(&st))
 		st = key_find(call, rows, reply);
 	if (status_ok(&st))
@@ -244,8 +256,9 @@ keys_list(struct call *call, const Corbel__V1__ListKeysRequest *request, Corbel_
 	if (status_ok(&st))
 		st = store_read(call_store(call), &KEY_LIST,
 		                STORE_PARAMS(store_text(tenant), store_text(request->user_id ? request->user_id : ""),
-		                             store_i64(request->has_state ? request->state : 0), store_i64(call_now_ms(call)),
-		                             store_text(page.before), store_i64((int64_t)page.size + 1)),
+		                             store_i64(request->has_state ? request->state : 0),
+		                             store_i64(call_now_ms(call)), store_text(page.before),
+		                             store_i64((int64_t)page.size + 1)),
 		                page.size + 1, arena, &rows);
 	if (!status_ok(&st))
 		return st;
@@ -262,12 +275,13 @@ keys_list(struct call *call, const Corbel__V1__ListKeysRequest *request, Corbel_
 	return st;
 }
 
-/* A revoked key is final. A rotated one ends with its grace: nothing but revoking it ends that sooner or later. */
+/* A revoked key is final. A rotated one ends with its grace: nothing but revoking it ends that sooner or
+ * later. */
 static struct status
 check_changeable(const Corbel__V1__UpdateKeyRequest *request, const ApiKey *key)
 {
-	bool has_life =
-	    request->has_disabled || request->has_expires_at || scope_has_null(request->nulls, request->n_nulls, "expires_at");
+	bool has_life = request->has_disabled || request->has_expires_at ||
+	                scope_has_null(request->nulls, request->n_nulls, "expires_at");
 
 	if (key->state == CORBEL__V1__KEY_STATE__REVOKED)
 		return status_make(STATUS_FAILED_PRECONDITION, "the key is revoked");
@@ -310,8 +324,9 @@ key_patch(struct call *call, const Corbel__V1__UpdateKeyRequest *request, ApiKey
 
 /* Reads a key, lets `change` alter it, writes it back, and tells everybody. */
 static struct status
-key_change(struct call *call, const char *id, struct status (*change)(struct call *call, const void *request, ApiKey *key),
-           const void *request, ApiKey *reply)
+key_change(struct call *call, const char *id,
+           struct status (*change)(struct call *call, const void *request, ApiKey *key), const void *request,
+           ApiKey *reply)
 {
 	struct store_rows *rows;
 	struct store_tx tx;
@@ -393,9 +408,9 @@ rotate(struct call *call, struct store_tx *tx, const Corbel__V1__RotateKeyReques
 		return status_make(STATUS_FAILED_PRECONDITION, "only an active key can be rotated");
 	reply->key = ARENA_NEW(arena, ApiKey);
 	successor_of(call, old, reply->key);
-	struct status st = key_issue(call_service(call), tx, arena, reply->key,
-	                             arena_strndup(arena, old->start ? old->start : "cb", old->start ? prefix : 2), NULL,
-	                             &secret);
+	struct status st = key_issue(
+	    call_service(call), tx, arena, reply->key,
+	    arena_strndup(arena, old->start ? old->start : "cb", old->start ? prefix : 2), NULL, &secret);
 	if (!status_ok(&st))
 		return st;
 	reply->secret = (char *)(uintptr_t)secret;
@@ -501,7 +516,8 @@ rehash(struct call *call, const char *id, const char *text)
 		return;
 	(void)peppers_digest(self->peppers, pepper, text, digest);
 	st = store_exec(&tx, &KEY_REHASH,
-	                STORE_PARAMS(store_text(id), store_text(pepper), store_bytes(digest, sizeof(digest))), NULL);
+	                STORE_PARAMS(store_text(id), store_text(pepper), store_bytes(digest, sizeof(digest))),
+	                NULL);
 	st = store_end(&tx, st);
 	if (!status_ok(&st))
 		log_warn(self->env.log, "key not moved to the current pepper", LOG_TEXT("key", id), LOG_STATUS(&st));
@@ -536,7 +552,8 @@ keys_verify(struct call *call, const Corbel__V1__VerifyKeyRequest *request, Corb
 
 	if (!key_text_parse(request->key, strlen(request->key), &parts))
 		return refuse(reply, "malformed");
-	struct status st = store_read(call_store(call), &KEY_FIND, STORE_PARAMS(store_text(parts.public_id)), 1, arena, &rows);
+	struct status st =
+	    store_read(call_store(call), &KEY_FIND, STORE_PARAMS(store_text(parts.public_id)), 1, arena, &rows);
 	if (!status_ok(&st))
 		return st;
 	if (!is_genuine(self, rows, request->key) || !scope_sees(call, row_text(rows, 0, TENANT)))

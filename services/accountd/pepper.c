@@ -12,7 +12,7 @@
 #include "base/arena.h"
 #include "base/text.h"
 
-#define PEPPERS_MAX 16
+#define PEPPERS_MAX  16
 #define PEPPER_BYTES 32
 
 struct pepper {
@@ -49,9 +49,10 @@ peppers_parse(const char *const *list, struct peppers **out)
 	for (; *list; list++) {
 		if (peppers->count == PEPPERS_MAX || !parse_one(*list, &peppers->items[peppers->count])) {
 			peppers_free(peppers);
-			return status_make(STATUS_INVALID_ARGUMENT,
-			                   "each pepper must be id:hex with 32 to 128 hexadecimal digits, at most %d of them",
-			                   PEPPERS_MAX);
+			return status_make(
+			    STATUS_INVALID_ARGUMENT,
+			    "each pepper must be id:hex with 32 to 128 hexadecimal digits, at most %d of them",
+			    PEPPERS_MAX);
 		}
 		peppers->count++;
 	}

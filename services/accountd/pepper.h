@@ -24,6 +24,7 @@ struct status peppers_from_file(const char *path, const struct random *random, s
 void peppers_free(struct peppers *peppers);
 const char *peppers_current(const struct peppers *peppers); /* its id */
 /* False when no pepper has that id; then the digest is of a pepper that is nobody's, in the same time. */
-bool peppers_digest(const struct peppers *peppers, const char *id, const char *key, uint8_t out[SHA256_BYTES]);
+bool peppers_digest(const struct peppers *peppers, const char *id, const char *key,
+                    uint8_t out[SHA256_BYTES]);
 
 #endif

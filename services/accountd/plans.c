@@ -9,18 +9,20 @@
 
 typedef Corbel__V1__PlanLimit PlanLimit;
 
-static const struct store_sql PLAN_INSERT = {"plan_insert", "INSERT INTO plans (name, message) VALUES ($1, $2)"};
+static const struct store_sql PLAN_INSERT = {"plan_insert",
+                                             "INSERT INTO plans (name, message) VALUES ($1, $2)"};
 static const struct store_sql PLAN_SEED = {
     "plan_seed", "INSERT INTO plans (name, message) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING"};
 static const struct store_sql PLAN_GET = {"plan_get", "SELECT message FROM plans WHERE name = $1"};
 /* Locked until the transaction ends: of two changes the later one sees the earlier. */
-static const struct store_sql PLAN_LOCK = {"plan_lock",
-                                           "UPDATE plans SET message = message WHERE name = $1 RETURNING message"};
-static const struct store_sql PLAN_LIST = {"plan_list",
-                                           "SELECT message FROM plans WHERE name > $1 ORDER BY name LIMIT $2"};
+static const struct store_sql PLAN_LOCK = {
+    "plan_lock", "UPDATE plans SET message = message WHERE name = $1 RETURNING message"};
+static const struct store_sql PLAN_LIST = {
+    "plan_list", "SELECT message FROM plans WHERE name > $1 ORDER BY name LIMIT $2"};
 static const struct store_sql PLAN_UPDATE = {"plan_update", "UPDATE plans SET message = $2 WHERE name = $1"};
 static const struct store_sql PLAN_DELETE = {"plan_delete", "DELETE FROM plans WHERE name = $1"};
-static const struct store_sql PLAN_SUBSCRIBERS = {"plan_subscribers", "SELECT COUNT(*) FROM tenants WHERE plan = $1"};
+static const struct store_sql PLAN_SUBSCRIBERS = {"plan_subscribers",
+                                                  "SELECT COUNT(*) FROM tenants WHERE plan = $1"};
 
 bool
 plan_exists(struct store_tx *tx, struct arena *arena, const char *name, struct status *st)
@@ -55,7 +57,8 @@ limits_check(struct call *call, PlanLimit *const *limits, size_t count)
 				continue;
 			const char *pointer = arena_printf(call_arena(call), "/limits/%zu/resource", i);
 			call_violation(call, pointer, "'%s' appears twice", limits[i]->resource);
-			return status_make(STATUS_INVALID_ARGUMENT, "%s: '%s' appears twice", pointer, limits[i]->resource);
+			return status_make(STATUS_INVALID_ARGUMENT, "%s: '%s' appears twice", pointer,
+			                   limits[i]->resource);
 		}
 	}
 	return status_ok_value();
@@ -75,8 +78,9 @@ plans_create(struct call *call, const Plan *request, Plan *reply)
 	reply->has_created_at = reply->has_updated_at = reply->has_version = true;
 	reply->created_at = reply->updated_at = call_now_ms(call);
 	reply->version = 1;
-	st = store_exec(&tx, &PLAN_INSERT,
-	                STORE_PARAMS(store_text(reply->name), packed_value(call_arena(call), &reply->base)), NULL);
+	st =
+	    store_exec(&tx, &PLAN_INSERT,
+	               STORE_PARAMS(store_text(reply->name), packed_value(call_arena(call), &reply->base)), NULL);
 	if (st.code == STATUS_ALREADY_EXISTS)
 		st = status_make(STATUS_ALREADY_EXISTS, "plan '%s' exists already", request->name);
 	st = store_end(&tx, st);
@@ -89,8 +93,8 @@ struct status
 plans_get(struct call *call, const Corbel__V1__GetPlanRequest *request, Plan *reply)
 {
 	struct store_rows *rows;
-	struct status st =
-	    store_read(call_store(call), &PLAN_GET, STORE_PARAMS(store_text(request->name)), 1, call_arena(call), &rows);
+	struct status st = store_read(call_store(call), &PLAN_GET, STORE_PARAMS(store_text(request->name)), 1,
+	                              call_arena(call), &rows);
 	return status_ok(&st) ? plan_find(call, rows, reply) : st;
 }
 
@@ -104,8 +108,9 @@ plans_list(struct call *call, const Corbel__V1__ListPlansRequest *request, Corbe
 
 	if (after[0] && !text_is_name(after, strlen(after)))
 		return page_refuse(call);
-	struct status st = store_read(call_store(call), &PLAN_LIST,
-	                              STORE_PARAMS(store_text(after), store_i64((int64_t)size + 1)), size + 1, arena, &rows);
+	struct status st =
+	    store_read(call_store(call), &PLAN_LIST,
+	               STORE_PARAMS(store_text(after), store_i64((int64_t)size + 1)), size + 1, arena, &rows);
 
 	if (!status_ok(&st))
 		return st;
@@ -146,7 +151,8 @@ plans_update(struct call *call, const Corbel__V1__UpdatePlanRequest *request, Pl
 		reply->updated_at = call_now_ms(call);
 		reply->version++;
 		st = store_exec(&tx, &PLAN_UPDATE,
-		                STORE_PARAMS(store_text(reply->name), packed_value(call_arena(call), &reply->base)), NULL);
+		                STORE_PARAMS(store_text(reply->name), packed_value(call_arena(call), &reply->base)),
+		                NULL);
 	}
 	st = store_end(&tx, st);
 	if (status_ok(&st))
@@ -165,7 +171,8 @@ plans_delete(struct call *call, const Corbel__V1__DeletePlanRequest *request, Co
 	(void)reply;
 	if (!status_ok(&st))
 		return st;
-	st = store_query(&tx, &PLAN_SUBSCRIBERS, STORE_PARAMS(store_text(request->name)), 1, call_arena(call), &rows);
+	st = store_query(&tx, &PLAN_SUBSCRIBERS, STORE_PARAMS(store_text(request->name)), 1, call_arena(call),
+	                 &rows);
 	if (status_ok(&st) && row_i64(rows, 0, 0) > 0)
 		st = status_make(STATUS_FAILED_PRECONDITION, "%lld tenants subscribe to plan '%s'",
 		                 (long long)row_i64(rows, 0, 0), request->name);
@@ -184,12 +191,12 @@ plans_delete(struct call *call, const Corbel__V1__DeletePlanRequest *request, Co
 
 /* ---- the example plans ---- */
 
-#define DAY_MS UINT64_C(86400000)
+#define DAY_MS    UINT64_C(86400000)
 #define MINUTE_MS UINT64_C(60000)
 
 struct seed {
 	const char *name, *title;
-	uint64_t charts, readings;              /* a day */
+	uint64_t charts, readings;               /* a day */
 	uint64_t api_read, api_write, api_heavy; /* a minute */
 };
 
@@ -232,8 +239,8 @@ seed_one(struct store_tx *tx, const struct seed *seed, int64_t now_ms)
 	plan.created_at = plan.updated_at = now_ms;
 	plan.version = 1;
 	arena_init(&arena, 4096, 1u << 20);
-	struct status st =
-	    store_exec(tx, &PLAN_SEED, STORE_PARAMS(store_text(plan.name), packed_value(&arena, &plan.base)), NULL);
+	struct status st = store_exec(
+	    tx, &PLAN_SEED, STORE_PARAMS(store_text(plan.name), packed_value(&arena, &plan.base)), NULL);
 	arena_fini(&arena);
 	return st;
 }

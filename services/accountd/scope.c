@@ -51,11 +51,12 @@ packed_value(struct arena *arena, const ProtobufCMessage *message)
 }
 
 ProtobufCMessage *
-unpacked(struct arena *arena, const ProtobufCMessageDescriptor *descriptor, const struct store_rows *rows, size_t row,
-         size_t column)
+unpacked(struct arena *arena, const ProtobufCMessageDescriptor *descriptor, const struct store_rows *rows,
+         size_t row, size_t column)
 {
 	struct arena_allocator allocator = arena_allocator(arena);
-	ProtobufCAllocator protobuf = {.alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};
+	ProtobufCAllocator protobuf = {
+	    .alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};
 	size_t size;
 	const void *bytes = row_bytes(rows, row, column, &size);
 	return protobuf_c_message_unpack(descriptor, &protobuf, size, bytes);
@@ -101,7 +102,8 @@ page_refuse(struct call *call)
 }
 
 struct status
-page_read(struct call *call, bool has_size, uint32_t size, const char *token, const char *prefix, struct page *out)
+page_read(struct call *call, bool has_size, uint32_t size, const char *token, const char *prefix,
+          struct page *out)
 {
 	out->size = has_size ? size : 50;
 	out->before = "~"; /* after every id */

@@ -8,19 +8,22 @@
 #include "corbel/accountd.methods.gen.h"
 
 static const struct store_sql TENANT_INSERT = {
-    "tenant_insert", "INSERT INTO tenants (id, suspended, plan, plan_since, message) VALUES ($1, $2, $3, $4, $5)"};
+    "tenant_insert",
+    "INSERT INTO tenants (id, suspended, plan, plan_since, message) VALUES ($1, $2, $3, $4, $5)"};
 static const struct store_sql TENANT_GET = {
     "tenant_get", "SELECT id, suspended, plan, plan_since, message FROM tenants WHERE id = $1"};
 /* Locked until the transaction ends: of two changes the later one sees the earlier. */
-static const struct store_sql TENANT_LOCK = {"tenant_lock", "UPDATE tenants SET suspended = suspended WHERE id = $1 "
-                                                            "RETURNING id, suspended, plan, plan_since, message"};
+static const struct store_sql TENANT_LOCK = {"tenant_lock",
+                                             "UPDATE tenants SET suspended = suspended WHERE id = $1 "
+                                             "RETURNING id, suspended, plan, plan_since, message"};
 static const struct store_sql TENANT_LIST = {
-    "tenant_list", "SELECT id, suspended, plan, plan_since, message FROM tenants WHERE id < $1 ORDER BY id DESC LIMIT $2"};
-static const struct store_sql TENANT_UPDATE = {"tenant_update",
-                                               "UPDATE tenants SET suspended = $2, message = $3 WHERE id = $1"};
+    "tenant_list",
+    "SELECT id, suspended, plan, plan_since, message FROM tenants WHERE id < $1 ORDER BY id DESC LIMIT $2"};
+static const struct store_sql TENANT_UPDATE = {
+    "tenant_update", "UPDATE tenants SET suspended = $2, message = $3 WHERE id = $1"};
 static const struct store_sql TENANT_DELETE = {"tenant_delete", "DELETE FROM tenants WHERE id = $1"};
-static const struct store_sql TENANT_SUBSCRIBE = {"tenant_subscribe",
-                                                  "UPDATE tenants SET plan = $2, plan_since = $3 WHERE id = $1"};
+static const struct store_sql TENANT_SUBSCRIBE = {
+    "tenant_subscribe", "UPDATE tenants SET plan = $2, plan_since = $3 WHERE id = $1"};
 static const struct store_sql USAGE_FORGET = {"usage_forget", "DELETE FROM usage_days WHERE tenant_id = $1"};
 
 static struct status
@@ -65,7 +68,7 @@ tenants_create(struct call *call, const Corbel__V1__CreateTenantRequest *request
 		return st;
 	reply->id = arena_strdup(arena, id.text);
 	reply->name = request->name;
-	reply->plan = request->plan ? request->plan : (char *)(uintptr_t)"free";
+	reply->plan = request->plan ? request->plan : (char *)(uintptr_t) "free";
 	reply->has_suspended = true;
 	/* Entries of all map<string, string> fields have the same layout. */
 	reply->n_metadata = request->n_metadata;
@@ -88,13 +91,14 @@ struct status
 tenants_get(struct call *call, const Corbel__V1__GetTenantRequest *request, Tenant *reply)
 {
 	struct store_rows *rows;
-	struct status st =
-	    store_read(call_store(call), &TENANT_GET, STORE_PARAMS(store_text(request->id)), 1, call_arena(call), &rows);
+	struct status st = store_read(call_store(call), &TENANT_GET, STORE_PARAMS(store_text(request->id)), 1,
+	                              call_arena(call), &rows);
 	return status_ok(&st) ? tenant_find(call, rows, reply) : st;
 }
 
 struct status
-tenants_list(struct call *call, const Corbel__V1__ListTenantsRequest *request, Corbel__V1__ListTenantsReply *reply)
+tenants_list(struct call *call, const Corbel__V1__ListTenantsRequest *request,
+             Corbel__V1__ListTenantsReply *reply)
 {
 	struct arena *arena = call_arena(call);
 	struct store_rows *rows;
@@ -104,8 +108,8 @@ tenants_list(struct call *call, const Corbel__V1__ListTenantsRequest *request, C
 
 	if (status_ok(&st))
 		st = store_read(call_store(call), &TENANT_LIST,
-		                STORE_PARAMS(store_text(page.before), store_i64((int64_t)page.size + 1)), page.size + 1, arena,
-		                &rows);
+		                STORE_PARAMS(store_text(page.before), store_i64((int64_t)page.size + 1)),
+		                page.size + 1, arena, &rows);
 	if (!status_ok(&st))
 		return st;
 	size_t count = rows_count(rows) > page.size ? page.size : rows_count(rows);
@@ -184,8 +188,8 @@ subscriptions_get(struct call *call, const Corbel__V1__GetSubscriptionRequest *r
 {
 	struct store_rows *rows;
 	Tenant tenant;
-	struct status st = store_read(call_store(call), &TENANT_GET, STORE_PARAMS(store_text(request->tenant_id)), 1,
-	                              call_arena(call), &rows);
+	struct status st = store_read(call_store(call), &TENANT_GET, STORE_PARAMS(store_text(request->tenant_id)),
+	                              1, call_arena(call), &rows);
 	if (status_ok(&st))
 		st = tenant_find(call, rows, &tenant);
 	if (!status_ok(&st))

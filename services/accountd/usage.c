@@ -15,28 +15,32 @@
 #define MINUTE_MS 60000
 
 static const struct store_sql REPORT_NEW = {
-    "report_new", "INSERT INTO usage_reports (node, epoch, number, seen_at) VALUES ($1, $2, $3, $4) "
-                  "ON CONFLICT (node, epoch) DO UPDATE SET number = $3, seen_at = $4 WHERE usage_reports.number < $3"};
+    "report_new",
+    "INSERT INTO usage_reports (node, epoch, number, seen_at) VALUES ($1, $2, $3, $4) "
+    "ON CONFLICT (node, epoch) DO UPDATE SET number = $3, seen_at = $4 WHERE usage_reports.number < $3"};
 static const struct store_sql REPORT_PURGE = {"report_purge", "DELETE FROM usage_reports WHERE seen_at < $1"};
 static const struct store_sql USAGE_ADD = {
-    "usage_add", "INSERT INTO usage_days (tenant_id, key_id, day, calls, limited) VALUES ($1, $2, $3, $4, $5) "
-                 "ON CONFLICT (tenant_id, key_id, day) DO UPDATE SET calls = usage_days.calls + $4, "
-                 "limited = usage_days.limited + $5"};
+    "usage_add",
+    "INSERT INTO usage_days (tenant_id, key_id, day, calls, limited) VALUES ($1, $2, $3, $4, $5) "
+    "ON CONFLICT (tenant_id, key_id, day) DO UPDATE SET calls = usage_days.calls + $4, "
+    "limited = usage_days.limited + $5"};
 static const struct store_sql KEY_USED = {
-    "key_used", "UPDATE api_keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)"};
+    "key_used",
+    "UPDATE api_keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)"};
 static const struct store_sql USAGE_LIST = {
-    "usage_list", "SELECT day, key_id, calls, limited FROM usage_days WHERE tenant_id = $1 AND ($2 = '' OR key_id = $2) "
-                  "AND day >= $3 AND day <= $4 AND (day < $5 OR (day = $5 AND key_id > $6)) "
-                  "ORDER BY day DESC, key_id LIMIT $7"};
+    "usage_list",
+    "SELECT day, key_id, calls, limited FROM usage_days WHERE tenant_id = $1 AND ($2 = '' OR key_id = $2) "
+    "AND day >= $3 AND day <= $4 AND (day < $5 OR (day = $5 AND key_id > $6)) "
+    "ORDER BY day DESC, key_id LIMIT $7"};
 
 static struct status
 add_item(struct store_tx *tx, const Corbel__V1__ReportUsageRequest__Item *item)
 {
-	struct status st = store_exec(tx, &USAGE_ADD,
-	                              STORE_PARAMS(store_text(item->tenant_id), store_text(item->key_id),
-	                                           store_text(item->date), store_i64((int64_t)item->calls),
-	                                           store_i64((int64_t)item->limited)),
-	                              NULL);
+	struct status st =
+	    store_exec(tx, &USAGE_ADD,
+	               STORE_PARAMS(store_text(item->tenant_id), store_text(item->key_id), store_text(item->date),
+	                            store_i64((int64_t)item->calls), store_i64((int64_t)item->limited)),
+	               NULL);
 	if (status_ok(&st) && item->has_last_used_at)
 		st = store_exec(tx, &KEY_USED,
 		                STORE_PARAMS(store_text(item->key_id),
@@ -46,7 +50,8 @@ add_item(struct store_tx *tx, const Corbel__V1__ReportUsageRequest__Item *item)
 }
 
 struct status
-usage_reports_report(struct call *call, const Corbel__V1__ReportUsageRequest *request, Corbel__V1__Empty *reply)
+usage_reports_report(struct call *call, const Corbel__V1__ReportUsageRequest *request,
+                     Corbel__V1__Empty *reply)
 {
 	struct store_tx tx;
 	int64_t is_new = 0;
@@ -62,7 +67,8 @@ usage_reports_report(struct call *call, const Corbel__V1__ReportUsageRequest *re
 	for (size_t i = 0; i < request->n_items && is_new && status_ok(&st); i++)
 		st = add_item(&tx, request->items[i]);
 	if (status_ok(&st))
-		st = store_exec(&tx, &REPORT_PURGE, STORE_PARAMS(store_i64(call_now_ms(call) - INT64_C(7) * 86400000)), NULL);
+		st = store_exec(&tx, &REPORT_PURGE,
+		                STORE_PARAMS(store_i64(call_now_ms(call) - INT64_C(7) * 86400000)), NULL);
 	return store_end(&tx, st);
 }
 
@@ -82,7 +88,8 @@ read_token(struct call *call, const char *token, const char **day, const char **
 	*key = "";
 	if (!token || !token[0])
 		return status_ok_value();
-	if (strlen(token) < 12 || token[10] != '.' || strspn(token, "0123456789-") != 10 || !id_is_valid(token + 11, "key"))
+	if (strlen(token) < 12 || token[10] != '.' || strspn(token, "0123456789-") != 10 ||
+	    !id_is_valid(token + 11, "key"))
 		return page_refuse(call);
 	*day = arena_strndup(call_arena(call), token, 10);
 	*key = token + 11;
@@ -90,12 +97,14 @@ read_token(struct call *call, const char *token, const char **day, const char **
 }
 
 struct status
-usage_reports_list(struct call *call, const Corbel__V1__ListUsageRequest *request, Corbel__V1__ListUsageReply *reply)
+usage_reports_list(struct call *call, const Corbel__V1__ListUsageRequest *request,
+                   Corbel__V1__ListUsageReply *reply)
 {
 	struct arena *arena = call_arena(call);
 	uint32_t size = request->has_page_size ? request->page_size : 100;
 	const char *to = request->to ? request->to : day_text(arena, call_now_ms(call));
-	const char *from = request->from ? request->from : day_text(arena, call_now_ms(call) - INT64_C(29) * 86400000);
+	const char *from =
+	    request->from ? request->from : day_text(arena, call_now_ms(call) - INT64_C(29) * 86400000);
 	const char *tenant, *day, *key;
 	struct store_rows *rows;
 	struct status st = scope_tenant(call, request->tenant_id, &tenant);

@@ -16,7 +16,8 @@ static const struct store_sql USER_LOCK = {"user_lock",
 static const struct store_sql USER_LIST = {
     "user_list", "SELECT message FROM users WHERE tenant_id = $1 AND ($2 = '' OR email = $2) AND id < $3 "
                  "ORDER BY id DESC LIMIT $4"};
-static const struct store_sql USER_UPDATE = {"user_update", "UPDATE users SET email = $2, message = $3 WHERE id = $1"};
+static const struct store_sql USER_UPDATE = {"user_update",
+                                             "UPDATE users SET email = $2, message = $3 WHERE id = $1"};
 static const struct store_sql USER_DELETE = {"user_delete", "DELETE FROM users WHERE id = $1"};
 
 static struct status
@@ -89,8 +90,8 @@ struct status
 users_get(struct call *call, const Corbel__V1__GetUserRequest *request, User *reply)
 {
 	struct store_rows *rows;
-	struct status st =
-	    store_read(call_store(call), &USER_GET, STORE_PARAMS(store_text(request->id)), 1, call_arena(call), &rows);
+	struct status st = store_read(call_store(call), &USER_GET, STORE_PARAMS(store_text(request->id)), 1,
+	                              call_arena(call), &rows);
 	return status_ok(&st) ? user_find(call, rows, reply) : st;
 }
 
