@@ -28,6 +28,11 @@ if(CORBEL_SANITIZE)
   add_link_options(-fsanitize=${CORBEL_SANITIZE})
 endif()
 
+# Fuzzing is guided by the coverage of the code under test, so the libraries are instrumented, too.
+if(CORBEL_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 find_package(PkgConfig REQUIRED)
 find_package(OpenSSL REQUIRED)
 find_package(ZLIB REQUIRED)
