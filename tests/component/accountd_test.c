@@ -1239,8 +1239,12 @@ main(int argc, char **argv)
 	tcase_add_loop_test(tcase, a_report_that_arrives_twice_counts_once, 0, 2);
 	tcase_add_test(tcase, every_change_that_ends_a_cached_verification_is_published);
 	tcase_add_loop_test(tcase, a_key_whose_creation_was_acknowledged_survives_kill_9, 0, 2);
-	tcase_add_test(tcase, replicas_that_start_first_at_once_make_one_admin_key);
 	suite_add_tcase(suite, tcase);
+	TCase *starts = tcase_create("starts");
+	tcase_add_checked_fixture(starts, setup, teardown);
+	tcase_set_timeout(starts, 60);
+	tcase_add_test(starts, replicas_that_start_first_at_once_make_one_admin_key);
+	suite_add_tcase(suite, starts);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
 	int failed = srunner_ntests_failed(runner);
