@@ -43,6 +43,7 @@ struct bus {
 	size_t message_max;
 	uint32_t resolve_ms;
 	char *tls_ca, *tls_cert, *tls_key;
+	_Atomic bool is_stuck; /* a socket of this process did not close: closing.c */
 
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t wake;  /* both threads */
@@ -76,6 +77,9 @@ struct status dialer_start(const struct bus *bus, nng_socket socket, const char 
 struct status listener_tls(const struct bus *bus, nng_listener listener);
 /* `server_name` is what the listener's certificate has to say. */
 struct status dialer_tls(const struct bus *bus, nng_dialer dialer, const char *server_name);
+/* Returns within a second or so, closed or not; no callback of the socket's pipes comes after. The aios of
+ * its operations have still to be stopped. */
+void socket_close(struct bus *bus, nng_socket socket);
 /* Calls `each` for every URL of a comma-separated address. */
 void address_each(const char *address, void (*each)(void *arg, const char *url, size_t length), void *arg);
 

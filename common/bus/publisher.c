@@ -124,7 +124,7 @@ publisher_free(struct publisher *publisher)
 		/* nng_close() discards what is queued; 20 ms are enough for all of it (docs/bus.md). */
 		const struct timespec flush = {.tv_nsec = 20000000};
 		clock_nanosleep(CLOCK_MONOTONIC, 0, &flush, NULL);
-		nng_close(publisher->socket);
+		socket_close(publisher->bus, publisher->socket);
 	}
 	pthread_mutex_destroy(&publisher->lock);
 	mem_free(publisher);

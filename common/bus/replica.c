@@ -90,7 +90,7 @@ void
 replica_close(struct replica *replica)
 {
 	if (replica->is_open)
-		nng_close(replica->socket);
+		socket_close(replica->pool->bus, replica->socket);
 	for (size_t i = 0; i < FAST_LANES; i++)
 		lane_close(&replica->fast_lanes[i]);
 	for (size_t i = 0; i < replica->slow_count; i++)

@@ -430,7 +430,7 @@ server_free(struct server *server, uint32_t grace_ms)
 		server->batches[i].is_closed = true;
 		pthread_mutex_unlock(&server->batches[i].lock);
 	}
-	nng_close(server->socket);
+	socket_close(server->bus, server->socket);
 	for (size_t i = 0; i < server->batch_count; i++)
 		if (server->batches[i].aio)
 			nng_aio_stop(server->batches[i].aio);

@@ -3,6 +3,9 @@
  *
  * nng filters at the subscriber, in a linear list, and a filtered message cannot be told from a lost one;
  * so all topics are taken and those wanted picked here.
+ *
+ * A publisher whose address is no longer listed is listened to until it hangs up: what it still says counts
+ * (it may be draining), and a connection on which messages arrive must not be closed from here (closing.c).
  */
 #include <nng/nng.h>
 #include <nng/protocol/pubsub0/sub.h>
@@ -32,7 +35,9 @@ struct source {
 	char url[BUS_URL_MAX];
 	nng_socket socket;
 	nng_aio *aio;
+	_Atomic int pipes; /* connections: one or none */
 	bool is_open;
+	bool is_listed;    /* guarded by the subscriber's lock */
 };
 
 struct subscriber {
@@ -170,10 +175,8 @@ on_message(void *arg)
 }
 
 static void
-tick(void *arg, uint64_t now_ms)
+look_for_silence(struct subscriber *subscriber, uint64_t now_ms)
 {
-	struct subscriber *subscriber = arg;
-
 	pthread_mutex_lock(&subscriber->turn);
 	for (size_t i = 0; i < subscriber->voice_count; i++) {
 		struct voice *voice = &subscriber->voices[i];
@@ -189,12 +192,20 @@ static void
 source_close(struct source *source)
 {
 	if (source->is_open)
-		nng_close(source->socket);
+		socket_close(source->subscriber->bus, source->socket);
 	if (source->aio) {
 		nng_aio_stop(source->aio);
 		nng_aio_free(source->aio);
 	}
 	mem_free(source);
+}
+
+static void
+on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+	struct source *source = arg;
+	(void)pipe;
+	atomic_fetch_add(&source->pipes, event == NNG_PIPE_EV_ADD_POST ? 1 : -1);
 }
 
 static struct status
@@ -216,6 +227,8 @@ source_open(struct source *source)
 		st = status_from_nng(nng_aio_alloc(&source->aio, on_message, source), "cannot make an aio");
 	if (!status_ok(&st))
 		return st;
+	nng_pipe_notify(source->socket, NNG_PIPE_EV_ADD_POST, on_pipe, source);
+	nng_pipe_notify(source->socket, NNG_PIPE_EV_REM_POST, on_pipe, source);
 	nng_aio_set_timeout(source->aio, NNG_DURATION_INFINITE);
 	st = dialer_start(bus, source->socket, source->url, &dialer);
 	if (status_ok(&st))
@@ -228,6 +241,7 @@ add_source(struct subscriber *subscriber, const char *url)
 {
 	struct source *source = mem_alloc(sizeof(*source));
 	source->subscriber = subscriber;
+	source->is_listed = true;
 	snprintf(source->url, sizeof(source->url), "%s", url);
 	struct status st = source_open(source);
 	if (!status_ok(&st)) {
@@ -250,14 +264,23 @@ is_listed(char urls[][BUS_URL_MAX], size_t count, const char *url)
 	return false;
 }
 
-/* Takes out one source that is no longer listed; NULL when there is none. */
+static void
+mark_listed(struct subscriber *subscriber, char urls[][BUS_URL_MAX], size_t count)
+{
+	pthread_mutex_lock(&subscriber->lock);
+	for (struct source *source = subscriber->sources; source; source = source->next)
+		source->is_listed = is_listed(urls, count, source->url);
+	pthread_mutex_unlock(&subscriber->lock);
+}
+
+/* Takes out one source that is neither listed nor connected; NULL when there is none. */
 static struct source *
-take_unlisted(struct subscriber *subscriber, char urls[][BUS_URL_MAX], size_t count)
+take_gone(struct subscriber *subscriber)
 {
 	struct source *found = NULL;
 	pthread_mutex_lock(&subscriber->lock);
 	for (struct source **slot = &subscriber->sources; *slot && !found; slot = &(*slot)->next) {
-		if (is_listed(urls, count, (*slot)->url))
+		if ((*slot)->is_listed || atomic_load(&(*slot)->pipes) > 0)
 			continue;
 		found = *slot;
 		*slot = found->next;
@@ -279,13 +302,22 @@ has_source(struct subscriber *subscriber, const char *url)
 }
 
 static void
-addresses_changed(void *arg, char urls[][BUS_URL_MAX], size_t count)
+tick(void *arg, uint64_t now_ms)
 {
 	struct subscriber *subscriber = arg;
 	struct source *gone;
 
-	while ((gone = take_unlisted(subscriber, urls, count)) != NULL)
+	look_for_silence(subscriber, now_ms);
+	while ((gone = take_gone(subscriber)) != NULL)
 		source_close(gone);
+}
+
+static void
+addresses_changed(void *arg, char urls[][BUS_URL_MAX], size_t count)
+{
+	struct subscriber *subscriber = arg;
+
+	mark_listed(subscriber, urls, count);
 	for (size_t i = 0; i < count; i++)
 		if (!has_source(subscriber, urls[i]))
 			add_source(subscriber, urls[i]);
