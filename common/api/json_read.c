@@ -135,18 +135,18 @@ read_whole(struct reader *reader, const ProtobufCFieldDescriptor *field, void *o
 	char c = lexer_peek(&reader->lexer);
 
 	if (c == '"') {
-		if (!lexer_string(&reader->lexer, &token))
+		if (!read_text(reader, &text, &length))
 			return false;
 	} else if (c == '-' || (c >= '0' && c <= '9')) {
 		if (!lexer_number(&reader->lexer, &token))
 			return false;
+		text = token.text;
+		length = token.length;
+		if (!token.is_integer && whole_from_double(&token, digits, &length))
+			text = digits;
 	} else {
 		return wrong_type(reader, field);
 	}
-	text = token.text;
-	length = token.length;
-	if (c != '"' && !token.is_integer && whole_from_double(&token, digits, &length))
-		text = digits;
 	switch (scalar_from_digits(field->type, text, length, out)) {
 	case SCALAR_OK:
 		*is_set = true;
@@ -162,16 +162,17 @@ read_whole(struct reader *reader, const ProtobufCFieldDescriptor *field, void *o
 static bool
 read_timestamp(struct reader *reader, const ProtobufCFieldDescriptor *field, void *out, bool *is_set)
 {
-	struct token token;
+	const char *text;
+	size_t length;
 	int64_t ms;
 
 	if (lexer_peek(&reader->lexer) != '"') {
 		wrong(reader, "must be a timestamp of RFC 3339, such as \"2026-01-31T23:59:59Z\"");
 		return skip_here(reader);
 	}
-	if (!lexer_string(&reader->lexer, &token))
+	if (!read_text(reader, &text, &length))
 		return false;
-	if (!text_to_timestamp_ms(token.text, token.length, &ms)) {
+	if (!text_to_timestamp_ms(text, length, &ms)) {
 		wrong(reader, "must be a timestamp of RFC 3339, such as \"2026-01-31T23:59:59Z\"");
 		return true;
 	}
@@ -234,18 +235,17 @@ static bool
 read_enum(struct reader *reader, const ProtobufCFieldDescriptor *field, void *out, bool *is_set)
 {
 	const ProtobufCEnumDescriptor *descriptor = field->descriptor;
-	struct token token;
+	const char *text;
+	size_t length;
 
 	if (lexer_peek(&reader->lexer) != '"') {
 		wrong_enum(reader, descriptor);
 		return skip_here(reader);
 	}
-	if (!lexer_string(&reader->lexer, &token))
+	if (!read_text(reader, &text, &length))
 		return false;
 	for (unsigned i = 0; i < descriptor->n_values; i++) {
-		const char *name = descriptor->values[i].name;
-		if (descriptor->values[i].value != 0 && strlen(name) == token.length &&
-		    memcmp(name, token.text, token.length) == 0) {
+		if (descriptor->values[i].value != 0 && strcmp(descriptor->values[i].name, text) == 0) {
 			*(int *)out = descriptor->values[i].value;
 			*is_set = true;
 			return true;

@@ -12,7 +12,12 @@
 void
 pointer_add_name(struct strbuf *out, const char *name, size_t length)
 {
-	for (size_t i = 0; i < length && i < POINTER_NAME_MAX; i++) {
+	if (length > POINTER_NAME_MAX) {
+		length = POINTER_NAME_MAX;
+		while (length > 0 && ((unsigned char)name[length] & 0xC0u) == 0x80u)
+			length--;
+	}
+	for (size_t i = 0; i < length; i++) {
 		if (name[i] == '~')
 			strbuf_puts(out, "~0");
 		else if (name[i] == '/')

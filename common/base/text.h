@@ -27,8 +27,8 @@ bool text_to_size_bytes(const char *text, size_t length, uint64_t *out_bytes);
 /* true/false, yes/no, on/off, 1/0. */
 bool text_to_bool(const char *text, size_t length, bool *out);
 
-/* RFC 3339, any offset, fraction of 0 to 9 digits (cut to ms), leap second read as :59.999. Years
- * 0000 to 9999. */
+/* RFC 3339, any offset, fraction of 0 to 9 digits (cut to ms), a leap second (23:59:60 of
+ * UTC only) read as :59.999. Years 0000 to 9999. */
 bool text_to_timestamp_ms(const char *text, size_t length, int64_t *out_ms);
 #define TEXT_TIMESTAMP_MAX 32
 /* "2026-01-31T23:59:59.123Z"; the fraction is left out when zero. Returns the length. */

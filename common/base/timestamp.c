@@ -113,12 +113,17 @@ text_to_timestamp_ms(const char *text, size_t length, int64_t *out_ms)
 	if (month < 1 || month > 12 || day < 1 || day > days_in_month(year, month) || hour > 23 || minute > 59 ||
 	    second > 60)
 		return false;
-	if (second == 60) {
+	bool is_leap = second == 60;
+	if (is_leap) {
 		second = 59;
 		ms = 999;
 	}
 	int64_t seconds = days_from_civil((int64_t)year, month, day) * 86400 + (int64_t)(hour * 3600 + minute * 60 + second);
-	*out_ms = (seconds - (int64_t)minutes_east * 60) * 1000 + (int64_t)ms;
+	seconds -= (int64_t)minutes_east * 60;
+	/* Leap seconds end a day of UTC (RFC 3339 section 5.7). */
+	if (is_leap && (seconds + 1) % 86400 != 0)
+		return false;
+	*out_ms = seconds * 1000 + (int64_t)ms;
 	return true;
 }
 

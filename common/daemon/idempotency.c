@@ -30,15 +30,12 @@ struct claim {
 	size_t recorded_size;
 };
 
-static const struct store_sql CREATE_TABLE = {
-    "idempotency_create_table",
+static const char TABLE[] =
     "CREATE TABLE IF NOT EXISTS idempotency (tenant TEXT NOT NULL, method TEXT NOT NULL, key_hash BYTEA NOT NULL,"
     " request_hash BYTEA NOT NULL, state BIGINT NOT NULL, token BIGINT NOT NULL, reply BYTEA,"
     " created_at BIGINT NOT NULL, lease_until BIGINT NOT NULL, expires_at BIGINT NOT NULL,"
-    " PRIMARY KEY (tenant, method, key_hash))"};
-static const struct store_sql CREATE_INDEX = {
-    "idempotency_create_index",
-    "CREATE INDEX IF NOT EXISTS idempotency_expires_at ON idempotency (expires_at)"};
+    " PRIMARY KEY (tenant, method, key_hash));"
+    "CREATE INDEX IF NOT EXISTS idempotency_expires_at ON idempotency (expires_at)";
 
 static const struct store_sql CLAIM = {
     "idempotency_claim",
@@ -70,35 +67,10 @@ static const struct store_sql PURGE = {
 
 /* ---------------------------------------------------------------- the table */
 
-static struct status
-create_once(struct store_conn *conn)
-{
-	struct store_tx tx;
-	struct status st = store_begin(conn, &tx);
-
-	if (!status_ok(&st))
-		return st;
-	st = store_exec(&tx, &CREATE_TABLE, NULL, 0, NULL);
-	if (status_ok(&st))
-		st = store_exec(&tx, &CREATE_INDEX, NULL, 0, NULL);
-	return store_end(&tx, st);
-}
-
-/* Replicas that create it at the same moment may collide in PostgreSQL's catalogue even with IF NOT
- * EXISTS; then another one has made it, and the next try sees it. */
 struct status
 idempotency_migrate(struct store *store)
 {
-	struct store_conn *conn;
-	struct status st = store_take(store, 5000, &conn);
-
-	if (!status_ok(&st))
-		return st;
-	st = create_once(conn);
-	for (int tries = 0; tries < 5 && (st.code == STATUS_ALREADY_EXISTS || st.code == STATUS_ABORTED); tries++)
-		st = create_once(conn);
-	store_put(store, conn);
-	return status_wrap(st, "create table idempotency");
+	return status_wrap(store_create(store, TABLE), "create table idempotency");
 }
 
 /* ---------------------------------------------------------------- the claim */

@@ -112,3 +112,32 @@ store_migrate(struct store *store)
 	arena_fini(&arena);
 	return st;
 }
+
+static struct status
+create(struct store_conn *conn, const char *sql)
+{
+	const struct store_driver *driver = conn->store->driver;
+	struct store_tx tx;
+	struct status st = store_begin(conn, &tx);
+
+	if (status_ok(&st))
+		st = driver->migrate_lock(conn);
+	conn_start_timer(conn);
+	if (status_ok(&st))
+		st = driver->script(conn, sql);
+	return store_end(&tx, st);
+}
+
+struct status
+store_create(struct store *store, const char *sql)
+{
+	struct store_conn *conn;
+	struct status st = store_take(store, TAKE_WAIT_MS, &conn);
+
+	if (!status_ok(&st))
+		return st;
+	conn->timeout_ms = MIGRATION_TIMEOUT_MS;
+	st = create(conn, sql);
+	store_put(store, conn);
+	return st;
+}

@@ -59,6 +59,10 @@ void store_free(struct store *store);
 /* Applies what is missing, once, however many replicas start at the same time; a schema newer than
  * ours is FAILED_PRECONDITION. UNAVAILABLE when the database is away. */
 struct status store_migrate(struct store *store);
+/* Runs statements that make what is not there ("CREATE TABLE IF NOT EXISTS ..."), in one transaction and in
+ * turns with store_migrate() and with other replicas: PostgreSQL's IF NOT EXISTS alone lets two that come at
+ * the same moment collide. For tables that common/ keeps in a service's schema. */
+struct status store_create(struct store *store, const char *sql);
 struct status store_ping(struct store *store);
 bool store_is_postgres(const struct store *store);
 
