@@ -63,7 +63,8 @@ field_for(const struct api_method *method, const char *flag, size_t length, cons
 	for (unsigned i = 0; i < method->request->descriptor->n_fields; i++) {
 		const ProtobufCFieldDescriptor *field = &method->request->descriptor->fields[i];
 		arguments_flag_name(field->name, name);
-		if (strlen(name) == length && memcmp(name, flag, length) == 0 && !method->request->fields[i].is_nulls) {
+		if (strlen(name) == length && memcmp(name, flag, length) == 0 &&
+		    !method->request->fields[i].is_nulls) {
 			*rules = &method->request->fields[i];
 			return field;
 		}
@@ -83,7 +84,8 @@ parse_json(const char *flag, const char *text)
 
 /* One element of the field's type. */
 static json_t *
-scalar_value(const ProtobufCFieldDescriptor *field, const struct api_field *rules, const char *flag, const char *text)
+scalar_value(const ProtobufCFieldDescriptor *field, const struct api_field *rules, const char *flag,
+             const char *text)
 {
 	bool boolean;
 	int64_t number;
@@ -179,8 +181,10 @@ set_common(struct command *command, const char *flag, size_t length, const char 
 	const struct {
 		const char *name;
 		bool *target;
-	} switches[] = {{"verbose", &settings->is_verbose}, {"yes", &settings->is_yes},
-	                {"all", &settings->takes_all},      {"help", &command->wants_help}};
+	} switches[] = {{"verbose", &settings->is_verbose},
+	                {"yes", &settings->is_yes},
+	                {"all", &settings->takes_all},
+	                {"help", &command->wants_help}};
 
 	*took = true;
 	for (size_t i = 0; i < sizeof(switches) / sizeof(switches[0]); i++) {
@@ -263,9 +267,8 @@ arguments_read(struct command *command, int argc, char *const *argv)
 
 	for (int i = 0; i < argc;) {
 		int used = 1;
-		bool is_ok = strncmp(argv[i], "--", 2) == 0
-		                 ? read_flag(command, argc - i, argv + i, &used)
-		                 : read_positional(command, argv[i], positional++);
+		bool is_ok = strncmp(argv[i], "--", 2) == 0 ? read_flag(command, argc - i, argv + i, &used)
+		                                            : read_positional(command, argv[i], positional++);
 		if (!is_ok)
 			return false;
 		i += used;

@@ -19,7 +19,7 @@ enum {
 	EXIT_CODE_OK = 0,
 	EXIT_CODE_OTHER = 1,
 	EXIT_CODE_USAGE = 2,
-	EXIT_CODE_FORBIDDEN = 3,  /* 401, 403 */
+	EXIT_CODE_FORBIDDEN = 3, /* 401, 403 */
 	EXIT_CODE_NOT_FOUND = 4,
 	EXIT_CODE_CONFLICT = 5,   /* 409, 422 */
 	EXIT_CODE_INVALID = 6,    /* 400, 413 … */
@@ -41,7 +41,7 @@ struct command {
 	struct arena *arena;
 	const struct api_method *method;
 	struct settings settings;
-	json_t *fields;  /* owned: the request's fields */
+	json_t *fields; /* owned: the request's fields */
 	bool wants_help;
 };
 
@@ -66,12 +66,12 @@ bool profile_apply(struct settings *settings, struct arena *arena);
 struct exchange {
 	const char *verb, *url, *body; /* body NULL: none */
 	const char *api_key;
-	const char *idempotency_key;   /* NULL: none */
+	const char *idempotency_key;    /* NULL: none */
 	const char *trace_id, *span_id; /* W3C Trace Context; the call is found by it in traces and logs */
 	bool is_verbose;
 	/* out */
-	long status;                   /* 0: no answer */
-	char *response;                /* NUL-terminated, in the arena */
+	long status;    /* 0: no answer */
+	char *response; /* NUL-terminated, in the arena */
 	char error[256];
 };
 void http_exchange(struct exchange *exchange, struct arena *arena);

@@ -106,9 +106,11 @@ put_query(struct command *command, struct strbuf *out)
 	size_t index;
 	char separator = '?';
 
-	json_object_foreach(command->fields, name, value) {
+	json_object_foreach(command->fields, name, value)
+	{
 		json_t *list = json_is_array(value) ? json_incref(value) : json_pack("[O]", value);
-		json_array_foreach(list, index, item) {
+		json_array_foreach(list, index, item)
+		{
 			strbuf_putc(out, separator);
 			put_encoded(out, name);
 			strbuf_putc(out, '=');
@@ -187,7 +189,9 @@ call_once(struct command *command, json_t **reply)
 	if (!has_body)
 		put_query(command, &url);
 	char *body = has_body ? json_dumps(command->fields, JSON_COMPACT) : NULL;
-	struct exchange exchange = {.verb = VERBS[verb], .url = url.data, .body = body,
+	struct exchange exchange = {.verb = VERBS[verb],
+	                            .url = url.data,
+	                            .body = body,
 	                            .api_key = command->settings.api_key,
 	                            .idempotency_key = verb == API_POST ? random_hex(command->arena, 16) : NULL,
 	                            .trace_id = random_hex(command->arena, 16),
@@ -204,7 +208,8 @@ call_once(struct command *command, json_t **reply)
 	if (code != EXIT_CODE_OK)
 		output_problem(exchange.status, *reply, stderr);
 	if (code == EXIT_CODE_OK && !*reply && exchange.response[0]) {
-		fprintf(stderr, "corbel: %s answered %ld, but not in JSON: is this Corbel?\n", url.data, exchange.status);
+		fprintf(stderr, "corbel: %s answered %ld, but not in JSON: is this Corbel?\n", url.data,
+		        exchange.status);
 		return EXIT_CODE_OTHER;
 	}
 	return code;
@@ -216,9 +221,9 @@ join_pages(json_t *all, const json_t *page)
 {
 	const char *name;
 	json_t *value;
-	json_object_foreach((json_t *)(uintptr_t)page, name, value)
-		if (json_is_array(value) && json_is_array(json_object_get(all, name)))
-			json_array_extend(json_object_get(all, name), value);
+	json_object_foreach((json_t *)(uintptr_t)page, name,
+	                    value) if (json_is_array(value) && json_is_array(json_object_get(all, name)))
+	    json_array_extend(json_object_get(all, name), value);
 }
 
 static int

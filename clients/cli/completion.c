@@ -22,7 +22,8 @@ add_method(void *arg, const struct api_method *method)
 	snprintf(resource, sizeof(resource), "%.*s", (int)length, method->cli);
 	if (words->shell == FISH) {
 		strbuf_printf(&words->lines, "complete -c corbel -n '__fish_use_subcommand' -a %s\n", resource);
-		strbuf_printf(&words->lines, "complete -c corbel -n '__fish_seen_subcommand_from %s' -a %s\n", resource, action);
+		strbuf_printf(&words->lines, "complete -c corbel -n '__fish_seen_subcommand_from %s' -a %s\n",
+		              resource, action);
 		return;
 	}
 	/* "words typed so far|what may follow", a line each; lines of the same words add up. */
@@ -37,16 +38,15 @@ add_method(void *arg, const struct api_method *method)
 	strbuf_puts(&words->lines, "--output --url --profile --data --all --yes --verbose --help\n");
 }
 
-static const char BASH_HEAD[] =
-    "_corbel() {\n"
-    "  local words=\"\" at=${COMP_WORDS[COMP_CWORD]}\n"
-    "  case $COMP_CWORD in\n"
-    "  1) words=\"serve openapi completion version $(_corbel_resources)\" ;;\n"
-    "  2) _corbel_words \"${COMP_WORDS[1]}\" ;;\n"
-    "  *) _corbel_words \"${COMP_WORDS[1]} ${COMP_WORDS[2]}\" ;;\n"
-    "  esac\n"
-    "  COMPREPLY=($(compgen -W \"$words\" -- \"$at\"))\n"
-    "}\n";
+static const char BASH_HEAD[] = "_corbel() {\n"
+                                "  local words=\"\" at=${COMP_WORDS[COMP_CWORD]}\n"
+                                "  case $COMP_CWORD in\n"
+                                "  1) words=\"serve openapi completion version $(_corbel_resources)\" ;;\n"
+                                "  2) _corbel_words \"${COMP_WORDS[1]}\" ;;\n"
+                                "  *) _corbel_words \"${COMP_WORDS[1]} ${COMP_WORDS[2]}\" ;;\n"
+                                "  esac\n"
+                                "  COMPREPLY=($(compgen -W \"$words\" -- \"$at\"))\n"
+                                "}\n";
 
 int
 completion_print(const char *shell)
@@ -62,14 +62,17 @@ completion_print(const char *shell)
 	strbuf_init(&words.lines, NULL);
 	command_each(add_method, &words);
 	if (words.shell == FISH) {
-		printf("complete -c corbel -f\ncomplete -c corbel -n '__fish_use_subcommand' -a 'serve openapi completion "
-		       "version'\n%s", words.lines.data);
+		printf("complete -c corbel -f\ncomplete -c corbel -n '__fish_use_subcommand' -a 'serve openapi "
+		       "completion "
+		       "version'\n%s",
+		       words.lines.data);
 	} else {
 		if (is_zsh)
 			fputs("autoload -U +X bashcompinit && bashcompinit\n", stdout);
 		printf("_corbel_resources() {\n  sort -u <<'EOF'\n%sEOF\n}\n", words.resources.data);
 		printf("_corbel_words() {\n  local line\n  while IFS= read -r line; do\n    case $line in\n"
-		       "    \"$1|\"*) words=\"$words ${line#*|}\" ;;\n    esac\n  done <<'EOF'\n%s", words.lines.data);
+		       "    \"$1|\"*) words=\"$words ${line#*|}\" ;;\n    esac\n  done <<'EOF'\n%s",
+		       words.lines.data);
 		printf("EOF\n}\n%scomplete -F _corbel corbel\n", BASH_HEAD);
 	}
 	strbuf_fini(&words.resources);

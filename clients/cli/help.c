@@ -39,7 +39,8 @@ help_all(FILE *out)
 	      "  corbel serve                     run all of Corbel in this process\n"
 	      "  corbel openapi                   print the OpenAPI document\n"
 	      "  corbel completion SHELL          print completion for bash, zsh or fish\n"
-	      "  corbel version                   print the version\n\n", out);
+	      "  corbel version                   print the version\n\n",
+	      out);
 	command_each(print_line, out);
 	fputs("\ncorbel RESOURCE ACTION --help explains one of them.\n\n", out);
 	fputs(COMMON_FLAGS, out);

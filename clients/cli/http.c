@@ -9,8 +9,8 @@
 #include "cli.h"
 
 #define RESPONSE_MAX (64u << 20)
-#define TIMEOUT_MS 60000L
-#define CONNECT_MS 5000L
+#define TIMEOUT_MS   60000L
+#define CONNECT_MS   5000L
 
 static size_t
 take_body(char *data, size_t size, size_t count, void *arg)
@@ -40,8 +40,8 @@ headers_of(const struct exchange *exchange, struct arena *arena)
 		list = curl_slist_append(list, arena_printf(arena, "Idempotency-Key: %s", exchange->idempotency_key));
 	/* Only a call that is looked at asks to be traced; for others Corbel's own sampling decides. */
 	if (exchange->is_verbose)
-		list = curl_slist_append(list, arena_printf(arena, "traceparent: 00-%s-%s-01", exchange->trace_id,
-		                                            exchange->span_id));
+		list = curl_slist_append(
+		    list, arena_printf(arena, "traceparent: 00-%s-%s-01", exchange->trace_id, exchange->span_id));
 	return curl_slist_append(list, "Expect:");
 }
 

@@ -17,7 +17,8 @@ run_method(int argc, char **argv)
 
 	command.method = command_find(argc, argv, &used);
 	if (!command.method) {
-		fprintf(stderr, "corbel: there is no command '%s%s%s'\n", argv[0], argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
+		fprintf(stderr, "corbel: there is no command '%s%s%s'\n", argv[0], argc > 1 ? " " : "",
+		        argc > 1 ? argv[1] : "");
 		help_resource(argv[0], stderr);
 		return EXIT_CODE_USAGE;
 	}

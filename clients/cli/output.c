@@ -71,7 +71,8 @@ put_yaml(const json_t *value, int depth, bool is_item, FILE *out)
 	bool is_first = true;
 
 	if (json_is_object(value) && json_object_size(value) > 0) {
-		json_object_foreach((json_t *)(uintptr_t)value, name, member) {
+		json_object_foreach((json_t *)(uintptr_t)value, name, member)
+		{
 			bool is_nested = (json_is_object(member) || json_is_array(member)) &&
 			                 (json_object_size(member) > 0 || json_array_size(member) > 0);
 			fprintf(out, "%*s%s:%s", is_item && is_first ? 0 : depth * 2, "", name, is_nested ? "\n" : " ");
@@ -79,7 +80,8 @@ put_yaml(const json_t *value, int depth, bool is_item, FILE *out)
 			is_first = false;
 		}
 	} else if (json_is_array(value) && json_array_size(value) > 0) {
-		json_array_foreach(value, index, member) {
+		json_array_foreach(value, index, member)
+		{
 			fprintf(out, "%*s- ", depth * 2, "");
 			put_yaml(member, depth + 1, true, out);
 		}
@@ -107,7 +109,8 @@ find_table(const struct command *command, const json_t *reply, struct table *tab
 	json_t *value;
 
 	table->arena = command->arena;
-	json_object_foreach((json_t *)(uintptr_t)reply, name, value) {
+	json_object_foreach((json_t *)(uintptr_t)reply, name, value)
+	{
 		if (json_is_array(value) && (json_array_size(value) == 0 || json_is_object(json_array_get(value, 0))))
 			table->rows = value;
 	}
@@ -121,9 +124,8 @@ find_table(const struct command *command, const json_t *reply, struct table *tab
 		at += length + (at[length] == ',');
 	}
 	if (table->columns == 0 && json_array_size(table->rows) > 0)
-		json_object_foreach(json_array_get(table->rows, 0), name, value)
-			if (table->columns < COLUMNS_MAX)
-				table->names[table->columns++] = name;
+		json_object_foreach(json_array_get(table->rows, 0), name, value) if (table->columns < COLUMNS_MAX)
+		    table->names[table->columns++] = name;
 	return table->columns > 0;
 }
 
@@ -136,7 +138,8 @@ put_table(const struct table *table, FILE *out)
 
 	for (size_t c = 0; c < table->columns; c++) {
 		widths[c] = strlen(table->names[c]);
-		json_array_foreach(table->rows, index, row) {
+		json_array_foreach(table->rows, index, row)
+		{
 			size_t length = strlen(shown_text(table->arena, json_object_get(row, table->names[c])));
 			widths[c] = length > widths[c] ? length : widths[c];
 		}
@@ -146,11 +149,10 @@ put_table(const struct table *table, FILE *out)
 		fprintf(out, "%-*s%s", c + 1 < table->columns ? (int)widths[c] : 0, table->names[c],
 		        c + 1 < table->columns ? "  " : "\n");
 	fputs(is_bold ? "\033[0m" : "", out);
-	json_array_foreach(table->rows, index, row)
-		for (size_t c = 0; c < table->columns; c++)
-			fprintf(out, "%-*s%s", c + 1 < table->columns ? (int)widths[c] : 0,
-			        shown_text(table->arena, json_object_get(row, table->names[c])),
-			        c + 1 < table->columns ? "  " : "\n");
+	json_array_foreach(table->rows, index, row) for (size_t c = 0; c < table->columns; c++)
+	    fprintf(out, "%-*s%s", c + 1 < table->columns ? (int)widths[c] : 0,
+	            shown_text(table->arena, json_object_get(row, table->names[c])),
+	            c + 1 < table->columns ? "  " : "\n");
 }
 
 /* RFC 4180; a cell that a spreadsheet would take for a formula gets an apostrophe in front. */
@@ -179,7 +181,8 @@ put_csv(const struct table *table, FILE *out)
 	for (size_t c = 0; c < table->columns; c++)
 		fprintf(out, "%s%s", c ? "," : "", table->names[c]);
 	fputs("\r\n", out);
-	json_array_foreach(table->rows, index, row) {
+	json_array_foreach(table->rows, index, row)
+	{
 		for (size_t c = 0; c < table->columns; c++) {
 			fputs(c ? "," : "", out);
 			put_csv_cell(cell_text(table->arena, json_object_get(row, table->names[c])), out);
@@ -196,9 +199,10 @@ put_members(const struct command *command, const json_t *reply, FILE *out)
 	json_t *value;
 	int width = 0;
 
+	json_object_foreach((json_t *)(uintptr_t)reply, name, value) width =
+	    (int)strlen(name) > width ? (int)strlen(name) : width;
 	json_object_foreach((json_t *)(uintptr_t)reply, name, value)
-		width = (int)strlen(name) > width ? (int)strlen(name) : width;
-	json_object_foreach((json_t *)(uintptr_t)reply, name, value) {
+	{
 		if (json_is_object(value) && json_object_size(value) > 0) {
 			fprintf(out, "%s\n", name);
 			put_members(command, value, out);
@@ -228,9 +232,8 @@ output_reply(const struct command *command, const json_t *reply, FILE *out)
 		json_t *value;
 		if (single) {
 			table = (struct table){.arena = command->arena, .rows = single};
-			json_object_foreach((json_t *)(uintptr_t)reply, name, value)
-				if (table.columns < COLUMNS_MAX)
-					table.names[table.columns++] = name;
+			json_object_foreach((json_t *)(uintptr_t)reply, name, value) if (table.columns < COLUMNS_MAX)
+			    table.names[table.columns++] = name;
 		}
 		put_csv(&table, out);
 		json_decref(single);
@@ -260,7 +263,8 @@ output_problem(long status, const json_t *problem, FILE *out)
 	if (detail && json_array_size(errors) == 0)
 		fprintf(out, ": %s", detail);
 	fputc('\n', out);
-	json_array_foreach(errors, index, error) {
+	json_array_foreach(errors, index, error)
+	{
 		const char *pointer = json_string_value(json_object_get(error, "pointer"));
 		const char *what = json_string_value(json_object_get(error, "detail"));
 		fprintf(out, "  %s: %s\n", pointer && pointer[0] ? pointer : "body", what ? what : "");

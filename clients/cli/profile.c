@@ -27,7 +27,8 @@ member(yaml_document_t *document, const yaml_node_t *map, const char *name)
 {
 	if (!map || map->type != YAML_MAPPING_NODE)
 		return NULL;
-	for (const yaml_node_pair_t *pair = map->data.mapping.pairs.start; pair < map->data.mapping.pairs.top; pair++) {
+	for (const yaml_node_pair_t *pair = map->data.mapping.pairs.start; pair < map->data.mapping.pairs.top;
+	     pair++) {
 		const char *key = text_of(yaml_document_get_node(document, pair->key));
 		if (key && strcmp(key, name) == 0)
 			return yaml_document_get_node(document, pair->value);
@@ -78,7 +79,8 @@ open_file(struct arena *arena)
 	if (!base && !home)
 		return NULL;
 	return fopen(base ? arena_printf(arena, "%s/corbel/config.yaml", base)
-	                  : arena_printf(arena, "%s/.config/corbel/config.yaml", home), "re");
+	                  : arena_printf(arena, "%s/.config/corbel/config.yaml", home),
+	             "re");
 }
 
 bool

@@ -16,17 +16,21 @@ static const char CALLS[] =
     "\n"
     "  # 1. make a tenant on the plan \"free\", and a key for it\n"
     "  TENANT=$(curl -sS \"$CORBEL_URL/v1/tenants\" -H \"Authorization: Bearer $CORBEL_API_KEY\" \\\n"
-    "    -H 'Content-Type: application/json' -d '{\"name\":\"Acme\"}' | sed -n 's/.*\"id\": *\"\\([^\"]*\\)\".*/\\1/p')\n"
+    "    -H 'Content-Type: application/json' -d '{\"name\":\"Acme\"}' | sed -n 's/.*\"id\": "
+    "*\"\\([^\"]*\\)\".*/\\1/p')\n"
     "  KEY=$(curl -sS \"$CORBEL_URL/v1/keys\" -H \"Authorization: Bearer $CORBEL_API_KEY\" \\\n"
-    "    -H 'Content-Type: application/json' -d \"{\\\"tenant_id\\\":\\\"$TENANT\\\"}\" | sed -n 's/.*\"secret\": *\"\\([^\"]*\\)\".*/\\1/p')\n"
+    "    -H 'Content-Type: application/json' -d \"{\\\"tenant_id\\\":\\\"$TENANT\\\"}\" | sed -n "
+    "'s/.*\"secret\": *\"\\([^\"]*\\)\".*/\\1/p')\n"
     "\n"
     "  # 2. may user-42 draw a chart now?\n"
     "  curl -sS \"$CORBEL_URL/v1/ratelimits/check\" -H \"Authorization: Bearer $KEY\" \\\n"
-    "    -H 'Content-Type: application/json' -d '{\"checks\":[{\"limit\":\"charts\",\"key\":\"user-42\"}]}'; echo\n"
+    "    -H 'Content-Type: application/json' -d '{\"checks\":[{\"limit\":\"charts\",\"key\":\"user-42\"}]}'; "
+    "echo\n"
     "\n"
     "  # 3. the same with the headers of the answer\n"
     "  curl -sSi \"$CORBEL_URL/v1/ratelimits/check\" -H \"Authorization: Bearer $KEY\" \\\n"
-    "    -H 'Content-Type: application/json' -d '{\"checks\":[{\"limit\":\"charts\",\"key\":\"user-42\"}]}'; echo\n"
+    "    -H 'Content-Type: application/json' -d '{\"checks\":[{\"limit\":\"charts\",\"key\":\"user-42\"}]}'; "
+    "echo\n"
     "\n";
 
 static void
@@ -34,8 +38,10 @@ welcome(const char *address, const char *key, FILE *out)
 {
 	fprintf(out, "Corbel is ready at %s\n\n", address ? address : "(no address)");
 	if (key) {
-		fprintf(out, "Keep the admin key: it is not shown again.\n\n"
-		             "  export CORBEL_API_KEY=%s\n  export CORBEL_URL=%s\n\n", key, address ? address : "");
+		fprintf(out,
+		        "Keep the admin key: it is not shown again.\n\n"
+		        "  export CORBEL_API_KEY=%s\n  export CORBEL_URL=%s\n\n",
+		        key, address ? address : "");
 		fputs(CALLS, out);
 	}
 	fprintf(out, "corbel --help leads through everything else. Ctrl-C stops.\n");

@@ -74,7 +74,8 @@ api_method_by_name(const char *full_name)
 const struct api_message *
 api_message_of(const ProtobufCMessageDescriptor *descriptor)
 {
-	for (size_t slot = descriptor_slot(descriptor); messages_by_descriptor[slot]; slot = (slot + 1) & (SLOTS - 1))
+	for (size_t slot = descriptor_slot(descriptor); messages_by_descriptor[slot];
+	     slot = (slot + 1) & (SLOTS - 1))
 		if (messages_by_descriptor[slot]->descriptor == descriptor)
 			return messages_by_descriptor[slot];
 	return NULL;

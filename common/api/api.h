@@ -27,42 +27,43 @@ struct api_field {
 	bool is_required, is_secret, is_output_only, is_nulls, is_map;
 	bool has_min, has_max;
 	int64_t min, max;
-	uint32_t min_len, max_len;      /* max_len 0: 64 KiB */
-	uint32_t min_items, max_items;  /* max_items 0: 1000 */
-	const char *pattern;            /* NULL: none */
+	uint32_t min_len, max_len;     /* max_len 0: 64 KiB */
+	uint32_t min_items, max_items; /* max_items 0: 1000 */
+	const char *pattern;           /* NULL: none */
 	const char *unit, *example, *doc;
 };
 
 struct api_message {
 	const ProtobufCMessageDescriptor *descriptor;
-	const struct api_field *fields;  /* in the descriptor's order (by tag); one for each field */
+	const struct api_field *fields; /* in the descriptor's order (by tag); one for each field */
 	const char *doc;
 };
 
 struct call; /* daemon/call.h */
 /* Handlers are typed; the table stores them with this type and the generated thunk restores it. */
-typedef struct status (*api_handler)(struct call *call, const ProtobufCMessage *request, ProtobufCMessage *reply);
+typedef struct status (*api_handler)(struct call *call, const ProtobufCMessage *request,
+                                     ProtobufCMessage *reply);
 
 struct api_method {
-	uint32_t id;                     /* on the bus */
-	const char *name;                /* "Keys/Revoke" */
-	const char *full_name;           /* "corbel.v1.Keys/Revoke" */
-	const char *daemon;              /* "accountd" */
+	uint32_t id;           /* on the bus */
+	const char *name;      /* "Keys/Revoke" */
+	const char *full_name; /* "corbel.v1.Keys/Revoke" */
+	const char *daemon;    /* "accountd" */
 	const struct api_message *request, *reply;
 	enum api_verb verb;
-	const char *path;                /* NULL: internal */
-	const char *scope;               /* "" : none */
+	const char *path;  /* NULL: internal */
+	const char *scope; /* "" : none */
 	bool is_public, is_idempotent, is_fast, is_batched, is_operator_only;
 	enum api_cost cost;
 	uint32_t deadline_ms;
-	const char *route_by;            /* "" : any replica */
+	const char *route_by; /* "" : any replica */
 	uint16_t success;
 	const char *cli, *confirm, *columns, *doc, *tag;
-	size_t index;                    /* in its service */
+	size_t index; /* in its service */
 };
 
 struct api_service {
-	const char *name;                /* "Keys" */
+	const char *name; /* "Keys" */
 	const char *daemon;
 	const struct api_method *methods;
 	size_t method_count;

@@ -36,8 +36,8 @@ decode(const char *text, size_t length, bool plus_is_space, struct arena *arena,
 }
 
 static void
-append(ProtobufCMessage *message, const ProtobufCFieldDescriptor *field, const void *value, struct arena *arena,
-       struct violations *violations, const char *pointer, const struct api_field *rules)
+append(ProtobufCMessage *message, const ProtobufCFieldDescriptor *field, const void *value,
+       struct arena *arena, struct violations *violations, const char *pointer, const struct api_field *rules)
 {
 	size_t size = field_size(field->type), count = field_count(message, field);
 	char *data = count < field_max_items(rules) ? arena_try(arena, count + 1, size) : NULL;
@@ -65,8 +65,8 @@ enum_from_name(const ProtobufCEnumDescriptor *descriptor, const char *text, int 
 
 /* The text as the field's type, into `out` (large enough for any). */
 static bool
-value_from_text(const ProtobufCFieldDescriptor *field, const struct api_field *rules, const char *text, size_t length,
-                void *out)
+value_from_text(const ProtobufCFieldDescriptor *field, const struct api_field *rules, const char *text,
+                size_t length, void *out)
 {
 	bool boolean;
 
@@ -113,7 +113,7 @@ json_set_field_from_text(ProtobufCMessage *message, const struct api_message *ru
 	if (!value_from_text(field, &rules->fields[position], text, length, &value)) {
 		violations_add(violations, arena, pointer, "must be %s",
 		               rules->fields[position].format == API_TIMESTAMP ? "a timestamp of RFC 3339"
-		                                                              : scalar_name(field->type));
+		                                                               : scalar_name(field->type));
 		return;
 	}
 	if (field->label == PROTOBUF_C_LABEL_REPEATED) {
@@ -159,7 +159,8 @@ bind_pair(const struct query *query, const char *pair, size_t length)
 	const char *value = decode(equals ? equals + 1 : "", value_length, true, query->arena, &value_length);
 
 	if (!name || !value) {
-		violations_add(query->violations, query->arena, "", "the query must be percent-encoded UTF-8 without NUL");
+		violations_add(query->violations, query->arena, "",
+		               "the query must be percent-encoded UTF-8 without NUL");
 		return;
 	}
 	const ProtobufCFieldDescriptor *field = field_find(query->rules, name, name_length, &position);
@@ -184,7 +185,8 @@ routes_bind_query(const char *text, size_t length, const struct api_message *rul
 		const char *amp = memchr(at, '&', (size_t)(end - at));
 		const char *stop = amp ? amp : end;
 		if (++count > QUERY_PARAMETERS_MAX) {
-			violations_add(violations, arena, "", "the query has more than %d parameters", QUERY_PARAMETERS_MAX);
+			violations_add(violations, arena, "", "the query has more than %d parameters",
+			               QUERY_PARAMETERS_MAX);
 			return;
 		}
 		if (stop > at)

@@ -192,6 +192,10 @@ scalar_from_digits(ProtobufCType type, const char *text, size_t length, void *ou
 	case PROTOBUF_C_TYPE_FIXED32:
 	case PROTOBUF_C_TYPE_UINT64:
 	case PROTOBUF_C_TYPE_FIXED64:
+		if (length == 2 && memcmp(text, "-0", 2) == 0) { /* JSON has a minus zero; it is zero */
+			text++;
+			length--;
+		}
 		return unsigned_from_digits(type, text, length, out);
 	default:
 		return signed_from_digits(type, text, length, out);

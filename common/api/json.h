@@ -25,7 +25,7 @@
 #include "base/status.h"
 #include "base/text.h"
 
-#define JSON_DEPTH_MAX 32
+#define JSON_DEPTH_MAX      32
 #define JSON_VIOLATIONS_MAX 64
 
 struct violation {
@@ -47,13 +47,12 @@ struct status violations_status(const struct violations *violations);
 
 /* Decodes without validating rules that need the whole message (required …): api_validate() does. */
 struct status json_to_message(const char *text, size_t length, const struct api_message *rules,
-                              struct arena *arena, struct violations *violations,
-                              ProtobufCMessage **out);
+                              struct arena *arena, struct violations *violations, ProtobufCMessage **out);
 /* One field from a path segment or query value, as text: numbers, booleans, enums, timestamps are
  * parsed from it. `pointer` names it in violations. Repeated fields append. */
-void json_set_field_from_text(ProtobufCMessage *message, const struct api_message *rules,
-                              const char *field, const char *text, size_t length,
-                              struct arena *arena, struct violations *violations);
+void json_set_field_from_text(ProtobufCMessage *message, const struct api_message *rules, const char *field,
+                              const char *text, size_t length, struct arena *arena,
+                              struct violations *violations);
 
 struct json_write_options {
 	bool is_pretty;
@@ -65,8 +64,8 @@ void json_from_message(const ProtobufCMessage *message, const struct api_message
 
 /* Checks one message against the rules of its fields, and its messages' in turn: required, lengths,
  * ranges, items, patterns, formats, UTF-8, output_only. */
-void api_validate(const ProtobufCMessage *message, const struct api_message *rules,
-                  struct arena *arena, struct violations *violations);
+void api_validate(const ProtobufCMessage *message, const struct api_message *rules, struct arena *arena,
+                  struct violations *violations);
 
 /* Reads text as one JSON value within the bounds, without keeping it. */
 struct status json_check(const char *text, size_t length);

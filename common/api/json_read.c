@@ -33,8 +33,8 @@ struct reader {
 };
 
 static bool read_message(struct reader *reader, const struct api_message *rules, ProtobufCMessage *message);
-static bool read_value(struct reader *reader, const ProtobufCFieldDescriptor *field, const struct api_field *rules,
-                       void *out, bool *is_set);
+static bool read_value(struct reader *reader, const ProtobufCFieldDescriptor *field,
+                       const struct api_field *rules, void *out, bool *is_set);
 
 static void
 push(struct reader *reader, const char *name, size_t length)
@@ -92,7 +92,8 @@ no_memory(struct reader *reader)
 static bool
 wrong_type(struct reader *reader, const ProtobufCFieldDescriptor *field)
 {
-	violations_add(reader->violations, reader->arena, pointer_here(reader), "must be %s", scalar_name(field->type));
+	violations_add(reader->violations, reader->arena, pointer_here(reader), "must be %s",
+	               scalar_name(field->type));
 	return skip_here(reader);
 }
 
@@ -329,8 +330,8 @@ read_object(struct reader *reader, const ProtobufCFieldDescriptor *field, void *
 }
 
 static bool
-read_value(struct reader *reader, const ProtobufCFieldDescriptor *field, const struct api_field *rules, void *out,
-           bool *is_set)
+read_value(struct reader *reader, const ProtobufCFieldDescriptor *field, const struct api_field *rules,
+           void *out, bool *is_set)
 {
 	if (rules->format == API_JSON)
 		return read_raw(reader, field, out, is_set);
@@ -378,7 +379,8 @@ elements_add(struct reader *reader, struct elements *elements)
 }
 
 static void
-elements_store(ProtobufCMessage *message, const ProtobufCFieldDescriptor *field, const struct elements *elements)
+elements_store(ProtobufCMessage *message, const ProtobufCFieldDescriptor *field,
+               const struct elements *elements)
 {
 	*(void **)field_at(message, field) = elements->data;
 	*(size_t *)field_quantifier(message, field) = elements->count;
@@ -391,7 +393,8 @@ is_beyond(struct reader *reader, const struct elements *elements, size_t index, 
 	if (elements->count < max)
 		return false;
 	if (index == max)
-		violations_add(reader->violations, reader->arena, pointer_here(reader), "must have at most %u items", max);
+		violations_add(reader->violations, reader->arena, pointer_here(reader), "must have at most %u items",
+		               max);
 	return true;
 }
 
@@ -613,7 +616,8 @@ json_to_message(const char *text, size_t length, const struct api_message *rules
 	*out = message_new(rules->descriptor, arena);
 	bool is_ok = *out && read_message(&reader, rules, *out) && lexer_end(&reader.lexer);
 	if (!*out || reader.is_out_of_memory)
-		return status_make(STATUS_RESOURCE_EXHAUSTED, "the request needs more memory than one request may use");
+		return status_make(STATUS_RESOURCE_EXHAUSTED,
+		                   "the request needs more memory than one request may use");
 	if (!is_ok)
 		return syntax_error(&reader.lexer);
 	return violations_status(violations);

@@ -18,7 +18,8 @@ struct writer {
 	unsigned depth;
 };
 
-static void write_message(struct writer *writer, const ProtobufCMessage *message, const struct api_message *rules);
+static void write_message(struct writer *writer, const ProtobufCMessage *message,
+                          const struct api_message *rules);
 
 static void
 new_line(struct writer *writer)

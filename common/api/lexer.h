@@ -14,15 +14,15 @@
 
 struct lexer {
 	const char *start, *at, *end;
-	const char *error;    /* why the text is not JSON; NULL while it is */
+	const char *error; /* why the text is not JSON; NULL while it is */
 };
 
 /* A slice of the text. */
 struct token {
 	const char *text;
 	size_t length;
-	bool has_escapes;     /* string: must be decoded */
-	bool is_integer;      /* number: neither fraction nor exponent */
+	bool has_escapes; /* string: must be decoded */
+	bool is_integer;  /* number: neither fraction nor exponent */
 };
 
 void lexer_init(struct lexer *lexer, const char *text, size_t length);

@@ -10,7 +10,7 @@
 #include <assert.h>
 #include <string.h>
 
-#define VERBS 6
+#define VERBS        6
 #define SEGMENTS_MAX 16
 
 struct node {

@@ -19,8 +19,8 @@
 struct routes;
 
 struct route_param {
-	const char *field;    /* of the request message */
-	const char *value;    /* inside the path, still percent-encoded, not NUL-terminated */
+	const char *field; /* of the request message */
+	const char *value; /* inside the path, still percent-encoded, not NUL-terminated */
 	size_t length;
 };
 
@@ -33,7 +33,7 @@ struct route_match {
 enum route_result {
 	ROUTE_FOUND,
 	ROUTE_NOT_FOUND,
-	ROUTE_WRONG_VERB  /* the path exists for other verbs: routes_allowed() lists them */
+	ROUTE_WRONG_VERB /* the path exists for other verbs: routes_allowed() lists them */
 };
 
 /* All methods of the contract that have a path. */
@@ -51,7 +51,7 @@ void routes_bind_path(const struct route_match *match, ProtobufCMessage *message
                       struct violations *violations);
 /* Sets fields from a query string ("a=1&b=x%20y", '+' is a space): repeated names append to repeated
  * fields and are violations for others; unknown names are violations. For verbs without a body. */
-void routes_bind_query(const char *query, size_t length, const struct api_message *rules, ProtobufCMessage *message,
-                       struct arena *arena, struct violations *violations);
+void routes_bind_query(const char *query, size_t length, const struct api_message *rules,
+                       ProtobufCMessage *message, struct arena *arena, struct violations *violations);
 
 #endif

@@ -25,8 +25,8 @@ struct validator {
 	size_t depth;
 };
 
-static void validate_message(struct validator *v, const ProtobufCMessage *message, const struct api_message *rules,
-                             unsigned depth);
+static void validate_message(struct validator *v, const ProtobufCMessage *message,
+                             const struct api_message *rules, unsigned depth);
 
 static void
 enter(struct validator *v, const char *name, size_t index)
@@ -295,7 +295,8 @@ validate_repeated(struct validator *v, const ProtobufCMessage *message, const Pr
 		WRONG(v, "must have at least %u item%s", rules->min_items, rules->min_items == 1 ? "" : "s");
 	for (size_t i = 0; i < count; i++) {
 		if (rules->is_map) {
-			validate_entry(v, field, rules, *(ProtobufCMessage *const *)(const void *)(elements + i * size), depth);
+			validate_entry(v, field, rules, *(ProtobufCMessage *const *)(const void *)(elements + i * size),
+			               depth);
 			continue;
 		}
 		enter(v, NULL, i);

@@ -28,7 +28,8 @@ pointer_add_name(struct strbuf *out, const char *name, size_t length)
 }
 
 void
-violations_add(struct violations *violations, struct arena *arena, const char *pointer, const char *format, ...)
+violations_add(struct violations *violations, struct arena *arena, const char *pointer, const char *format,
+               ...)
 {
 	va_list args;
 

@@ -56,7 +56,8 @@ key_text_parse(const char *text, size_t length, struct key_text *out)
 	const char *first = memchr(text, '_', length);
 	const char *second = first ? memchr(first + 1, '_', length - (size_t)(first + 1 - text)) : NULL;
 
-	if (!second || !is_label(text, (size_t)(first - text)) || !is_label(first + 1, (size_t)(second - first - 1)))
+	if (!second || !is_label(text, (size_t)(first - text)) ||
+	    !is_label(first + 1, (size_t)(second - first - 1)))
 		return false;
 	const char *id = second + 1;
 	size_t rest = length - (size_t)(id - text);
@@ -73,8 +74,8 @@ key_text_parse(const char *text, size_t length, struct key_text *out)
 }
 
 void
-key_text_make(const char *prefix, const char *environment, const struct random *random, char out[KEY_TEXT_MAX],
-              struct key_text *parts)
+key_text_make(const char *prefix, const char *environment, const struct random *random,
+              char out[KEY_TEXT_MAX], struct key_text *parts)
 {
 	int n = snprintf(out, KEY_TEXT_MAX, "%s_%s_", prefix, environment);
 	size_t at = (size_t)n;

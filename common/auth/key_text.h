@@ -19,10 +19,10 @@
 
 #include "base/random.h"
 
-#define KEY_TEXT_MAX 128
+#define KEY_TEXT_MAX  128
 #define KEY_PUBLIC_ID 12
-#define KEY_SECRET 27
-#define KEY_CHECKSUM 6
+#define KEY_SECRET    27
+#define KEY_CHECKSUM  6
 #define KEY_LABEL_MAX 12 /* prefix and environment each */
 
 struct key_text {

@@ -18,10 +18,10 @@
 struct arena_block;
 
 struct arena {
-	struct arena_block *head;  /* newest block, the one being filled */
-	size_t used_bytes;         /* handed out since the last reset */
-	size_t block_bytes;        /* size of an ordinary block */
-	size_t ceiling_bytes;      /* arena_try() fails beyond it */
+	struct arena_block *head; /* newest block, the one being filled */
+	size_t used_bytes;        /* handed out since the last reset */
+	size_t block_bytes;       /* size of an ordinary block */
+	size_t ceiling_bytes;     /* arena_try() fails beyond it */
 };
 
 /* `block_bytes` is the usual block's size, allocated on first use and kept by arena_reset(). */
@@ -41,12 +41,11 @@ void *arena_try(struct arena *arena, size_t count, size_t size);
 char *arena_strdup(struct arena *arena, const char *text);
 char *arena_strndup(struct arena *arena, const char *text, size_t length);
 void *arena_memdup(struct arena *arena, const void *bytes, size_t length);
-char *arena_printf(struct arena *arena, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+char *arena_printf(struct arena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 char *arena_vprintf(struct arena *arena, const char *format, va_list args)
     __attribute__((format(printf, 2, 0)));
 
-#define ARENA_NEW(arena, type) ((type *)arena_alloc((arena), sizeof(type)))
+#define ARENA_NEW(arena, type)          ((type *)arena_alloc((arena), sizeof(type)))
 #define ARENA_ARRAY(arena, type, count) ((type *)arena_alloc((arena), sizeof(type) * (size_t)(count)))
 
 /* protobuf-c's allocator over an arena: free is a no-op; allocations obey the ceiling, so that
@@ -60,8 +59,8 @@ struct arena_allocator {
 struct arena_allocator arena_allocator(struct arena *arena);
 
 /* Process memory that never fails: aborts with a message when there is none. */
-void *mem_alloc(size_t size);                      /* zeroed */
-void *mem_array(size_t count, size_t size);        /* zeroed, overflow aborts */
+void *mem_alloc(size_t size);               /* zeroed */
+void *mem_array(size_t count, size_t size); /* zeroed, overflow aborts */
 void *mem_resize(void *old, size_t count, size_t size);
 char *mem_strdup(const char *text);
 char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));

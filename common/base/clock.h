@@ -17,10 +17,26 @@ struct clock {
 /* CLOCK_MONOTONIC and CLOCK_REALTIME. */
 const struct clock *clock_system(void);
 
-static inline uint64_t clock_mono_ns(const struct clock *c) { return c->mono_ns(c); }
-static inline uint64_t clock_mono_ms(const struct clock *c) { return c->mono_ns(c) / 1000000u; }
-static inline int64_t clock_wall_us(const struct clock *c) { return c->wall_us(c); }
-static inline int64_t clock_wall_ms(const struct clock *c) { return c->wall_us(c) / 1000; }
+static inline uint64_t
+clock_mono_ns(const struct clock *c)
+{
+	return c->mono_ns(c);
+}
+static inline uint64_t
+clock_mono_ms(const struct clock *c)
+{
+	return c->mono_ns(c) / 1000000u;
+}
+static inline int64_t
+clock_wall_us(const struct clock *c)
+{
+	return c->wall_us(c);
+}
+static inline int64_t
+clock_wall_ms(const struct clock *c)
+{
+	return c->wall_us(c) / 1000;
+}
 
 /* A clock that stands still until it is moved. Set and advance from any thread. */
 struct fake_clock {
@@ -29,7 +45,7 @@ struct fake_clock {
 	_Atomic int64_t wall_us;
 };
 void fake_clock_init(struct fake_clock *fake, int64_t wall_us);
-void fake_clock_advance_ms(struct fake_clock *fake, uint64_t ms);   /* both clocks */
-void fake_clock_step_wall_ms(struct fake_clock *fake, int64_t ms);  /* wall time only, either way */
+void fake_clock_advance_ms(struct fake_clock *fake, uint64_t ms);  /* both clocks */
+void fake_clock_step_wall_ms(struct fake_clock *fake, int64_t ms); /* wall time only, either way */
 
 #endif

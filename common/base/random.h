@@ -21,7 +21,11 @@ struct seeded_random {
 };
 void seeded_random_init(struct seeded_random *seeded, uint64_t seed);
 
-static inline void random_fill(const struct random *r, void *b, size_t n) { r->fill(r, b, n); }
+static inline void
+random_fill(const struct random *r, void *b, size_t n)
+{
+	r->fill(r, b, n);
+}
 uint64_t random_u64(const struct random *random);
 /* Uniform in [0, bound); bound > 0. No modulo bias. */
 uint64_t random_below(const struct random *random, uint64_t bound);

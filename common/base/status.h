@@ -58,8 +58,7 @@ struct status status_make(enum status_code code, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* Puts "context: " before the message and keeps the code; an ok status stays as it is. */
-struct status status_wrap(struct status st, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+struct status status_wrap(struct status st, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* "INVALID_ARGUMENT"; "CODE_42" is never returned: unknown numbers give "UNKNOWN". */
 const char *status_code_name(enum status_code code);

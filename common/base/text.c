@@ -144,7 +144,7 @@ bool
 text_to_duration_ms(const char *text, size_t length, uint64_t *out_ms)
 {
 	static const struct unit UNITS[] = {
-		{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0},
+	    {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0},
 	};
 	return number_with_unit(text, length, UNITS, out_ms);
 }
@@ -153,8 +153,8 @@ bool
 text_to_size_bytes(const char *text, size_t length, uint64_t *out_bytes)
 {
 	static const struct unit UNITS[] = {
-		{"", 1},          {"k", 1u << 10},   {"kib", 1u << 10}, {"m", 1u << 20},
-		{"mib", 1u << 20}, {"g", 1u << 30},  {"gib", 1u << 30}, {NULL, 0},
+	    {"", 1},           {"k", 1u << 10}, {"kib", 1u << 10}, {"m", 1u << 20},
+	    {"mib", 1u << 20}, {"g", 1u << 30}, {"gib", 1u << 30}, {NULL, 0},
 	};
 	return number_with_unit(text, length, UNITS, out_bytes);
 }
@@ -166,8 +166,8 @@ text_to_bool(const char *text, size_t length, bool *out)
 		const char *word;
 		bool value;
 	} WORDS[] = {
-		{"true", true}, {"false", false}, {"yes", true}, {"no", false},
-		{"on", true},   {"off", false},   {"1", true},   {"0", false},
+	    {"true", true}, {"false", false}, {"yes", true}, {"no", false},
+	    {"on", true},   {"off", false},   {"1", true},   {"0", false},
 	};
 	for (size_t i = 0; i < sizeof(WORDS) / sizeof(WORDS[0]); i++) {
 		if (strlen(WORDS[i].word) == length && memcmp(WORDS[i].word, text, length) == 0) {

@@ -35,7 +35,7 @@ bool text_to_timestamp_ms(const char *text, size_t length, int64_t *out_ms);
 size_t text_from_timestamp_ms(int64_t ms, char out[TEXT_TIMESTAMP_MAX]);
 
 /* Base64 of RFC 4648: standard alphabet with padding out; standard or URL-safe, padded or not, in. */
-size_t text_base64_encoded_size(size_t length); /* without the NUL */
+size_t text_base64_encoded_size(size_t length);                         /* without the NUL */
 size_t text_base64_encode(const void *bytes, size_t length, char *out); /* writes no NUL */
 bool text_base64_decode(const char *text, size_t length, uint8_t *out, size_t *out_length);
 void text_hex_encode(const void *bytes, size_t length, char *out); /* 2 * length, no NUL */
@@ -44,10 +44,10 @@ bool text_hex_decode(const char *text, size_t length, uint8_t *out);
 /* A growing string. In an arena, or in process memory when `arena` is NULL. */
 struct strbuf {
 	struct arena *arena;
-	char *data;       /* NUL-terminated once anything was added */
+	char *data; /* NUL-terminated once anything was added */
 	size_t length;
 	size_t capacity;
-	size_t ceiling;   /* 0: none; beyond it nothing is added and `is_cut` is set */
+	size_t ceiling; /* 0: none; beyond it nothing is added and `is_cut` is set */
 	bool is_cut;
 };
 void strbuf_init(struct strbuf *buf, struct arena *arena);
@@ -60,8 +60,7 @@ void strbuf_puts(struct strbuf *buf, const char *text);
 void strbuf_putc(struct strbuf *buf, char c);
 void strbuf_u64(struct strbuf *buf, uint64_t value);
 void strbuf_i64(struct strbuf *buf, int64_t value);
-void strbuf_printf(struct strbuf *buf, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+void strbuf_printf(struct strbuf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Adds a JSON string with its quotes; `text` is valid UTF-8. */
 void strbuf_json_string(struct strbuf *buf, const char *text, size_t length);
 

@@ -118,7 +118,8 @@ text_to_timestamp_ms(const char *text, size_t length, int64_t *out_ms)
 		second = 59;
 		ms = 999;
 	}
-	int64_t seconds = days_from_civil((int64_t)year, month, day) * 86400 + (int64_t)(hour * 3600 + minute * 60 + second);
+	int64_t seconds =
+	    days_from_civil((int64_t)year, month, day) * 86400 + (int64_t)(hour * 3600 + minute * 60 + second);
 	seconds -= (int64_t)minutes_east * 60;
 	/* Leap seconds end a day of UTC (RFC 3339 section 5.7). */
 	if (is_leap && (seconds + 1) % 86400 != 0)

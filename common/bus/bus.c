@@ -82,7 +82,8 @@ default_node(void)
 {
 	char host[64] = "node";
 	(void)gethostname(host, sizeof(host) - 1);
-	return mem_printf("%s-%ld-%06llx", host, (long)getpid(), (unsigned long long)(random_fast_u64() & 0xFFFFFFu));
+	return mem_printf("%s-%ld-%06llx", host, (long)getpid(),
+	                  (unsigned long long)(random_fast_u64() & 0xFFFFFFu));
 }
 
 struct status
@@ -188,9 +189,10 @@ check_url(void *arg, const char *url, size_t length)
 		}
 	}
 	if (!is_known || length >= BUS_URL_MAX || (is_network && !has_port(url, length)))
-		check->st = status_make(STATUS_INVALID_ARGUMENT,
-		                        "'%.*s' must be inproc://name, ipc:///path, tcp://host:port or tls+tcp://host:port",
-		                        (int)(length < 100 ? length : 100), url);
+		check->st =
+		    status_make(STATUS_INVALID_ARGUMENT,
+		                "'%.*s' must be inproc://name, ipc:///path, tcp://host:port or tls+tcp://host:port",
+		                (int)(length < 100 ? length : 100), url);
 }
 
 struct status
@@ -208,7 +210,7 @@ status_from_nng(int rv, const char *what)
 {
 	if (rv == 0)
 		return status_ok_value();
-	enum status_code code = rv == NNG_ENOMEM     ? STATUS_RESOURCE_EXHAUSTED
+	enum status_code code = rv == NNG_ENOMEM       ? STATUS_RESOURCE_EXHAUSTED
 	                        : rv == NNG_EADDRINUSE ? STATUS_ALREADY_EXISTS
 	                                               : STATUS_UNAVAILABLE;
 	return status_make(code, "%s: %s", what, nng_strerror(rv));
@@ -283,7 +285,8 @@ listen_one(void *arg, const char *text, size_t length)
 struct status
 listener_start(const struct bus *bus, nng_socket socket, const char *address, char bound[BUS_URL_MAX])
 {
-	struct listening listening = {.bus = bus, .socket = socket, .bound = bound, .st = bus_address_check(address)};
+	struct listening listening = {
+	    .bus = bus, .socket = socket, .bound = bound, .st = bus_address_check(address)};
 	bound[0] = '\0';
 	if (status_ok(&listening.st))
 		address_each(address, listen_one, &listening);

@@ -15,9 +15,9 @@
 #include "bus/bus.h"
 #include "bus/pool.h"
 
-#define BUS_URL_MAX 256
+#define BUS_URL_MAX       256
 #define BUS_ADDRESSES_MAX 256
-#define TICK_MS 50
+#define TICK_MS           50
 
 /* Called by the bus's timer thread every TICK_MS. */
 struct ticker {
@@ -72,7 +72,8 @@ void bus_remove_watch(struct bus *bus, struct watch *watch);
 struct status status_from_nng(int rv, const char *what);
 /* Bounds and, for tls+tcp, certificates. */
 struct status socket_configure(const struct bus *bus, nng_socket socket);
-struct status listener_start(const struct bus *bus, nng_socket socket, const char *address, char bound[BUS_URL_MAX]);
+struct status listener_start(const struct bus *bus, nng_socket socket, const char *address,
+                             char bound[BUS_URL_MAX]);
 struct status dialer_start(const struct bus *bus, nng_socket socket, const char *url, nng_dialer *out);
 struct status listener_tls(const struct bus *bus, nng_listener listener);
 /* `server_name` is what the listener's certificate has to say. */

@@ -21,23 +21,23 @@ struct replies {
 };
 
 struct flight {
-	struct flight *next;        /* in a queue, a lane, or the port's completions */
+	struct flight *next; /* in a queue, a lane, or the port's completions */
 	_Atomic int holders;
-	struct port *port;          /* held */
-	struct pool_call *call;     /* port's thread only; NULL once it has ended */
+	struct port *port;      /* held */
+	struct pool_call *call; /* port's thread only; NULL once it has ended */
 	struct pool *pool;
-	struct replica *replica;    /* held once chosen; NULL before */
+	struct replica *replica; /* held once chosen; NULL before */
 	uint64_t deadline_ms;
-	size_t heap_index;          /* in the port's deadlines; port's thread only */
-	_Atomic bool has_ended;     /* the port gave up: not worth sending */
+	size_t heap_index;      /* in the port's deadlines; port's thread only */
+	_Atomic bool has_ended; /* the port gave up: not worth sending */
 	bool is_fast, has_route;
 	uint64_t route;
 	/* the outcome, written by the pool before the flight is handed back */
 	enum status_code code;
-	const char *message;        /* static */
+	const char *message; /* static */
 	_Atomic bool was_sent;
 	const Corbel__Bus__Reply *reply;
-	struct replies *replies;    /* held */
+	struct replies *replies; /* held */
 	/* the packed Call without index and budget */
 	size_t size;
 	uint8_t bytes[];

@@ -120,11 +120,13 @@ compose(struct lane *lane)
 		/* Before the look at has_ended: a port that ends the call now sees that it may run. */
 		atomic_store(&flight->was_sent, true);
 		if (atomic_load(&flight->has_ended) || flight->deadline_ms <= now) {
-			pool_fail(pool, flight, STATUS_DEADLINE_EXCEEDED, "the call's time was over before it was sent", false);
+			pool_fail(pool, flight, STATUS_DEADLINE_EXCEEDED, "the call's time was over before it was sent",
+			          false);
 			continue;
 		}
 		uint64_t budget = flight->deadline_ms - now;
-		if (!append_call(message, flight, (uint32_t)lane->count, budget > UINT32_MAX ? UINT32_MAX : (uint32_t)budget)) {
+		if (!append_call(message, flight, (uint32_t)lane->count,
+		                 budget > UINT32_MAX ? UINT32_MAX : (uint32_t)budget)) {
 			pool_fail(pool, flight, STATUS_RESOURCE_EXHAUSTED, "no memory for the message", false);
 			continue;
 		}
@@ -206,7 +208,8 @@ learn(struct replica *replica, const Corbel__Bus__Response *response)
 
 /* Takes the lane's flights out and makes it idle. */
 static size_t
-detach(struct lane *lane, const Corbel__Bus__Response *response, struct flight *flights[BATCH_CALLS], bool has_failed)
+detach(struct lane *lane, const Corbel__Bus__Response *response, struct flight *flights[BATCH_CALLS],
+       bool has_failed)
 {
 	struct replica *replica = lane->replica;
 	struct pool *pool = replica->pool;
@@ -235,7 +238,8 @@ fail_all(struct lane *lane, bool was_sent, bool is_cancelled)
 		if (pool->is_closing)
 			pool_fail(pool, flights[i], STATUS_CANCELLED, "the caller is closing", was_sent);
 		else if (is_cancelled)
-			pool_fail(pool, flights[i], STATUS_DEADLINE_EXCEEDED, "the service did not answer in time", was_sent);
+			pool_fail(pool, flights[i], STATUS_DEADLINE_EXCEEDED, "the service did not answer in time",
+			          was_sent);
 		else
 			pool_fail(pool, flights[i], STATUS_UNAVAILABLE, "the connection to the service broke", was_sent);
 	}
@@ -275,7 +279,8 @@ take_reply(struct lane *lane)
 	replies->holders = 1;
 	arena_init(&replies->arena, REPLY_ARENA_BLOCK, pool->bus->message_max * 4 + (1u << 20));
 	struct arena_allocator allocator = arena_allocator(&replies->arena);
-	ProtobufCAllocator protobuf = {.alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};
+	ProtobufCAllocator protobuf = {
+	    .alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};
 	Corbel__Bus__Response *response =
 	    corbel__bus__response__unpack(&protobuf, nng_msg_len(message), nng_msg_body(message));
 	nng_msg_free(message);

@@ -11,7 +11,7 @@
 #include "pool_internal.h"
 
 #define REMOVED_GRACE_MS 10000u
-#define OVERDUE_MS 200u
+#define OVERDUE_MS       200u
 
 /* ---- choosing; under the lock ---- */
 
@@ -60,8 +60,7 @@ choose_by_load(const struct pool *pool)
 static bool
 enqueue(struct pool *pool, struct flight *flight)
 {
-	struct replica *replica =
-	    flight->has_route ? choose_by_route(pool, flight->route) : choose_by_load(pool);
+	struct replica *replica = flight->has_route ? choose_by_route(pool, flight->route) : choose_by_load(pool);
 	if (!replica)
 		return false;
 	if (flight->replica)
@@ -123,7 +122,8 @@ pool_evacuate(struct pool *pool, struct replica *replica)
 			continue;
 		replica->in_flight++; /* pool_fail() takes it off */
 		pool_fail(pool, flight, pool->is_closing ? STATUS_CANCELLED : STATUS_UNAVAILABLE,
-		          pool->is_closing ? "the caller is closing" : "no replica of the service can be reached", false);
+		          pool->is_closing ? "the caller is closing" : "no replica of the service can be reached",
+		          false);
 	}
 }
 
@@ -255,7 +255,8 @@ take_removed(struct pool *pool, uint64_t now_ms)
 {
 	for (struct replica **slot = &pool->replicas; *slot; slot = &(*slot)->next) {
 		struct replica *replica = *slot;
-		if (!replica->is_removed || (replica->in_flight > 0 && now_ms < replica->removed_ms + REMOVED_GRACE_MS))
+		if (!replica->is_removed ||
+		    (replica->in_flight > 0 && now_ms < replica->removed_ms + REMOVED_GRACE_MS))
 			continue;
 		*slot = replica->next;
 		return replica;
@@ -365,17 +366,32 @@ register_metrics(struct pool *pool)
 	const char *const values[] = {pool->service};
 	struct metrics *m = pool->bus->metrics;
 
-	pool->calls = metrics_counter(m, &(struct metric_spec){.name = "corbel_bus_client_calls",
-	    .help = "Calls sent", .labels = LABELS}, values);
-	pool->unavailable = metrics_counter(m, &(struct metric_spec){.name = "corbel_bus_client_unavailable",
-	    .help = "Calls that reached no replica or lost it", .labels = LABELS}, values);
-	pool->set_aside = metrics_counter(m, &(struct metric_spec){.name = "corbel_bus_client_set_aside",
-	    .help = "Times a replica was set aside", .labels = LABELS}, values);
-	pool->healthy = metrics_gauge(m, &(struct metric_spec){.name = "corbel_bus_client_healthy_replicas",
-	    .help = "Replicas that get calls", .labels = LABELS}, values);
-	pool->sizes = metrics_histogram(m, &(struct metric_spec){.name = "corbel_bus_client_batch_calls",
-	    .help = "Calls in a message", .labels = LABELS, .buckets = SIZES,
-	    .bucket_count = sizeof(SIZES) / sizeof(SIZES[0])}, values);
+	pool->calls = metrics_counter(
+	    m, &(struct metric_spec){.name = "corbel_bus_client_calls", .help = "Calls sent", .labels = LABELS},
+	    values);
+	pool->unavailable =
+	    metrics_counter(m,
+	                    &(struct metric_spec){.name = "corbel_bus_client_unavailable",
+	                                          .help = "Calls that reached no replica or lost it",
+	                                          .labels = LABELS},
+	                    values);
+	pool->set_aside = metrics_counter(m,
+	                                  &(struct metric_spec){.name = "corbel_bus_client_set_aside",
+	                                                        .help = "Times a replica was set aside",
+	                                                        .labels = LABELS},
+	                                  values);
+	pool->healthy = metrics_gauge(m,
+	                              &(struct metric_spec){.name = "corbel_bus_client_healthy_replicas",
+	                                                    .help = "Replicas that get calls",
+	                                                    .labels = LABELS},
+	                              values);
+	pool->sizes = metrics_histogram(m,
+	                                &(struct metric_spec){.name = "corbel_bus_client_batch_calls",
+	                                                      .help = "Calls in a message",
+	                                                      .labels = LABELS,
+	                                                      .buckets = SIZES,
+	                                                      .bucket_count = sizeof(SIZES) / sizeof(SIZES[0])},
+	                                values);
 }
 
 struct status
@@ -393,7 +409,8 @@ pool_new(struct bus *bus, const struct pool_options *options, struct pool **out)
 	pool->ping_ms = options->ping_ms ? options->ping_ms : 1000;
 	pthread_mutex_init(&pool->lock, NULL);
 	register_metrics(pool);
-	pool->watch = (struct watch){.address = mem_strdup(options->address), .changed = addresses_changed, .arg = pool};
+	pool->watch =
+	    (struct watch){.address = mem_strdup(options->address), .changed = addresses_changed, .arg = pool};
 	bus_add_watch(bus, &pool->watch);
 	pool->ticker = (struct ticker){.tick = tick, .arg = pool};
 	bus_add_ticker(bus, &pool->ticker);

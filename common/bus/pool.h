@@ -32,11 +32,11 @@ struct pool;
 struct port;
 
 struct pool_options {
-	const char *service;        /* name for logs and metrics */
-	const char *address;        /* see bus_address_check() */
-	uint32_t max_queued;        /* calls waiting or in flight, the whole pool; 0: 16384 */
-	uint32_t breaker_failures;  /* consecutive; 0: 3 */
-	uint32_t ping_ms;           /* 0: 1000 */
+	const char *service;       /* name for logs and metrics */
+	const char *address;       /* see bus_address_check() */
+	uint32_t max_queued;       /* calls waiting or in flight, the whole pool; 0: 16384 */
+	uint32_t breaker_failures; /* consecutive; 0: 3 */
+	uint32_t ping_ms;          /* 0: 1000 */
 };
 
 struct status pool_new(struct bus *bus, const struct pool_options *options, struct pool **out);
@@ -45,20 +45,26 @@ size_t pool_replicas(const struct pool *pool);
 size_t pool_healthy(const struct pool *pool);
 /* Nodes known now, in no order: index < pool_replicas(); "" when not yet heard from. For tests,
  * diagnostics and rendezvous ownership. */
-struct pool_replica { char node[64]; char url[256]; uint64_t epoch; uint32_t in_flight; bool is_healthy, is_draining; };
+struct pool_replica {
+	char node[64];
+	char url[256];
+	uint64_t epoch;
+	uint32_t in_flight;
+	bool is_healthy, is_draining;
+};
 size_t pool_list(const struct pool *pool, struct pool_replica *out, size_t max);
 
 /* One call, owned by the caller, who keeps it and all it points at until `done` has run. */
 struct pool_call {
 	/* to set */
 	uint32_t method;
-	bool is_fast;                       /* may be coalesced */
+	bool is_fast; /* may be coalesced */
 	bool has_route;
-	uint64_t route;                     /* rendezvous hash of the key */
+	uint64_t route; /* rendezvous hash of the key */
 	uint64_t deadline_mono_ms;
-	const char *request_id;             /* NULL: none */
-	const char *traceparent;            /* NULL: none */
-	const char *idempotency_key;        /* NULL: none */
+	const char *request_id;                  /* NULL: none */
+	const char *traceparent;                 /* NULL: none */
+	const char *idempotency_key;             /* NULL: none */
 	const Corbel__Bus__Principal *principal; /* NULL: none */
 	const void *payload;
 	size_t payload_size;
@@ -67,16 +73,16 @@ struct pool_call {
 	void *user;
 	/* the result, valid inside `done` and until the call is reused */
 	enum status_code code;
-	const Corbel__Bus__Reply *reply;    /* NULL when no replica answered; then `message` says why */
+	const Corbel__Bus__Reply *reply; /* NULL when no replica answered; then `message` says why */
 	const char *message;
-	bool was_sent;                      /* may have run even though no reply came */
+	bool was_sent; /* may have run even though no reply came */
 	/* the pool's own */
 	struct pool_call *next;
 	void *internal[6];
 };
 
 struct status port_new(struct bus *bus, struct port **out);
-void port_free(struct port *port); /* its calls under way end CANCELLED first */
+void port_free(struct port *port);    /* its calls under way end CANCELLED first */
 int port_fd(const struct port *port); /* readable when completions wait */
 /* Queues; nothing is sent before port_flush(). Completes only inside port_poll(), even on failure. */
 void port_call(struct port *port, struct pool *pool, struct pool_call *call);

@@ -8,11 +8,11 @@
 
 #include "flight.h"
 
-#define BATCH_CALLS 128u          /* of one coalesced message */
-#define BATCH_BYTES (256u << 10)  /* a batch stops growing beyond it */
-#define FAST_LANES 2u
-#define SLOW_LANES 64u
-#define STUCK_MS 300u             /* a fast message out for longer sets the replica aside */
+#define BATCH_CALLS 128u         /* of one coalesced message */
+#define BATCH_BYTES (256u << 10) /* a batch stops growing beyond it */
+#define FAST_LANES  2u
+#define SLOW_LANES  64u
+#define STUCK_MS    300u /* a fast message out for longer sets the replica aside */
 
 enum lane_state { LANE_IDLE, LANE_SENDING, LANE_RECEIVING };
 
@@ -20,15 +20,15 @@ enum lane_state { LANE_IDLE, LANE_SENDING, LANE_RECEIVING };
  * whoever sends or completes it, and its flights with it. */
 struct lane {
 	struct replica *replica;
-	struct lane *next;            /* idle slow lanes, or lanes to cancel */
+	struct lane *next; /* idle slow lanes, or lanes to cancel */
 	nng_ctx ctx;
 	nng_aio *aio;
-	_Atomic int state;            /* enum lane_state; IDLE changes under the pool's lock only */
+	_Atomic int state; /* enum lane_state; IDLE changes under the pool's lock only */
 	bool is_ping, is_fast, is_open;
 	struct flight *first;
 	struct flight *by_index[BATCH_CALLS];
 	size_t count;
-	_Atomic uint64_t started_ms;  /* 0 while idle: read by the timer */
+	_Atomic uint64_t started_ms; /* 0 while idle: read by the timer */
 	_Atomic uint64_t deadline_ms;
 };
 
@@ -41,16 +41,16 @@ struct replica {
 	struct pool *pool;
 	_Atomic int holders;
 	char url[BUS_URL_MAX];
-	uint64_t identity;       /* for rendezvous: of the node's name once heard, before of the URL; pool's lock */
+	uint64_t identity; /* for rendezvous: of the node's name once heard, before of the URL; pool's lock */
 	nng_socket socket;
 	nng_dialer dialer;
-	bool is_open;            /* the socket exists */
+	bool is_open; /* the socket exists */
 	/* guarded by the pool's lock: */
 	int pipes;
 	char node[64];
 	uint64_t epoch;
 	_Atomic uint32_t in_flight; /* queued and sent; falls without the lock */
-	uint32_t failures;       /* consecutive */
+	uint32_t failures;          /* consecutive */
 	bool is_aside, is_draining, is_removed;
 	uint64_t removed_ms;
 	struct queue fast, slow;
@@ -64,7 +64,7 @@ struct replica {
 };
 
 struct pool {
-	struct bus *bus;         /* first: pool_call_wait() relies on it */
+	struct bus *bus; /* first: pool_call_wait() relies on it */
 	char *service;
 	uint32_t max_queued, breaker_failures, ping_ms;
 	_Atomic uint32_t queued;
@@ -98,7 +98,8 @@ void lane_send(struct lane *lane);
 
 /* ---- pool.c ---- */
 /* Hands a flight back with a failure. */
-void pool_fail(struct pool *pool, struct flight *flight, enum status_code code, const char *message, bool was_sent);
+void pool_fail(struct pool *pool, struct flight *flight, enum status_code code, const char *message,
+               bool was_sent);
 /* Moves what waits for a replica to the others; under the lock. */
 void pool_evacuate(struct pool *pool, struct replica *replica);
 

@@ -30,10 +30,10 @@ struct port {
 	/* the port's thread only: */
 	struct flight **heap;
 	size_t heap_count, heap_capacity;
-	struct flight *failed;            /* refused before they were sent; end in the next poll */
-	struct pool *touched[POOLS_MAX];  /* to pump at the next flush */
+	struct flight *failed;           /* refused before they were sent; end in the next poll */
+	struct pool *touched[POOLS_MAX]; /* to pump at the next flush */
 	size_t touched_count;
-	struct port *next_idle;           /* guarded by the bus's lock */
+	struct port *next_idle; /* guarded by the bus's lock */
 };
 
 static void
@@ -78,7 +78,8 @@ port_new(struct bus *bus, struct port **out)
 	pthread_mutex_init(&port->lock, NULL);
 	port->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (port->fd < 0) {
-		struct status st = status_make(STATUS_RESOURCE_EXHAUSTED, "cannot make an eventfd: %s", strerror(errno));
+		struct status st =
+		    status_make(STATUS_RESOURCE_EXHAUSTED, "cannot make an eventfd: %s", strerror(errno));
 		port->fd = -1;
 		port_release(port);
 		return st;
@@ -201,9 +202,10 @@ static struct flight *
 flight_new(struct port *port, struct pool *pool, struct pool_call *call)
 {
 	size_t principal = call->principal ? corbel__bus__principal__get_packed_size(call->principal) : 0;
-	size_t size = 5 + text_size(call->request_id) + text_size(call->traceparent) + text_size(call->idempotency_key) +
-	              (call->principal ? 1 + varint_size(principal) + principal : 0) + 1 + varint_size(call->payload_size) +
-	              call->payload_size;
+	size_t size = 5 + text_size(call->request_id) + text_size(call->traceparent) +
+	              text_size(call->idempotency_key) +
+	              (call->principal ? 1 + varint_size(principal) + principal : 0) + 1 +
+	              varint_size(call->payload_size) + call->payload_size;
 	struct flight *flight = mem_alloc(sizeof(*flight) + size);
 	uint8_t *out = flight->bytes;
 
@@ -267,11 +269,13 @@ port_call(struct port *port, struct pool *pool, struct pool_call *call)
 	call->internal[0] = flight;
 	heap_add(port, flight);
 	if (flight->size + 1024 > port->bus->message_max) {
-		fail_in_next_poll(port, flight, STATUS_INVALID_ARGUMENT, "the request is larger than a message may be");
+		fail_in_next_poll(port, flight, STATUS_INVALID_ARGUMENT,
+		                  "the request is larger than a message may be");
 		return;
 	}
 	if (!pool_admit(pool)) {
-		fail_in_next_poll(port, flight, STATUS_RESOURCE_EXHAUSTED, "too many calls are waiting for the service");
+		fail_in_next_poll(port, flight, STATUS_RESOURCE_EXHAUSTED,
+		                  "too many calls are waiting for the service");
 		return;
 	}
 	pool_submit(pool, flight);
@@ -419,8 +423,12 @@ port_cancel(struct port *port, struct pool_call *call)
 	atomic_store(&flight->has_ended, true);
 	/* Through port_poll(): the flight's own completion is then found without a caller. */
 	struct flight *note = mem_alloc(sizeof(*note));
-	*note = (struct flight){.holders = 2, .port = port, .call = call, .pool = flight->pool,
-	                        .deadline_ms = flight->deadline_ms, .was_sent = flight->was_sent};
+	*note = (struct flight){.holders = 2,
+	                        .port = port,
+	                        .call = call,
+	                        .pool = flight->pool,
+	                        .deadline_ms = flight->deadline_ms,
+	                        .was_sent = flight->was_sent};
 	atomic_fetch_add(&port->holders, 1);
 	heap_put(port, flight->heap_index, note);
 	call->internal[0] = note;
@@ -509,7 +517,8 @@ waited(struct pool_call *call)
 	if (!call->reply)
 		return;
 	struct arena_allocator allocator = arena_allocator(waiting->arena);
-	ProtobufCAllocator protobuf = {.alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};
+	ProtobufCAllocator protobuf = {
+	    .alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};
 	size_t size = corbel__bus__reply__get_packed_size(call->reply);
 	uint8_t *bytes = arena_try(waiting->arena, size + 1, 1);
 	if (bytes) {

@@ -16,7 +16,7 @@
 #include "corbel/bus.pb-c.h"
 #include "pubsub_internal.h"
 
-#define HEARTBEAT_MS 1000u
+#define HEARTBEAT_MS    1000u
 #define HEARTBEAT_TOPIC ""
 
 struct publisher {
@@ -27,14 +27,15 @@ struct publisher {
 	struct ticker ticker;
 	pthread_mutex_t lock; /* numbers leave in order */
 	uint64_t sequence;
-	uint64_t epoch;       /* of this publisher: one that is made anew counts from 1 again */
+	uint64_t epoch; /* of this publisher: one that is made anew counts from 1 again */
 	uint64_t beat_ms;
 	struct metric_counter *sent;
 };
 
 /* Under the lock. */
 static void
-send_message(struct publisher *publisher, const char *topic, const void *payload, size_t size, bool is_heartbeat)
+send_message(struct publisher *publisher, const char *topic, const void *payload, size_t size,
+             bool is_heartbeat)
 {
 	Corbel__Bus__Publication publication = CORBEL__BUS__PUBLICATION__INIT;
 	char name[PUBSUB_TOPIC_BYTES] = {0};
@@ -91,8 +92,9 @@ publisher_new(struct bus *bus, const char *address, struct publisher **out)
 	publisher->bus = bus;
 	publisher->epoch = random_u64(random_system()) | 1;
 	pthread_mutex_init(&publisher->lock, NULL);
-	publisher->sent = metrics_counter(bus->metrics, &(struct metric_spec){.name = "corbel_bus_publications",
-	    .help = "Publications sent"}, NULL);
+	publisher->sent = metrics_counter(
+	    bus->metrics, &(struct metric_spec){.name = "corbel_bus_publications", .help = "Publications sent"},
+	    NULL);
 	struct status st = status_from_nng(nng_pub0_open(&publisher->socket), "cannot open a PUB socket");
 	publisher->is_open = status_ok(&st);
 	if (status_ok(&st))

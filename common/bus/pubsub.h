@@ -28,23 +28,24 @@ void publisher_send(struct publisher *publisher, const char *topic, const void *
 uint64_t publisher_sequence(const struct publisher *publisher);
 
 enum subscriber_event {
-	SUBSCRIBER_JOINED,   /* first word of a publisher: everything before was missed */
-	SUBSCRIBER_RESTARTED,/* its epoch changed: everything between was missed */
-	SUBSCRIBER_GAP,      /* some publications were missed */
-	SUBSCRIBER_SILENT,   /* no publication and no heartbeat for 3 s */
-	SUBSCRIBER_BACK      /* heard again after silence, nothing missed */
+	SUBSCRIBER_JOINED,    /* first word of a publisher: everything before was missed */
+	SUBSCRIBER_RESTARTED, /* its epoch changed: everything between was missed */
+	SUBSCRIBER_GAP,       /* some publications were missed */
+	SUBSCRIBER_SILENT,    /* no publication and no heartbeat for 3 s */
+	SUBSCRIBER_BACK       /* heard again after silence, nothing missed */
 };
 
 struct subscriber_options {
-	const char *address;          /* of the publishers; all addresses of a name */
-	const char *const *topics;    /* NULL-terminated; NULL: all */
+	const char *address;       /* of the publishers; all addresses of a name */
+	const char *const *topics; /* NULL-terminated; NULL: all */
 	/* Both run on one bus thread at a time and must not block. `node` is the publisher. */
 	void (*message)(void *arg, const char *node, const char *topic, const void *payload, size_t size);
 	void (*event)(void *arg, const char *node, enum subscriber_event event);
 	void *arg;
-	uint32_t silence_ms;          /* 0: 3000 */
+	uint32_t silence_ms; /* 0: 3000 */
 };
-struct status subscriber_new(struct bus *bus, const struct subscriber_options *options, struct subscriber **out);
+struct status subscriber_new(struct bus *bus, const struct subscriber_options *options,
+                             struct subscriber **out);
 void subscriber_free(struct subscriber *subscriber);
 
 #endif

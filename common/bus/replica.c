@@ -69,8 +69,9 @@ replica_open(struct replica *replica)
 		st = socket_configure(bus, replica->socket);
 	if (status_ok(&st))
 		/* A lost message is the caller's to send again: see the head of bus/pool.h. */
-		st = status_from_nng(nng_socket_set_ms(replica->socket, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE),
-		                     "cannot turn off resending");
+		st =
+		    status_from_nng(nng_socket_set_ms(replica->socket, NNG_OPT_REQ_RESENDTIME, NNG_DURATION_INFINITE),
+		                    "cannot turn off resending");
 	nng_pipe_notify(replica->socket, NNG_PIPE_EV_ADD_POST, on_pipe, replica);
 	nng_pipe_notify(replica->socket, NNG_PIPE_EV_REM_POST, on_pipe, replica);
 	for (size_t i = 0; i < FAST_LANES && status_ok(&st); i++) {
@@ -112,8 +113,8 @@ replica_set_aside(struct replica *replica, const char *why)
 		return;
 	replica->is_aside = true;
 	counter_add(pool->set_aside, 1);
-	log_warn(pool->bus->log, "replica set aside", LOG_TEXT("service", pool->service), LOG_TEXT("url", replica->url),
-	         LOG_TEXT("why", why));
+	log_warn(pool->bus->log, "replica set aside", LOG_TEXT("service", pool->service),
+	         LOG_TEXT("url", replica->url), LOG_TEXT("why", why));
 	pool_evacuate(pool, replica);
 }
 

@@ -21,10 +21,10 @@
 #include "base/text.h"
 #include "bus_internal.h"
 
-#define CALLS_MAX 1024u /* of one batch */
-#define ARENA_BLOCK (64u << 10)
+#define CALLS_MAX     1024u /* of one batch */
+#define ARENA_BLOCK   (64u << 10)
 #define BUSY_RETRY_MS 1000u
-#define REPLY_SPARE (96u << 10) /* for the head, and a refusal for every other call of a batch */
+#define REPLY_SPARE   (96u << 10) /* for the head, and a refusal for every other call of a batch */
 
 struct batch {
 	struct server *server;
@@ -36,7 +36,7 @@ struct batch {
 	struct server_call **calls;
 	struct strbuf out; /* packed replies; guarded by `lock` */
 	pthread_mutex_t lock;
-	bool is_closed;    /* guarded by `lock`: nothing may be sent any more */
+	bool is_closed; /* guarded by `lock`: nothing may be sent any more */
 	_Atomic size_t open;
 };
 
@@ -54,9 +54,9 @@ struct server {
 	size_t batch_count;
 	uint32_t max_in_flight;
 	size_t message_max;
-	_Atomic size_t in_flight;  /* calls */
-	_Atomic size_t busy;       /* batches working or sending */
-	_Atomic size_t holders;    /* the owner, and each busy batch */
+	_Atomic size_t in_flight; /* calls */
+	_Atomic size_t busy;      /* batches working or sending */
+	_Atomic size_t holders;   /* the owner, and each busy batch */
 	_Atomic bool is_draining, is_closed;
 	char url[BUS_URL_MAX];
 	struct metric_counter *received, *refused, *garbage;
@@ -70,13 +70,21 @@ register_metrics(struct server *server)
 	struct metrics *m = server->bus->metrics;
 	server->received = metrics_counter(
 	    m, &(struct metric_spec){.name = "corbel_bus_server_calls", .help = "Calls received"}, NULL);
-	server->refused = metrics_counter(
-	    m, &(struct metric_spec){.name = "corbel_bus_server_refused", .help = "Calls refused because too many were in flight"}, NULL);
+	server->refused =
+	    metrics_counter(m,
+	                    &(struct metric_spec){.name = "corbel_bus_server_refused",
+	                                          .help = "Calls refused because too many were in flight"},
+	                    NULL);
 	server->garbage = metrics_counter(
-	    m, &(struct metric_spec){.name = "corbel_bus_server_garbage", .help = "Messages that could not be read"}, NULL);
+	    m,
+	    &(struct metric_spec){.name = "corbel_bus_server_garbage", .help = "Messages that could not be read"},
+	    NULL);
 	server->sizes = metrics_histogram(m,
-	    &(struct metric_spec){.name = "corbel_bus_server_batch_calls", .help = "Calls in a message",
-	                          .buckets = SIZES, .bucket_count = sizeof(SIZES) / sizeof(SIZES[0])}, NULL);
+	                                  &(struct metric_spec){.name = "corbel_bus_server_batch_calls",
+	                                                        .help = "Calls in a message",
+	                                                        .buckets = SIZES,
+	                                                        .bucket_count = sizeof(SIZES) / sizeof(SIZES[0])},
+	                                  NULL);
 }
 
 /* One length-delimited field of a protobuf message, appended. */
@@ -93,13 +101,13 @@ put_reply(struct strbuf *out, const Corbel__Bus__Reply *reply, size_t most)
 		too_large.has_index = too_large.has_code = true;
 		too_large.index = reply->index;
 		too_large.code = STATUS_RESOURCE_EXHAUSTED;
-		too_large.message = (char *)(uintptr_t)"the reply is larger than a message may be";
+		too_large.message = (char *)(uintptr_t) "the reply is larger than a message may be";
 		reply = &too_large;
 		size = corbel__bus__reply__get_packed_size(reply);
 	}
 
 	head[n++] = 2 << 3 | 2; /* Response.replies */
-	for (size_t rest = size; ; rest >>= 7) {
+	for (size_t rest = size;; rest >>= 7) {
 		head[n++] = (uint8_t)(rest < 0x80 ? rest : (rest & 0x7F) | 0x80);
 		if (rest < 0x80)
 			break;
@@ -284,7 +292,8 @@ take_message(struct batch *batch)
 	struct server *server = batch->server;
 	nng_msg *message = nng_aio_get_msg(batch->aio);
 	struct arena_allocator allocator = arena_allocator(&batch->arena);
-	ProtobufCAllocator protobuf = {.alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};
+	ProtobufCAllocator protobuf = {
+	    .alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};
 
 	arena_reset(&batch->arena);
 	strbuf_clear(&batch->out);

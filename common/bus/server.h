@@ -22,25 +22,25 @@ struct server;
 
 /* One call as the server sees it. Valid until server_call_end(). */
 struct server_call {
-	const Corbel__Bus__Call *call;       /* read-only */
-	Corbel__Bus__Reply reply;            /* to fill; texts and payload from `arena` */
-	struct arena *arena;                 /* the batch's: lives until the reply has left. One thread
-	                                        at a time: calls of a batch that end on other threads use
-	                                        their own arena and keep it until server_call_end(),
-	                                        which copies the reply into the message */
-	uint64_t deadline_mono_ms;           /* on the bus's clock */
+	const Corbel__Bus__Call *call; /* read-only */
+	Corbel__Bus__Reply reply;      /* to fill; texts and payload from `arena` */
+	struct arena *arena;           /* the batch's: lives until the reply has left. One thread
+	                                  at a time: calls of a batch that end on other threads use
+	                                  their own arena and keep it until server_call_end(),
+	                                  which copies the reply into the message */
+	uint64_t deadline_mono_ms;     /* on the bus's clock */
 	const char *origin;
 	uint64_t origin_epoch;
-	void *user;                          /* the handler's own */
+	void *user; /* the handler's own */
 };
 
 struct server_options {
-	const char *address;                 /* to listen on; several URLs are allowed */
+	const char *address; /* to listen on; several URLs are allowed */
 	/* Gets every batch; see above. */
 	void (*handle)(void *arg, struct server_call *calls[], size_t count);
 	void *arg;
-	uint32_t max_calls_in_flight;        /* beyond it calls are answered RESOURCE_EXHAUSTED; 0: 4096 */
-	uint32_t contexts;                   /* REP contexts: messages under way; 0: 320 */
+	uint32_t max_calls_in_flight; /* beyond it calls are answered RESOURCE_EXHAUSTED; 0: 4096 */
+	uint32_t contexts;            /* REP contexts: messages under way; 0: 320 */
 };
 
 struct status server_new(struct bus *bus, const struct server_options *options, struct server **out);

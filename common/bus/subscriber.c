@@ -17,8 +17,8 @@
 #include "corbel/bus.pb-c.h"
 #include "pubsub_internal.h"
 
-#define TOPICS_MAX 10
-#define NODES_MAX 256
+#define TOPICS_MAX  10
+#define NODES_MAX   256
 #define ARENA_BLOCK (16u << 10)
 
 /* What a publisher has said so far. */
@@ -37,7 +37,7 @@ struct source {
 	nng_aio *aio;
 	_Atomic int pipes; /* connections: one or none */
 	bool is_open;
-	bool is_listed;    /* guarded by the subscriber's lock */
+	bool is_listed; /* guarded by the subscriber's lock */
 };
 
 struct subscriber {
@@ -47,9 +47,9 @@ struct subscriber {
 	size_t topic_count; /* 0: all */
 	struct watch watch;
 	struct ticker ticker;
-	pthread_mutex_t lock;    /* guards sources */
+	pthread_mutex_t lock; /* guards sources */
 	struct source *sources;
-	pthread_mutex_t turn;    /* one callback at a time; guards voices and the arena */
+	pthread_mutex_t turn; /* one callback at a time; guards voices and the arena */
 	struct voice voices[NODES_MAX];
 	size_t voice_count;
 	struct arena arena;
@@ -138,21 +138,22 @@ take_message(struct subscriber *subscriber, const uint8_t *body, size_t length)
 {
 	char topic[PUBSUB_TOPIC_BYTES + 1] = {0};
 	struct arena_allocator allocator = arena_allocator(&subscriber->arena);
-	ProtobufCAllocator protobuf = {.alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};
+	ProtobufCAllocator protobuf = {
+	    .alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};
 
 	if (length < PUBSUB_TOPIC_BYTES)
 		return;
 	pthread_mutex_lock(&subscriber->turn);
 	arena_reset(&subscriber->arena);
 	memcpy(topic, body, PUBSUB_TOPIC_BYTES);
-	const Corbel__Bus__Publication *publication = corbel__bus__publication__unpack(
-	    &protobuf, length - PUBSUB_TOPIC_BYTES, body + PUBSUB_TOPIC_BYTES);
+	const Corbel__Bus__Publication *publication =
+	    corbel__bus__publication__unpack(&protobuf, length - PUBSUB_TOPIC_BYTES, body + PUBSUB_TOPIC_BYTES);
 	if (publication && publication->node && strlen(publication->node) < sizeof(subscriber->voices[0].node)) {
 		bool is_fresh = note(subscriber, publication);
 		if (is_fresh && !publication->heartbeat && is_wanted(subscriber, topic)) {
 			counter_add(subscriber->received, 1);
-			subscriber->options.message(subscriber->options.arg, publication->node, topic, publication->payload.data,
-			                            publication->payload.len);
+			subscriber->options.message(subscriber->options.arg, publication->node, topic,
+			                            publication->payload.data, publication->payload.len);
 		}
 	}
 	pthread_mutex_unlock(&subscriber->turn);
@@ -180,7 +181,8 @@ look_for_silence(struct subscriber *subscriber, uint64_t now_ms)
 	pthread_mutex_lock(&subscriber->turn);
 	for (size_t i = 0; i < subscriber->voice_count; i++) {
 		struct voice *voice = &subscriber->voices[i];
-		if (voice->is_silent || now_ms - voice->heard_ms < subscriber->options.silence_ms || now_ms < voice->heard_ms)
+		if (voice->is_silent || now_ms - voice->heard_ms < subscriber->options.silence_ms ||
+		    now_ms < voice->heard_ms)
 			continue;
 		voice->is_silent = true;
 		tell(subscriber, voice->node, SUBSCRIBER_SILENT);
@@ -217,7 +219,8 @@ source_open(struct source *source)
 
 	source->is_open = status_ok(&st);
 	if (status_ok(&st))
-		st = status_from_nng(nng_socket_set(source->socket, NNG_OPT_SUB_SUBSCRIBE, "", 0), "cannot subscribe");
+		st =
+		    status_from_nng(nng_socket_set(source->socket, NNG_OPT_SUB_SUBSCRIBE, "", 0), "cannot subscribe");
 	if (status_ok(&st))
 		st = status_from_nng(nng_socket_set_int(source->socket, NNG_OPT_RECVBUF, PUBSUB_BUFFER),
 		                     "cannot size the SUB socket's buffer");
@@ -340,12 +343,16 @@ subscriber_new(struct bus *bus, const struct subscriber_options *options, struct
 	pthread_mutex_init(&subscriber->lock, NULL);
 	pthread_mutex_init(&subscriber->turn, NULL);
 	arena_init(&subscriber->arena, ARENA_BLOCK, bus->message_max * 2 + (1u << 20));
-	subscriber->received = metrics_counter(bus->metrics, &(struct metric_spec){
-	    .name = "corbel_bus_publications_received", .help = "Publications received"}, NULL);
-	subscriber->gaps = metrics_counter(bus->metrics, &(struct metric_spec){
-	    .name = "corbel_bus_publication_gaps", .help = "Times publications were missed"}, NULL);
-	subscriber->watch =
-	    (struct watch){.address = mem_strdup(options->address), .changed = addresses_changed, .arg = subscriber};
+	subscriber->received = metrics_counter(
+	    bus->metrics,
+	    &(struct metric_spec){.name = "corbel_bus_publications_received", .help = "Publications received"},
+	    NULL);
+	subscriber->gaps = metrics_counter(bus->metrics,
+	                                   &(struct metric_spec){.name = "corbel_bus_publication_gaps",
+	                                                         .help = "Times publications were missed"},
+	                                   NULL);
+	subscriber->watch = (struct watch){
+	    .address = mem_strdup(options->address), .changed = addresses_changed, .arg = subscriber};
 	bus_add_watch(bus, &subscriber->watch);
 	subscriber->ticker = (struct ticker){.tick = tick, .arg = subscriber};
 	bus_add_ticker(bus, &subscriber->ticker);

@@ -38,9 +38,11 @@ own_certificate(const struct bus *bus, nng_tls_config *config)
 	struct status st;
 
 	if (!certificate || !key)
-		st = status_make(STATUS_FAILED_PRECONDITION, "cannot read '%s'", certificate ? bus->tls_key : bus->tls_cert);
+		st = status_make(STATUS_FAILED_PRECONDITION, "cannot read '%s'",
+		                 certificate ? bus->tls_key : bus->tls_cert);
 	else
-		st = status_from_nng(nng_tls_config_own_cert(config, certificate, key, NULL), "cannot use the bus's certificate");
+		st = status_from_nng(nng_tls_config_own_cert(config, certificate, key, NULL),
+		                     "cannot use the bus's certificate");
 	mem_free(certificate);
 	mem_free(key);
 	return st;
@@ -56,7 +58,8 @@ fill(const struct bus *bus, nng_tls_config *config, const char *server_name)
 	if (status_ok(&st) && bus->tls_ca)
 		st = status_from_nng(nng_tls_config_ca_file(config, bus->tls_ca), "cannot use the bus's authority");
 	if (status_ok(&st) && bus->tls_ca)
-		st = status_from_nng(nng_tls_config_auth_mode(config, NNG_TLS_AUTH_MODE_REQUIRED), "cannot demand certificates");
+		st = status_from_nng(nng_tls_config_auth_mode(config, NNG_TLS_AUTH_MODE_REQUIRED),
+		                     "cannot demand certificates");
 	if (status_ok(&st) && bus->tls_cert && bus->tls_key)
 		st = own_certificate(bus, config);
 	return st;
@@ -85,7 +88,8 @@ dialer_tls(const struct bus *bus, nng_dialer dialer, const char *server_name)
 	nng_tls_config *config;
 
 	if (!bus->tls_ca)
-		return status_make(STATUS_FAILED_PRECONDITION, "tls+tcp:// needs the authority that signs certificates");
+		return status_make(STATUS_FAILED_PRECONDITION,
+		                   "tls+tcp:// needs the authority that signs certificates");
 	int rv = nng_tls_config_alloc(&config, NNG_TLS_MODE_CLIENT);
 	if (rv != 0)
 		return status_from_nng(rv, "cannot use TLS");

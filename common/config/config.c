@@ -17,13 +17,18 @@
 #include "config_internal.h"
 
 static const struct config_option BUILT_IN[] = {
-	{.name = "config", .type = CONFIG_TEXT, .help = "YAML file to read options from"},
-	{.name = "profile", .type = CONFIG_TEXT, .help = "Section under 'profiles:' of the file, laid over the rest"},
-	{.name = "check-config", .type = CONFIG_BOOL, .def = "false", .help = "Check the configuration and exit"},
-	{.name = "print-config", .type = CONFIG_BOOL, .def = "false", .help = "Print every option with its origin and exit"},
-	{.name = "help", .type = CONFIG_BOOL, .def = "false", .help = "Print the options and exit"},
-	{.name = "version", .type = CONFIG_BOOL, .def = "false", .help = "Print the version and exit"},
-	{.name = NULL},
+    {.name = "config", .type = CONFIG_TEXT, .help = "YAML file to read options from"},
+    {.name = "profile",
+     .type = CONFIG_TEXT,
+     .help = "Section under 'profiles:' of the file, laid over the rest"},
+    {.name = "check-config", .type = CONFIG_BOOL, .def = "false", .help = "Check the configuration and exit"},
+    {.name = "print-config",
+     .type = CONFIG_BOOL,
+     .def = "false",
+     .help = "Print every option with its origin and exit"},
+    {.name = "help", .type = CONFIG_BOOL, .def = "false", .help = "Print the options and exit"},
+    {.name = "version", .type = CONFIG_BOOL, .def = "false", .help = "Print the version and exit"},
+    {.name = NULL},
 };
 
 void
@@ -75,7 +80,8 @@ make_slots(struct config *config, const struct config_option *const *tables)
 }
 
 void
-config_set(struct config *config, struct slot *slot, const char *text, enum config_source source, const char *origin)
+config_set(struct config *config, struct slot *slot, const char *text, enum config_source source,
+           const char *origin)
 {
 	slot->text = arena_strdup(&config->arena, text);
 	slot->source = source;
@@ -142,7 +148,8 @@ parse_number(struct config *config, struct slot *slot)
 	}
 	slot->number = (int64_t)value;
 	if (!is_ok)
-		config_complain(config, slot->origin, "%s must be %s, is '%s'", slot->option->name, wanted, slot->text);
+		config_complain(config, slot->origin, "%s must be %s, is '%s'", slot->option->name, wanted,
+		                slot->text);
 	else if (is_out_of_bounds(slot->option, slot->number))
 		complain_bounds(config, slot, unit);
 }
@@ -157,8 +164,8 @@ parse_choice(struct config *config, struct slot *slot)
 			return;
 		at += word + (at[word] == '|');
 	}
-	config_complain(config, slot->origin, "%s must be one of %s, is '%s'", slot->option->name, slot->option->choices,
-	                slot->text);
+	config_complain(config, slot->origin, "%s must be one of %s, is '%s'", slot->option->name,
+	                slot->option->choices, slot->text);
 }
 
 static void
@@ -179,8 +186,8 @@ parse_list(struct config *config, struct slot *slot)
 		p += length + (p[length] == ',');
 	}
 	if (is_out_of_bounds(slot->option, (int64_t)at))
-		config_complain(config, slot->origin, "%s must have %lld to %lld elements, has %zu", slot->option->name,
-		                (long long)slot->option->min, (long long)slot->option->max, at);
+		config_complain(config, slot->origin, "%s must have %lld to %lld elements, has %zu",
+		                slot->option->name, (long long)slot->option->min, (long long)slot->option->max, at);
 }
 
 static void
@@ -201,7 +208,8 @@ parse_slot(struct config *config, struct slot *slot)
 		break;
 	case CONFIG_BOOL:
 		if (!text_to_bool(slot->text, strlen(slot->text), &slot->boolean))
-			config_complain(config, slot->origin, "%s must be true or false, is '%s'", slot->option->name, slot->text);
+			config_complain(config, slot->origin, "%s must be true or false, is '%s'", slot->option->name,
+			                slot->text);
 		break;
 	case CONFIG_CHOICE:
 		parse_choice(config, slot);
@@ -233,7 +241,8 @@ config_load(const struct config_input *input, FILE *errors, struct config **out)
 	if (config->errors > 0) {
 		size_t count = config->errors;
 		config_free(config);
-		return status_make(STATUS_INVALID_ARGUMENT, "the configuration has %zu error%s", count, count == 1 ? "" : "s");
+		return status_make(STATUS_INVALID_ARGUMENT, "the configuration has %zu error%s", count,
+		                   count == 1 ? "" : "s");
 	}
 	*out = config;
 	return status_ok_value();
@@ -325,7 +334,8 @@ print_option(const struct config_option *option, FILE *out)
 {
 	static const char *const TYPES[] = {"TEXT", "NUMBER", "", "DURATION", "SIZE", "", "LIST"};
 	const char *type = option->type == CONFIG_CHOICE ? option->choices : TYPES[option->type];
-	fprintf(out, "  --%s%s%s\n      %s", option->name, type[0] ? "=" : "", type, option->help ? option->help : "");
+	fprintf(out, "  --%s%s%s\n      %s", option->name, type[0] ? "=" : "", type,
+	        option->help ? option->help : "");
 	if (option->def && option->def[0])
 		fprintf(out, " (default %s)", option->def);
 	fputc('\n', out);

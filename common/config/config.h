@@ -24,24 +24,24 @@
 #include "base/status.h"
 
 enum config_type {
-	CONFIG_TEXT,      /* min..max: bytes */
-	CONFIG_INTEGER,   /* min..max */
+	CONFIG_TEXT,    /* min..max: bytes */
+	CONFIG_INTEGER, /* min..max */
 	CONFIG_BOOL,
-	CONFIG_DURATION,  /* "250ms", "10s" …; read in ms; min..max in ms */
-	CONFIG_SIZE,      /* "64KiB" …; read in bytes; min..max in bytes */
-	CONFIG_CHOICE,    /* one of `choices` */
-	CONFIG_LIST       /* texts separated by commas, or a YAML list; min..max: elements */
+	CONFIG_DURATION, /* "250ms", "10s" …; read in ms; min..max in ms */
+	CONFIG_SIZE,     /* "64KiB" …; read in bytes; min..max in bytes */
+	CONFIG_CHOICE,   /* one of `choices` */
+	CONFIG_LIST      /* texts separated by commas, or a YAML list; min..max: elements */
 };
 
 struct config_option {
 	const char *name;
 	enum config_type type;
-	const char *def;         /* as it would be written; NULL: unset unless said */
-	const char *help;        /* one sentence, for --help and docs */
-	int64_t min, max;        /* bounds; both 0: none */
-	const char *choices;     /* "memory|redis" */
-	bool is_secret;          /* never printed; may also be read from a file: NAME_FILE in the
-	                            environment, or a value "file:/path" */
+	const char *def;     /* as it would be written; NULL: unset unless said */
+	const char *help;    /* one sentence, for --help and docs */
+	int64_t min, max;    /* bounds; both 0: none */
+	const char *choices; /* "memory|redis" */
+	bool is_secret;      /* never printed; may also be read from a file: NAME_FILE in the
+	                        environment, or a value "file:/path" */
 };
 /* A table ends with an entry whose name is NULL. */
 
@@ -52,7 +52,7 @@ enum config_source { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENVIRONMENT, CONFIG_FLA
 struct config_input {
 	const struct config_option *const *tables; /* NULL-terminated list of tables */
 	int argc;
-	const char *const *argv;   /* argv[0] is skipped; "--" ends the flags */
+	const char *const *argv;    /* argv[0] is skipped; "--" ends the flags */
 	const char *const *environ; /* NULL-terminated "NAME=value" */
 };
 

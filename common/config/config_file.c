@@ -41,7 +41,8 @@ list_text(struct loader *loader, const yaml_node_t *node)
 	struct strbuf out;
 	strbuf_init(&out, &loader->config->arena);
 	strbuf_add(&out, "", 0);
-	for (const yaml_node_item_t *item = node->data.sequence.items.start; item < node->data.sequence.items.top; item++) {
+	for (const yaml_node_item_t *item = node->data.sequence.items.start; item < node->data.sequence.items.top;
+	     item++) {
 		const yaml_node_t *element = yaml_document_get_node(loader->document, *item);
 		const char *text = element ? scalar_text(element) : NULL;
 		if (!text || strchr(text, ',')) {
@@ -81,8 +82,8 @@ take_map(struct loader *loader, const char *prefix, const yaml_node_t *map, bool
 		const yaml_node_t *value = yaml_document_get_node(loader->document, pair->value);
 		const char *name = key ? scalar_text(key) : NULL;
 		if (!name || !value || depth > DEPTH_MAX || ++loader->nodes > NODES_MAX) {
-			config_complain(loader->config, where(loader, map), "must be a map of names to values, at most %d deep",
-			                DEPTH_MAX);
+			config_complain(loader->config, where(loader, map),
+			                "must be a map of names to values, at most %d deep", DEPTH_MAX);
 			return;
 		}
 		if (!prefix && strcmp(name, "profiles") == 0)
@@ -113,7 +114,8 @@ take_profiles(struct loader *loader, const yaml_node_t *profiles)
 		config_complain(loader->config, where(loader, profiles), "'profiles' must be a map of profiles");
 		return;
 	}
-	for (yaml_node_pair_t *pair = profiles->data.mapping.pairs.start; pair < profiles->data.mapping.pairs.top; pair++) {
+	for (yaml_node_pair_t *pair = profiles->data.mapping.pairs.start; pair < profiles->data.mapping.pairs.top;
+	     pair++) {
 		const yaml_node_t *key = yaml_document_get_node(loader->document, pair->key);
 		const yaml_node_t *value = yaml_document_get_node(loader->document, pair->value);
 		const char *name = key ? scalar_text(key) : NULL;
@@ -173,7 +175,8 @@ config_read_file(struct config *config)
 		take_document(&loader);
 		yaml_document_delete(&document);
 	} else {
-		config_complain(config, arena_printf(&config->arena, "%s:%zu", loader.path, parser.problem_mark.line + 1),
+		config_complain(config,
+		                arena_printf(&config->arena, "%s:%zu", loader.path, parser.problem_mark.line + 1),
 		                "is not YAML: %s", parser.problem ? parser.problem : "cannot be read");
 	}
 	if (loader.profile && !loader.found_profile)

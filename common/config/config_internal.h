@@ -9,9 +9,9 @@
 
 struct slot {
 	const struct config_option *option;
-	const char *text;            /* as written; NULL: unset */
+	const char *text; /* as written; NULL: unset */
 	enum config_source source;
-	const char *origin;          /* "corbel.yaml:12", "environment CORBEL_X", "flag --x", "default" */
+	const char *origin; /* "corbel.yaml:12", "environment CORBEL_X", "flag --x", "default" */
 	int64_t number;
 	bool boolean;
 	const char **list;
@@ -30,7 +30,7 @@ struct config {
 	struct arena arena;
 	struct slot *slots;
 	size_t slot_count;
-	struct said *first, **last;  /* in the order of their strength */
+	struct said *first, **last; /* in the order of their strength */
 	const char **arguments;
 	FILE *error_out;
 	size_t errors;

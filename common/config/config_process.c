@@ -55,7 +55,8 @@ config_read_environment(struct config *config, const char *const *environ)
 				value = arena_printf(&config->arena, "file:%s", value);
 		}
 		if (value)
-			say(config, slot, value, CONFIG_ENVIRONMENT, arena_printf(&config->arena, "environment %s", name));
+			say(config, slot, value, CONFIG_ENVIRONMENT,
+			    arena_printf(&config->arena, "environment %s", name));
 	}
 }
 

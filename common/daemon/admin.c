@@ -30,8 +30,8 @@ struct admin {
 static enum MHD_Result
 answer(struct MHD_Connection *connection, unsigned code, const char *type, struct strbuf *body)
 {
-	struct MHD_Response *response =
-	    MHD_create_response_from_buffer(body->length, body->data ? body->data : (char[]){""}, MHD_RESPMEM_MUST_COPY);
+	struct MHD_Response *response = MHD_create_response_from_buffer(
+	    body->length, body->data ? body->data : (char[]){""}, MHD_RESPMEM_MUST_COPY);
 	enum MHD_Result result = MHD_NO;
 
 	if (response) {
@@ -49,7 +49,8 @@ answer(struct MHD_Connection *connection, unsigned code, const char *type, struc
 static enum MHD_Result
 answer_health(struct MHD_Connection *connection, bool is_well, struct strbuf *body)
 {
-	return answer(connection, is_well ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, "application/health+json", body);
+	return answer(connection, is_well ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, "application/health+json",
+	              body);
 }
 
 static enum MHD_Result
@@ -126,7 +127,8 @@ split_address(const char *text, char *host, size_t host_size, char *port, size_t
 	const char *colon = strrchr(text, ':');
 	size_t length = colon ? (size_t)(colon - text) : 0;
 
-	if (!colon || length == 0 || length >= host_size || strlen(colon + 1) == 0 || strlen(colon + 1) >= port_size)
+	if (!colon || length == 0 || length >= host_size || strlen(colon + 1) == 0 ||
+	    strlen(colon + 1) >= port_size)
 		return status_make(STATUS_INVALID_ARGUMENT, "'%s': expected host:port", text);
 	if (text[0] == '[' && text[length - 1] == ']') {
 		text++;
@@ -172,8 +174,8 @@ open_socket(const char *listen_at, int *fd)
 	freeaddrinfo(found);
 	if (*fd >= 0)
 		return status_ok_value();
-	return status_make(error == EADDRINUSE ? STATUS_ALREADY_EXISTS : STATUS_UNAVAILABLE, "'%s': %s", listen_at,
-	                   strerror(error));
+	return status_make(error == EADDRINUSE ? STATUS_ALREADY_EXISTS : STATUS_UNAVAILABLE, "'%s': %s",
+	                   listen_at, strerror(error));
 }
 
 static void
@@ -200,10 +202,10 @@ admin_new(const struct admin_options *options, struct admin **out)
 	self->options = *options;
 	if (status_ok(&st)) {
 		name_address(self, fd);
-		self->daemon = MHD_start_daemon(MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL, handle, self,
-		                                MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-		                                (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)TIMEOUT_S,
-		                                MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)16384, MHD_OPTION_END);
+		self->daemon = MHD_start_daemon(
+		    MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC, 0, NULL, NULL, handle, self, MHD_OPTION_LISTEN_SOCKET,
+		    fd, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT,
+		    (unsigned)TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)16384, MHD_OPTION_END);
 		if (!self->daemon) {
 			close(fd);
 			st = status_make(STATUS_UNAVAILABLE, "'%s': the HTTP server does not start", options->listen);

@@ -16,12 +16,12 @@
 struct admin;
 
 struct admin_options {
-	const char *listen;              /* "127.0.0.1:9600", "[::1]:9600"; port 0: any */
+	const char *listen; /* "127.0.0.1:9600", "[::1]:9600"; port 0: any */
 	struct metrics *metrics;
 	/* Write an application/health+json body and tell whether all is well. On the admin thread. */
 	bool (*ready)(void *arg, struct strbuf *body);
 	bool (*startup)(void *arg, struct strbuf *body);
-	void (*collect)(void *arg);      /* before metrics are written */
+	void (*collect)(void *arg); /* before metrics are written */
 	void *arg;
 };
 

@@ -5,9 +5,9 @@
 
 #include "daemon/call_internal.h"
 
-#define FREE_MAX       64
-#define BLOCK_BYTES    (16 * 1024)
-#define CEILING_BYTES  (64 * 1024 * 1024) /* unpacked request and reply, together */
+#define FREE_MAX      64
+#define BLOCK_BYTES   (16 * 1024)
+#define CEILING_BYTES (64 * 1024 * 1024) /* unpacked request and reply, together */
 
 static struct batch *
 pop_free(struct dispatcher *dispatcher)

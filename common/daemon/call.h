@@ -21,7 +21,7 @@
 
 struct call;
 
-void *call_service(const struct call *call);          /* the service's own structure */
+void *call_service(const struct call *call); /* the service's own structure */
 struct arena *call_arena(const struct call *call);
 const struct api_method *call_method(const struct call *call);
 const ProtobufCMessage *call_request(const struct call *call);
@@ -36,15 +36,15 @@ struct store_conn *call_store(const struct call *call);
 const char *call_tenant(const struct call *call);
 const char *call_key_id(const struct call *call);
 const char *call_plan(const struct call *call);
-bool call_is_operator(const struct call *call);       /* tenant "root", or internal */
-bool call_is_internal(const struct call *call);       /* another daemon, on its own behalf */
+bool call_is_operator(const struct call *call); /* tenant "root", or internal */
+bool call_is_internal(const struct call *call); /* another daemon, on its own behalf */
 bool call_has_scope(const struct call *call, const char *scope);
 const char *call_request_id(const struct call *call);
 const char *call_idempotency_key(const struct call *call); /* NULL: none */
 const struct trace_context *call_trace(const struct call *call);
 
 const struct clock *call_clock(const struct call *call);
-int64_t call_now_ms(const struct call *call);         /* wall time, the same during the whole call */
+int64_t call_now_ms(const struct call *call); /* wall time, the same during the whole call */
 uint64_t call_deadline_mono_ms(const struct call *call);
 bool call_has_expired(const struct call *call);
 

@@ -24,8 +24,8 @@
 /* A method with what serves it here. */
 struct bound_method {
 	const struct api_method *method;
-	api_handler handler;                 /* NULL: batched */
-	service_batch batch;                 /* NULL: handler */
+	api_handler handler; /* NULL: batched */
+	service_batch batch; /* NULL: handler */
 	struct metric_histogram *duration;
 	/* Series of each outcome, made when first seen. */
 	_Atomic(struct metric_counter *) outcomes[STATUS_CODES];
@@ -33,7 +33,7 @@ struct bound_method {
 
 /* Calls that share an arena. Whoever ends the last gives the batch back to the dispatcher. */
 struct batch {
-	struct batch *next;                  /* among the dispatcher's free ones */
+	struct batch *next; /* among the dispatcher's free ones */
 	struct dispatcher *dispatcher;
 	struct arena arena;
 	atomic_uint open;
@@ -45,17 +45,17 @@ struct call {
 	struct dispatcher *dispatcher;
 	struct server_call *wire;
 	struct bound_method *bound;
-	struct batch *batch;                 /* NULL: inline */
+	struct batch *batch; /* NULL: inline */
 	struct arena *arena;
 	ProtobufCMessage *request, *reply;
 	struct store_conn *conn;
 	int64_t wall_ms;
 	uint64_t start_ns;
 	struct trace_context trace;
-	struct span *span;                   /* NULL: not sampled */
-	struct claim *claim;                 /* NULL: no idempotency key, or not claimed */
-	struct status *outcome;              /* of a claimed batch call, between its two halves */
-	bool is_replayed;                    /* the reply is already in `wire` */
+	struct span *span;      /* NULL: not sampled */
+	struct claim *claim;    /* NULL: no idempotency key, or not claimed */
+	struct status *outcome; /* of a claimed batch call, between its two halves */
+	bool is_replayed;       /* the reply is already in `wire` */
 	struct work work;
 };
 
@@ -63,16 +63,17 @@ struct dispatcher {
 	struct dispatcher_options options;
 	struct bound_method *methods;
 	size_t method_count;
-	struct bound_method **table;         /* by method id, open addressing; size a power of two */
+	struct bound_method **table; /* by method id, open addressing; size a power of two */
 	uint32_t table_mask;
 	struct metric_counter *unknown;
-	pthread_mutex_t lock;                /* guards the two below */
+	pthread_mutex_t lock; /* guards the two below */
 	struct batch *free_batches;
 	size_t free_count;
 };
 
 /* The series of one outcome of one method; NULL without metrics. Any thread. */
-struct metric_counter *bound_outcome(struct dispatcher *dispatcher, struct bound_method *bound, enum status_code code);
+struct metric_counter *bound_outcome(struct dispatcher *dispatcher, struct bound_method *bound,
+                                     enum status_code code);
 
 /* A batch for so many calls, each of which leaves it once; whoever leaves last gives it back. */
 struct batch *batch_new(struct dispatcher *dispatcher, size_t calls);

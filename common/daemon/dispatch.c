@@ -206,8 +206,8 @@ route(const struct turn *turn, struct server_call *wire)
 	struct bound_method *bound = find_method(self, wire->call->method);
 
 	if (!bound) {
-		struct status st = status_make(STATUS_UNIMPLEMENTED, "%s has no method %08x", self->options.service->name,
-		                               wire->call->method);
+		struct status st = status_make(STATUS_UNIMPLEMENTED, "%s has no method %08x",
+		                               self->options.service->name, wire->call->method);
 		refuse(self, NULL, wire, &st);
 		return NULL;
 	}
@@ -282,10 +282,12 @@ bind_method(struct dispatcher *self, struct bound_method *bound, const struct ap
             api_handler handler)
 {
 	const struct service *service = self->options.service;
-	service_batch batch = method->is_fast && service->batch ? service->batch(self->options.self, method) : NULL;
+	service_batch batch =
+	    method->is_fast && service->batch ? service->batch(self->options.self, method) : NULL;
 
 	if (!batch && !handler)
-		return status_make(STATUS_FAILED_PRECONDITION, "%s has no handler for %s", service->name, method->name);
+		return status_make(STATUS_FAILED_PRECONDITION, "%s has no handler for %s", service->name,
+		                   method->name);
 	bound->method = method;
 	bound->handler = batch ? NULL : handler;
 	bound->batch = batch;

@@ -24,14 +24,14 @@ struct dispatcher;
 /* Everything is borrowed and outlives the dispatcher. */
 struct dispatcher_options {
 	const struct service *service;
-	void *self;                       /* the service's structure */
+	void *self; /* the service's structure */
 	struct workers *workers;
 	struct log *log;
 	struct metrics *metrics;
 	struct tracer *tracer;
 	const struct clock *clock;
 	const struct random *random;
-	bool is_idempotency_kept;         /* the service has a store with the idempotency table */
+	bool is_idempotency_kept; /* the service has a store with the idempotency table */
 };
 
 /* FAILED_PRECONDITION when a method has neither a handler nor a batch handler. */

@@ -43,8 +43,8 @@ host_is_ready(struct host *self, struct strbuf *body)
 			strbuf_putc(&checks, ',');
 		write_check(&checks, &self->hosted[i], is_ready, reason);
 	}
-	strbuf_printf(body, "{\"status\":\"%s\",\"version\":\"%s\",\"checks\":{", text_of(is_all_ready, is_degraded),
-	              CORBEL_VERSION);
+	strbuf_printf(body, "{\"status\":\"%s\",\"version\":\"%s\",\"checks\":{",
+	              text_of(is_all_ready, is_degraded), CORBEL_VERSION);
 	strbuf_add(body, checks.data ? checks.data : "", checks.length);
 	strbuf_puts(body, "}}\n");
 	strbuf_fini(&checks);

@@ -70,7 +70,8 @@ find_hosted(struct host *self, const struct service *service)
 }
 
 bool
-host_work(struct host *self, const struct service *service, void (*run)(void *arg, struct store_conn *conn), void *arg)
+host_work(struct host *self, const struct service *service, void (*run)(void *arg, struct store_conn *conn),
+          void *arg)
 {
 	struct hosted *hosted = find_hosted(self, service);
 	return hosted && hosted->workers && workers_run(hosted->workers, run, arg);
@@ -162,20 +163,22 @@ make_telemetry(struct host *self, const char *name)
 {
 	const struct config *config = self->options.config;
 	struct log_options log = {.level = level_of(config_text(config, "log.level")),
-	                          .format = strcmp(config_text(config, "log.format"), "json") == 0 ? LOG_JSON : LOG_HUMAN,
+	                          .format = strcmp(config_text(config, "log.format"), "json") == 0 ? LOG_JSON
+	                                                                                           : LOG_HUMAN,
 	                          .fd = STDERR_FILENO,
 	                          .service = name,
 	                          .node = self->node,
 	                          .queue_records = 4096,
 	                          .clock = self->clock};
-	struct tracer_options tracer = {.service = name,
-	                                .node = self->node,
-	                                .sample_ratio = (double)config_integer(config, "trace.sample_permille") / 1000,
-	                                .endpoint = config_text(config, "trace.endpoint"),
-	                                .is_protobuf = strcmp(config_text(config, "trace.protocol"), "protobuf") == 0,
-	                                .file = config_text(config, "trace.file"),
-	                                .queue_spans = (uint32_t)config_integer(config, "trace.queue"),
-	                                .clock = self->clock};
+	struct tracer_options tracer = {
+	    .service = name,
+	    .node = self->node,
+	    .sample_ratio = (double)config_integer(config, "trace.sample_permille") / 1000,
+	    .endpoint = config_text(config, "trace.endpoint"),
+	    .is_protobuf = strcmp(config_text(config, "trace.protocol"), "protobuf") == 0,
+	    .file = config_text(config, "trace.file"),
+	    .queue_spans = (uint32_t)config_integer(config, "trace.queue"),
+	    .clock = self->clock};
 
 	if (!tracer.endpoint && !tracer.file)
 		tracer.sample_ratio = 0;
@@ -206,13 +209,14 @@ static struct status
 make_redis(struct host *self)
 {
 	const struct config *config = self->options.config;
-	struct redis_options options = {.url = config_text(config, "redis.url"),
-	                                .connections = (uint32_t)config_integer(config, "redis.connections"),
-	                                .connect_timeout_ms = (uint32_t)config_duration_ms(config, "redis.connect_timeout"),
-	                                .command_timeout_ms = (uint32_t)config_duration_ms(config, "redis.timeout"),
-	                                .log = self->log,
-	                                .metrics = self->metrics,
-	                                .clock = self->clock};
+	struct redis_options options = {
+	    .url = config_text(config, "redis.url"),
+	    .connections = (uint32_t)config_integer(config, "redis.connections"),
+	    .connect_timeout_ms = (uint32_t)config_duration_ms(config, "redis.connect_timeout"),
+	    .command_timeout_ms = (uint32_t)config_duration_ms(config, "redis.timeout"),
+	    .log = self->log,
+	    .metrics = self->metrics,
+	    .clock = self->clock};
 
 	return options.url ? redis_new(&options, &self->redis) : status_ok_value();
 }
@@ -243,8 +247,12 @@ make_admin(struct host *self)
 {
 	const struct config *config = self->options.config;
 	const char *listen = config_text(config, "admin.listen");
-	struct admin_options options = {
-	    .listen = listen, .metrics = self->metrics, .ready = write_ready, .startup = write_startup, .collect = collect, .arg = self};
+	struct admin_options options = {.listen = listen,
+	                                .metrics = self->metrics,
+	                                .ready = write_ready,
+	                                .startup = write_startup,
+	                                .collect = collect,
+	                                .arg = self};
 
 	if (!listen || !*listen)
 		return status_ok_value();

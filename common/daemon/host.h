@@ -20,10 +20,10 @@
 #include "daemon/service.h"
 
 struct host_options {
-	const struct config *config;            /* loaded with options_tables() */
+	const struct config *config; /* loaded with options_tables() */
 	const struct service *const *services;
-	int stop_fd;                            /* while it starts: readable means give up; -1: none */
-	FILE *out;                              /* announcements; NULL: nowhere */
+	int stop_fd; /* while it starts: readable means give up; -1: none */
+	FILE *out;   /* announcements; NULL: nowhere */
 };
 
 /* The directory and those above it, for nobody else to read. */

@@ -21,13 +21,13 @@ struct hosted {
 	struct host *host;
 	const struct service *service;
 	struct service_env env;
-	void *self;                     /* made by create; NULL before */
+	void *self; /* made by create; NULL before */
 	bool has_started;
 	struct workers *workers;
 	struct dispatcher *dispatcher;
 	struct server *server;
 	_Atomic(enum hosted_state) state;
-	atomic_bool is_store_away;      /* found by the last ping */
+	atomic_bool is_store_away; /* found by the last ping */
 };
 
 struct host_pool {
@@ -55,7 +55,7 @@ struct host {
 	struct hosted *hosted;
 	size_t count;
 	struct admin *admin;
-	pthread_mutex_t lock;           /* guards the lists below */
+	pthread_mutex_t lock; /* guards the lists below */
 	struct host_pool *pools;
 	struct host_announcement *announcements;
 };

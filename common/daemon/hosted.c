@@ -9,10 +9,10 @@
 #include "daemon/host_internal.h"
 #include "daemon/idempotency.h"
 
-#define BACKOFF_MIN_MS   100
-#define BACKOFF_MAX_MS   5000
-#define PING_MS          5000
-#define PURGE_MS         600000
+#define BACKOFF_MIN_MS 100
+#define BACKOFF_MAX_MS 5000
+#define PING_MS        5000
+#define PURGE_MS       600000
 
 static const struct config *
 config_of(const struct hosted *self)
@@ -57,8 +57,8 @@ migrate_once(struct hosted *self)
 static bool
 is_worth_waiting(const struct status *st)
 {
-	return st->code == STATUS_UNAVAILABLE || st->code == STATUS_DEADLINE_EXCEEDED || st->code == STATUS_ABORTED ||
-	       st->code == STATUS_RESOURCE_EXHAUSTED;
+	return st->code == STATUS_UNAVAILABLE || st->code == STATUS_DEADLINE_EXCEEDED ||
+	       st->code == STATUS_ABORTED || st->code == STATUS_RESOURCE_EXHAUSTED;
 }
 
 /* A database that is away at start is waited for, with doubling pauses of up to 5 s: meanwhile the
@@ -149,7 +149,8 @@ hosted_listen(struct hosted *self)
 		return status_ok_value();
 	const char *said = config_text(config_of(self), "bus.listen");
 	char *address = said ? mem_strdup(said) : host_address(self->host, "bus", self->service->name);
-	struct server_options options = {.address = address, .handle = dispatcher_handle, .arg = self->dispatcher};
+	struct server_options options = {
+	    .address = address, .handle = dispatcher_handle, .arg = self->dispatcher};
 	struct status st = server_new(self->host->bus, &options, &self->server);
 	if (status_ok(&st))
 		log_info(self->env.log, "listening", LOG_TEXT("url", server_url(self->server)));

@@ -26,12 +26,13 @@ struct claim {
 	uint8_t request_hash[SHA256_BYTES];
 	uint8_t seal_key[SHA256_BYTES];
 	int64_t token;
-	const uint8_t *recorded;    /* the reply as last recorded; NULL: not yet */
+	const uint8_t *recorded; /* the reply as last recorded; NULL: not yet */
 	size_t recorded_size;
 };
 
 static const char TABLE[] =
-    "CREATE TABLE IF NOT EXISTS idempotency (tenant TEXT NOT NULL, method TEXT NOT NULL, key_hash BYTEA NOT NULL,"
+    "CREATE TABLE IF NOT EXISTS idempotency (tenant TEXT NOT NULL, method TEXT NOT NULL, key_hash BYTEA NOT "
+    "NULL,"
     " request_hash BYTEA NOT NULL, state BIGINT NOT NULL, token BIGINT NOT NULL, reply BYTEA,"
     " created_at BIGINT NOT NULL, lease_until BIGINT NOT NULL, expires_at BIGINT NOT NULL,"
     " PRIMARY KEY (tenant, method, key_hash));"
@@ -51,15 +52,14 @@ static const struct store_sql FIND = {
     "idempotency_find",
     "SELECT state, request_hash, reply FROM idempotency WHERE tenant = $1 AND method = $2 AND key_hash = $3"};
 static const struct store_sql RECORD = {
-    "idempotency_record",
-    "UPDATE idempotency SET state = 1, reply = $1, expires_at = $2"
-    " WHERE tenant = $3 AND method = $4 AND key_hash = $5 AND token = $6"};
+    "idempotency_record", "UPDATE idempotency SET state = 1, reply = $1, expires_at = $2"
+                          " WHERE tenant = $3 AND method = $4 AND key_hash = $5 AND token = $6"};
 static const struct store_sql GIVE_UP = {
     "idempotency_give_up",
     "DELETE FROM idempotency WHERE tenant = $1 AND method = $2 AND key_hash = $3 AND token = $4"};
-static const struct store_sql GIVE_UP_RUNNING = {
-    "idempotency_give_up_running",
-    "DELETE FROM idempotency WHERE tenant = $1 AND method = $2 AND key_hash = $3 AND token = $4 AND state = 0"};
+static const struct store_sql GIVE_UP_RUNNING = {"idempotency_give_up_running",
+                                                 "DELETE FROM idempotency WHERE tenant = $1 AND method = $2 "
+                                                 "AND key_hash = $3 AND token = $4 AND state = 0"};
 static const struct store_sql PURGE = {
     "idempotency_purge",
     "DELETE FROM idempotency WHERE (tenant, method, key_hash) IN"
@@ -80,9 +80,11 @@ static void
 derive(struct call *call, const char *key, const char *label, uint8_t out[SHA256_BYTES])
 {
 	char text[512];
-	int length = snprintf(text, sizeof(text), "%s\n%s\n%s", label, call_tenant(call), call_method(call)->full_name);
+	int length =
+	    snprintf(text, sizeof(text), "%s\n%s\n%s", label, call_tenant(call), call_method(call)->full_name);
 
-	hash_hmac_sha256(key, strlen(key), text, (size_t)length < sizeof(text) ? (size_t)length : sizeof(text) - 1, out);
+	hash_hmac_sha256(key, strlen(key), text,
+	                 (size_t)length < sizeof(text) ? (size_t)length : sizeof(text) - 1, out);
 }
 
 static struct claim *
@@ -123,9 +125,9 @@ try_claim(struct call *call, const struct claim *claim, struct store_tx *tx, boo
 	struct status st = store_query(
 	    tx, &CLAIM,
 	    STORE_PARAMS(store_text(call_tenant(call)), store_text(call_method(call)->name),
-	                 store_bytes(claim->key_hash, SHA256_BYTES), store_bytes(claim->request_hash, SHA256_BYTES),
-	                 store_i64(claim->token), store_i64(now), store_i64(now + lease_ms(call)),
-	                 store_i64(now + IDEMPOTENCY_KEPT_MS)),
+	                 store_bytes(claim->key_hash, SHA256_BYTES),
+	                 store_bytes(claim->request_hash, SHA256_BYTES), store_i64(claim->token), store_i64(now),
+	                 store_i64(now + lease_ms(call)), store_i64(now + IDEMPOTENCY_KEPT_MS)),
 	    1, call->arena, &rows);
 
 	*is_ours = status_ok(&st) && rows_count(rows) == 1;
@@ -208,7 +210,8 @@ idempotency_claim(struct call *call, struct store_conn *conn)
 	struct store_tx tx;
 
 	if (strlen(key) > IDEMPOTENCY_KEY_MAX)
-		return status_make(STATUS_INVALID_ARGUMENT, "an idempotency key has at most %d bytes", IDEMPOTENCY_KEY_MAX);
+		return status_make(STATUS_INVALID_ARGUMENT, "an idempotency key has at most %d bytes",
+		                   IDEMPOTENCY_KEY_MAX);
 	struct status st = store_begin(conn, &tx);
 	if (!status_ok(&st))
 		return st;
@@ -242,8 +245,8 @@ write_record(struct call *call, struct store_tx *tx, const uint8_t *bytes, size_
 	struct claim *claim = call->claim;
 	size_t sealed_size;
 	int64_t changed = 0;
-	uint8_t *sealed = seal_close(claim->seal_key, call->dispatcher->options.random, bytes, size, call->arena,
-	                             &sealed_size);
+	uint8_t *sealed =
+	    seal_close(claim->seal_key, call->dispatcher->options.random, bytes, size, call->arena, &sealed_size);
 	struct status st = store_exec(
 	    tx, &RECORD,
 	    STORE_PARAMS(store_bytes(sealed, sealed_size), store_i64(now_ms(call) + IDEMPOTENCY_KEPT_MS),
@@ -310,7 +313,8 @@ give_up(struct call *call, struct store_conn *conn, const struct status *outcome
 		return;
 	st = store_exec(&tx, is_unknown ? &GIVE_UP_RUNNING : &GIVE_UP,
 	                STORE_PARAMS(store_text(call_tenant(call)), store_text(call_method(call)->name),
-	                             store_bytes(call->claim->key_hash, SHA256_BYTES), store_i64(call->claim->token)),
+	                             store_bytes(call->claim->key_hash, SHA256_BYTES),
+	                             store_i64(call->claim->token)),
 	                NULL);
 	st = store_end(&tx, st);
 	if (!status_ok(&st))
@@ -338,7 +342,8 @@ idempotency_purge(const struct clock *clock, struct store_conn *conn)
 		struct status st = store_begin(conn, &tx);
 		if (!status_ok(&st))
 			return;
-		st = store_exec(&tx, &PURGE, STORE_PARAMS(store_i64(clock_wall_ms(clock)), store_i64(PURGE_ROWS)), &changed);
+		st = store_exec(&tx, &PURGE, STORE_PARAMS(store_i64(clock_wall_ms(clock)), store_i64(PURGE_ROWS)),
+		                &changed);
 		st = store_end(&tx, st);
 		if (!status_ok(&st))
 			return;

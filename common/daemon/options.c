@@ -14,49 +14,112 @@
 #define DAEMONS_MAX 32
 
 static const struct config_option COMMON[] = {
-    {.name = "node", .type = CONFIG_TEXT, .min = 1, .max = 63,
+    {.name = "node",
+     .type = CONFIG_TEXT,
+     .min = 1,
+     .max = 63,
      .help = "Name of this process in logs, traces and on the bus; host name and process id when unset."},
-    {.name = "log.level", .type = CONFIG_CHOICE, .def = "info", .choices = "debug|info|warn|error|off",
+    {.name = "log.level",
+     .type = CONFIG_CHOICE,
+     .def = "info",
+     .choices = "debug|info|warn|error|off",
      .help = "Least severe records that are written to standard error."},
-    {.name = "log.format", .type = CONFIG_CHOICE, .def = "human", .choices = "human|json",
+    {.name = "log.format",
+     .type = CONFIG_CHOICE,
+     .def = "human",
+     .choices = "human|json",
      .help = "Log records for people, or one JSON object a line."},
-    {.name = "store.url", .type = CONFIG_TEXT, .is_secret = true,
+    {.name = "store.url",
+     .type = CONFIG_TEXT,
+     .is_secret = true,
      .help = "Database: sqlite:/directory or postgresql://user:password@host/database; sqlite in the data "
              "directory when unset."},
-    {.name = "redis.url", .type = CONFIG_TEXT, .is_secret = true,
-     .help = "Redis for what replicas share: redis://host:port/db or unix:///path; kept in memory when unset."},
-    {.name = "redis.connections", .type = CONFIG_INTEGER, .def = "4", .min = 1, .max = 64,
+    {.name = "redis.url",
+     .type = CONFIG_TEXT,
+     .is_secret = true,
+     .help =
+         "Redis for what replicas share: redis://host:port/db or unix:///path; kept in memory when unset."},
+    {.name = "redis.connections",
+     .type = CONFIG_INTEGER,
+     .def = "4",
+     .min = 1,
+     .max = 64,
      .help = "Connections to Redis at most."},
-    {.name = "redis.connect_timeout", .type = CONFIG_DURATION, .def = "250ms", .min = 1, .max = 60000,
+    {.name = "redis.connect_timeout",
+     .type = CONFIG_DURATION,
+     .def = "250ms",
+     .min = 1,
+     .max = 60000,
      .help = "Time for a connection to Redis."},
-    {.name = "redis.timeout", .type = CONFIG_DURATION, .def = "100ms", .min = 1, .max = 60000,
+    {.name = "redis.timeout",
+     .type = CONFIG_DURATION,
+     .def = "100ms",
+     .min = 1,
+     .max = 60000,
      .help = "Time for a command to Redis."},
-    {.name = "bus.listen", .type = CONFIG_TEXT,
+    {.name = "bus.listen",
+     .type = CONFIG_TEXT,
      .help = "Where a process with one service listens for calls; its own bus address when unset."},
-    {.name = "pub.listen", .type = CONFIG_TEXT,
+    {.name = "pub.listen",
+     .type = CONFIG_TEXT,
      .help = "Where a process with one service publishes; its own pub address when unset."},
-    {.name = "bus.message_max", .type = CONFIG_SIZE, .def = "16MiB", .min = 65536, .max = 1 << 30,
+    {.name = "bus.message_max",
+     .type = CONFIG_SIZE,
+     .def = "16MiB",
+     .min = 65536,
+     .max = 1 << 30,
      .help = "Largest message between daemons."},
-    {.name = "bus.resolve", .type = CONFIG_DURATION, .def = "3s", .min = 100, .max = 3600000,
+    {.name = "bus.resolve",
+     .type = CONFIG_DURATION,
+     .def = "3s",
+     .min = 100,
+     .max = 3600000,
      .help = "How often host names of bus addresses are resolved again."},
-    {.name = "bus.tls_ca", .type = CONFIG_TEXT, .help = "File of the authorities that peers on tls+tcp:// are checked by."},
-    {.name = "bus.tls_cert", .type = CONFIG_TEXT, .help = "File of the certificate shown to peers on tls+tcp://."},
+    {.name = "bus.tls_ca",
+     .type = CONFIG_TEXT,
+     .help = "File of the authorities that peers on tls+tcp:// are checked by."},
+    {.name = "bus.tls_cert",
+     .type = CONFIG_TEXT,
+     .help = "File of the certificate shown to peers on tls+tcp://."},
     {.name = "bus.tls_key", .type = CONFIG_TEXT, .help = "File of the private key of bus.tls_cert."},
-    {.name = "admin.listen", .type = CONFIG_TEXT, .def = "127.0.0.1:9600",
+    {.name = "admin.listen",
+     .type = CONFIG_TEXT,
+     .def = "127.0.0.1:9600",
      .help = "Address and port of /livez, /readyz, /startupz and /metrics; empty: none."},
-    {.name = "drain.grace", .type = CONFIG_DURATION, .def = "10s", .min = 0, .max = 600000,
+    {.name = "drain.grace",
+     .type = CONFIG_DURATION,
+     .def = "10s",
+     .min = 0,
+     .max = 600000,
      .help = "Time to finish what is under way after SIGTERM."},
-    {.name = "workers.queue", .type = CONFIG_INTEGER, .def = "256", .min = 1, .max = 65536,
+    {.name = "workers.queue",
+     .type = CONFIG_INTEGER,
+     .def = "256",
+     .min = 1,
+     .max = 65536,
      .help = "Slow calls that may wait for a worker thread of one service; more are refused."},
-    {.name = "trace.endpoint", .type = CONFIG_TEXT,
+    {.name = "trace.endpoint",
+     .type = CONFIG_TEXT,
      .help = "OTLP/HTTP collector of traces, such as http://127.0.0.1:4318; none when unset."},
-    {.name = "trace.protocol", .type = CONFIG_CHOICE, .def = "protobuf", .choices = "protobuf|json",
+    {.name = "trace.protocol",
+     .type = CONFIG_CHOICE,
+     .def = "protobuf",
+     .choices = "protobuf|json",
      .help = "Encoding of traces sent to trace.endpoint."},
-    {.name = "trace.file", .type = CONFIG_TEXT,
+    {.name = "trace.file",
+     .type = CONFIG_TEXT,
      .help = "File that traces are appended to as JSON lines; \"-\" is standard error."},
-    {.name = "trace.sample_permille", .type = CONFIG_INTEGER, .def = "10", .min = 0, .max = 1000,
+    {.name = "trace.sample_permille",
+     .type = CONFIG_INTEGER,
+     .def = "10",
+     .min = 0,
+     .max = 1000,
      .help = "Traces begun here that are recorded, in thousandths; callers' decisions are kept."},
-    {.name = "trace.queue", .type = CONFIG_INTEGER, .def = "4096", .min = 64, .max = 1048576,
+    {.name = "trace.queue",
+     .type = CONFIG_INTEGER,
+     .def = "4096",
+     .min = 64,
+     .max = 1048576,
      .help = "Spans that may wait for export; more are dropped and counted."},
     {.name = NULL}};
 
@@ -78,7 +141,8 @@ is_listed(const char *const names[], size_t count, const char *name)
 }
 
 void
-options_each_daemon(const struct service *const *services, void (*each)(void *arg, const char *name), void *arg)
+options_each_daemon(const struct service *const *services, void (*each)(void *arg, const char *name),
+                    void *arg)
 {
 	const char *seen[DAEMONS_MAX];
 	size_t count = 0;
@@ -107,10 +171,13 @@ add_addresses(void *arg, const char *name)
 	struct arena *arena = &self->arena;
 
 	add(self, (struct config_option){
-	              .name = arena_printf(arena, "bus.%s", name), .type = CONFIG_TEXT,
-	              .help = arena_printf(arena, "Where %s is called: URLs separated by commas, one or more a replica.", name)});
+	              .name = arena_printf(arena, "bus.%s", name),
+	              .type = CONFIG_TEXT,
+	              .help = arena_printf(
+	                  arena, "Where %s is called: URLs separated by commas, one or more a replica.", name)});
 	add(self, (struct config_option){
-	              .name = arena_printf(arena, "pub.%s", name), .type = CONFIG_TEXT,
+	              .name = arena_printf(arena, "pub.%s", name),
+	              .type = CONFIG_TEXT,
 	              .help = arena_printf(arena, "Where %s publishes: URLs separated by commas.", name)});
 }
 
@@ -119,21 +186,31 @@ add_data(struct options *self)
 {
 	const char *base = getenv("XDG_DATA_HOME");
 	const char *home = getenv("HOME");
-	const char *path = base && *base == '/' ? arena_printf(&self->arena, "%s/corbel", base)
-	                                        : arena_printf(&self->arena, "%s/.local/share/corbel", home ? home : "");
+	const char *path = base && *base == '/'
+	                       ? arena_printf(&self->arena, "%s/corbel", base)
+	                       : arena_printf(&self->arena, "%s/.local/share/corbel", home ? home : "");
 
-	add(self, (struct config_option){.name = "data", .type = CONFIG_TEXT, .def = path, .min = 1, .max = 4000,
+	add(self, (struct config_option){.name = "data",
+	                                 .type = CONFIG_TEXT,
+	                                 .def = path,
+	                                 .min = 1,
+	                                 .max = 4000,
 	                                 .help = "Directory of everything that Corbel keeps on this machine."});
 }
 
 static void
 add_workers(struct options *self, const struct service *service)
 {
-	add(self, (struct config_option){
-	              .name = arena_printf(&self->arena, "workers.%s", service->name), .type = CONFIG_INTEGER,
-	              .def = arena_printf(&self->arena, "%u", service->workers ? service->workers : 4), .min = 1, .max = 256,
-	              .help = arena_printf(&self->arena, "Threads of %s for calls that may wait; each has a connection to its store.",
-	                                   service->name)});
+	add(self,
+	    (struct config_option){
+	        .name = arena_printf(&self->arena, "workers.%s", service->name),
+	        .type = CONFIG_INTEGER,
+	        .def = arena_printf(&self->arena, "%u", service->workers ? service->workers : 4),
+	        .min = 1,
+	        .max = 256,
+	        .help = arena_printf(&self->arena,
+	                             "Threads of %s for calls that may wait; each has a connection to its store.",
+	                             service->name)});
 }
 
 struct options *

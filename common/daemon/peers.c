@@ -104,7 +104,8 @@ unpack_reply(const struct api_method *method, const struct pool_call *call, stru
 	const ProtobufCBinaryData *payload = &call->reply->payload;
 
 	*reply = protobuf_c_message_unpack(method->reply->descriptor, &allocator, payload->len, payload->data);
-	return *reply ? status_ok_value() : status_make(STATUS_INTERNAL, "%s: the reply cannot be read", method->name);
+	return *reply ? status_ok_value()
+	              : status_make(STATUS_INTERNAL, "%s: the reply cannot be read", method->name);
 }
 
 /* A pool that was just made is not connected yet, and a service that restarts will be back: a call that
@@ -119,8 +120,8 @@ wait_for_replica(const struct host *self, const struct pool *pool, uint64_t dead
 }
 
 struct status
-host_call(struct host *self, const struct api_method *method, const ProtobufCMessage *request, uint32_t timeout_ms,
-          struct arena *arena, ProtobufCMessage **reply)
+host_call(struct host *self, const struct api_method *method, const ProtobufCMessage *request,
+          uint32_t timeout_ms, struct arena *arena, ProtobufCMessage **reply)
 {
 	struct pool *pool = host_pool(self, method->daemon);
 	Corbel__Bus__Principal principal = CORBEL__BUS__PRINCIPAL__INIT;

@@ -130,8 +130,10 @@ lock_data(const char *data)
 	if (fd < 0) {
 		fprintf(stderr, "%s: %s\n", path, strerror(errno));
 	} else if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-		fprintf(stderr, "another corbel serve uses %s: stop it, or give this one a directory of its own with --data\n",
-		        data);
+		fprintf(
+		    stderr,
+		    "another corbel serve uses %s: stop it, or give this one a directory of its own with --data\n",
+		    data);
 		close(fd);
 		fd = -1;
 	}

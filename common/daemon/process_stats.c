@@ -22,8 +22,10 @@ process_stats_new(struct metrics *metrics, const struct clock *clock)
 	    .name = "process_cpu_seconds", .help = "CPU time spent, in whole seconds.", .unit = "seconds"};
 	static const struct metric_spec resident = {
 	    .name = "process_resident_memory_bytes", .help = "Resident memory.", .unit = "bytes"};
-	static const struct metric_spec open_files = {.name = "process_open_fds", .help = "Open file descriptors."};
-	static const struct metric_spec max_files = {.name = "process_max_fds", .help = "File descriptors at most."};
+	static const struct metric_spec open_files = {.name = "process_open_fds",
+	                                              .help = "Open file descriptors."};
+	static const struct metric_spec max_files = {.name = "process_max_fds",
+	                                             .help = "File descriptors at most."};
 	static const struct metric_spec threads = {.name = "process_threads", .help = "Threads."};
 	static const struct metric_spec start = {
 	    .name = "process_start_time_seconds", .help = "Start of the process since 1970.", .unit = "seconds"};

@@ -21,10 +21,11 @@ seal_close(const uint8_t key[SEAL_KEY_BYTES], const struct random *random, const
 
 	assert(ctx && size <= INT_MAX);
 	random_fill(random, sealed, NONCE_BYTES);
-	bool is_done = EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, sealed) == 1 &&
-	               EVP_EncryptUpdate(ctx, sealed + NONCE_BYTES, &written, bytes, (int)size) == 1 &&
-	               EVP_EncryptFinal_ex(ctx, sealed + NONCE_BYTES + written, &rest) == 1 &&
-	               EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, TAG_BYTES, sealed + NONCE_BYTES + size) == 1;
+	bool is_done =
+	    EVP_EncryptInit_ex(ctx, EVP_aes_256_gcm(), NULL, key, sealed) == 1 &&
+	    EVP_EncryptUpdate(ctx, sealed + NONCE_BYTES, &written, bytes, (int)size) == 1 &&
+	    EVP_EncryptFinal_ex(ctx, sealed + NONCE_BYTES + written, &rest) == 1 &&
+	    EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_GCM_GET_TAG, TAG_BYTES, sealed + NONCE_BYTES + size) == 1;
 	EVP_CIPHER_CTX_free(ctx);
 	assert(is_done);
 	(void)is_done;
@@ -33,7 +34,8 @@ seal_close(const uint8_t key[SEAL_KEY_BYTES], const struct random *random, const
 }
 
 uint8_t *
-seal_open(const uint8_t key[SEAL_KEY_BYTES], const void *sealed, size_t sealed_size, struct arena *arena, size_t *size)
+seal_open(const uint8_t key[SEAL_KEY_BYTES], const void *sealed, size_t sealed_size, struct arena *arena,
+          size_t *size)
 {
 	const uint8_t *bytes = sealed;
 	uint8_t tag[TAG_BYTES];

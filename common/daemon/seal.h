@@ -13,10 +13,10 @@
 
 #define SEAL_KEY_BYTES 32
 
-uint8_t *seal_close(const uint8_t key[SEAL_KEY_BYTES], const struct random *random, const void *bytes, size_t size,
-                    struct arena *arena, size_t *sealed_size);
+uint8_t *seal_close(const uint8_t key[SEAL_KEY_BYTES], const struct random *random, const void *bytes,
+                    size_t size, struct arena *arena, size_t *sealed_size);
 /* NULL when the bytes were not sealed under this key. */
-uint8_t *seal_open(const uint8_t key[SEAL_KEY_BYTES], const void *sealed, size_t sealed_size, struct arena *arena,
-                   size_t *size);
+uint8_t *seal_open(const uint8_t key[SEAL_KEY_BYTES], const void *sealed, size_t sealed_size,
+                   struct arena *arena, size_t *size);
 
 #endif

@@ -33,16 +33,16 @@
 /* What a service gets. Everything is borrowed and outlives the service. */
 struct service_env {
 	const struct config *config;
-	struct log *log;              /* named after the service */
+	struct log *log; /* named after the service */
 	struct metrics *metrics;
 	struct tracer *tracer;
 	const struct clock *clock;
 	const struct random *random;
 	struct bus *bus;
-	struct publisher *publisher;  /* the service's own PUB socket; NULL if it publishes nothing */
-	struct store *store;          /* NULL if the service has no schema */
-	struct redis *redis;          /* NULL when redis.url is not set: embedded size */
-	struct host *host;            /* see below */
+	struct publisher *publisher; /* the service's own PUB socket; NULL if it publishes nothing */
+	struct store *store;         /* NULL if the service has no schema */
+	struct redis *redis;         /* NULL when redis.url is not set: embedded size */
+	struct host *host;           /* see below */
 };
 
 /* A handler for a method, beside the generated typed ones: gets all calls of one bus batch for that
@@ -51,17 +51,17 @@ typedef void (*service_batch)(void *self, struct call *calls[], size_t count);
 
 struct service_handlers {
 	const struct api_service *api;
-	const api_handler *handlers;          /* by method index; generated as NAME_handlers */
+	const api_handler *handlers; /* by method index; generated as NAME_handlers */
 };
 
 struct service {
-	const char *name;                            /* "ratelimitd": daemon, schema, bus name */
-	const char *summary;                         /* one line for --help */
-	const struct config_option *options;         /* beyond the common ones; names begin with the service's */
-	const struct service_handlers *handlers;     /* ends with api NULL */
-	const struct store_migration *migrations;    /* NULL: no store */
+	const char *name;                         /* "ratelimitd": daemon, schema, bus name */
+	const char *summary;                      /* one line for --help */
+	const struct config_option *options;      /* beyond the common ones; names begin with the service's */
+	const struct service_handlers *handlers;  /* ends with api NULL */
+	const struct store_migration *migrations; /* NULL: no store */
 	bool publishes;
-	uint32_t workers;                            /* default number of threads for slow methods; 0: 4 */
+	uint32_t workers; /* default number of threads for slow methods; 0: 4 */
 	struct status (*create)(const struct service_env *env, void **self);
 	/* After the bus listens: dial others, start own threads. */
 	struct status (*start)(void *self);
@@ -83,9 +83,8 @@ struct pool *host_pool(struct host *host, const char *service);
 const char *host_publisher_address(struct host *host, const char *service);
 /* Calls a method of another service and waits: from worker threads and start-up only, never from a
  * fast handler. `principal` of an internal caller. The reply lives in `arena`. */
-struct status host_call(struct host *host, const struct api_method *method,
-                        const ProtobufCMessage *request, uint32_t timeout_ms, struct arena *arena,
-                        ProtobufCMessage **reply);
+struct status host_call(struct host *host, const struct api_method *method, const ProtobufCMessage *request,
+                        uint32_t timeout_ms, struct arena *arena, ProtobufCMessage **reply);
 /* Queues work for the service's worker threads; false when the bounded queue is full or the service
  * drains. `conn` is the worker's store connection: NULL when the service has no store, or when the
  * database is away just now. What was queued always runs, also during a drain. */
@@ -111,9 +110,9 @@ int daemon_main(int argc, char **argv, const struct service *const *services);
 
 struct daemon_options {
 	int argc;
-	char **argv;                            /* argv[0] is skipped */
-	const struct service *const *services;  /* started in this order, drained in the reverse */
-	bool is_exclusive;                      /* one such process a data directory: a second one is refused */
+	char **argv;                           /* argv[0] is skipped */
+	const struct service *const *services; /* started in this order, drained in the reverse */
+	bool is_exclusive;                     /* one such process a data directory: a second one is refused */
 	void (*ready)(struct host *host, FILE *out); /* tells that everything runs; NULL: the line "ready" */
 };
 int daemon_run(const struct daemon_options *options);

@@ -17,10 +17,10 @@
 #include "base/clock.h"
 #include "base/random.h"
 
-#define TASKS_MAX      64
-#define TAKE_WAIT_MS   2000
-#define NEVER          UINT64_MAX
-#define LOOK_MS        250 /* a sleeper looks for due tasks this often: the one who knew may be busy */
+#define TASKS_MAX    64
+#define TAKE_WAIT_MS 2000
+#define NEVER        UINT64_MAX
+#define LOOK_MS      250 /* a sleeper looks for due tasks this often: the one who knew may be busy */
 
 struct task {
 	void (*run)(void *arg, struct store_conn *conn);
@@ -40,8 +40,8 @@ struct workers {
 	uint32_t queue_max;
 	/* all below: `lock` */
 	pthread_mutex_t lock;
-	pthread_cond_t wake;    /* something to do */
-	pthread_cond_t quiet;   /* nothing queued, nothing running */
+	pthread_cond_t wake;  /* something to do */
+	pthread_cond_t quiet; /* nothing queued, nothing running */
 	struct work *head, **tail;
 	uint32_t queued, running;
 	struct task tasks[TASKS_MAX];
@@ -207,8 +207,9 @@ init_metrics(struct workers *self, const struct workers_options *options)
 	static const char *const labels[] = {"service", NULL};
 	static const struct metric_spec queued = {
 	    .name = "corbel_workers_queued", .help = "Work that waits for a worker thread.", .labels = labels};
-	static const struct metric_spec refused = {
-	    .name = "corbel_workers_refused", .help = "Work refused because the queue was full.", .labels = labels};
+	static const struct metric_spec refused = {.name = "corbel_workers_refused",
+	                                           .help = "Work refused because the queue was full.",
+	                                           .labels = labels};
 
 	if (!options->metrics)
 		return;
@@ -303,7 +304,8 @@ workers_run(struct workers *self, void (*run)(void *arg, struct store_conn *conn
 }
 
 struct status
-workers_every(struct workers *self, uint32_t interval_ms, void (*run)(void *arg, struct store_conn *conn), void *arg)
+workers_every(struct workers *self, uint32_t interval_ms, void (*run)(void *arg, struct store_conn *conn),
+              void *arg)
 {
 	struct status st = status_ok_value();
 

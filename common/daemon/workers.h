@@ -25,10 +25,10 @@ struct work {
 };
 
 struct workers_options {
-	const char *name;        /* of the service, for threads and metrics */
+	const char *name; /* of the service, for threads and metrics */
 	uint32_t threads;
 	uint32_t queue_max;
-	struct store *store;     /* NULL: none */
+	struct store *store; /* NULL: none */
 	struct log *log;
 	struct metrics *metrics;
 };

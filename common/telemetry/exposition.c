@@ -72,7 +72,8 @@ put_labels(struct strbuf *out, const struct family *family, const struct series 
 }
 
 static void
-put_sample_name(struct strbuf *out, const struct family *family, const struct series *series, const char *suffix)
+put_sample_name(struct strbuf *out, const struct family *family, const struct series *series,
+                const char *suffix)
 {
 	strbuf_puts(out, family->name);
 	strbuf_puts(out, suffix);
@@ -222,7 +223,8 @@ static bool
 is_text(const char *range, size_t length)
 {
 	return (length >= 10 && strncasecmp(range, "text/plain", 10) == 0) ||
-	       (length >= 6 && strncmp(range, "text/*", 6) == 0) || (length >= 3 && strncmp(range, "*/*", 3) == 0);
+	       (length >= 6 && strncmp(range, "text/*", 6) == 0) ||
+	       (length >= 3 && strncmp(range, "*/*", 3) == 0);
 }
 
 enum metric_format

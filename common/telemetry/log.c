@@ -17,7 +17,7 @@
 #include "base/text.h"
 #include "telemetry/current.h"
 
-#define TEXT_MAX 2048u
+#define TEXT_MAX       2048u
 #define LINE_MAX_BYTES 16384u
 
 /* What all views of a log share. */
@@ -66,7 +66,8 @@ report_drops(struct queue *queue, uint64_t *reported)
 	uint64_t dropped = atomic_load(&queue->dropped);
 	if (dropped == *reported)
 		return;
-	int n = snprintf(line, sizeof(line), "log records dropped: %llu\n", (unsigned long long)(dropped - *reported));
+	int n = snprintf(line, sizeof(line), "log records dropped: %llu\n",
+	                 (unsigned long long)(dropped - *reported));
 	write_all(queue->fd, line, (size_t)n);
 	*reported = dropped;
 }
@@ -278,8 +279,8 @@ put_human_value(struct strbuf *out, const struct log_field *field)
 }
 
 static void
-format_json(struct strbuf *out, const struct log *log, const char *time, enum log_level level, const char *event,
-            const struct log_field *fields, size_t count)
+format_json(struct strbuf *out, const struct log *log, const char *time, enum log_level level,
+            const char *event, const struct log_field *fields, size_t count)
 {
 	char trace[TRACE_ID_TEXT];
 	const char *request = current_request_id();
@@ -306,8 +307,8 @@ format_json(struct strbuf *out, const struct log *log, const char *time, enum lo
 }
 
 static void
-format_human(struct strbuf *out, const struct log *log, const char *time, enum log_level level, const char *event,
-             const struct log_field *fields, size_t count)
+format_human(struct strbuf *out, const struct log *log, const char *time, enum log_level level,
+             const char *event, const struct log_field *fields, size_t count)
 {
 	const char *request = current_request_id();
 
@@ -324,7 +325,8 @@ format_human(struct strbuf *out, const struct log *log, const char *time, enum l
 }
 
 void
-log_write(struct log *log, enum log_level level, const char *event, const struct log_field *fields, size_t count)
+log_write(struct log *log, enum log_level level, const char *event, const struct log_field *fields,
+          size_t count)
 {
 	char time[TEXT_TIMESTAMP_MAX];
 	struct strbuf line;

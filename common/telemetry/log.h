@@ -32,11 +32,11 @@ struct log_field {
 	} value;
 };
 
-#define LOG_TEXT(n, v) ((struct log_field){.name = (n), .type = LOG_FIELD_TEXT, .value.text = (v)})
-#define LOG_I64(n, v) ((struct log_field){.name = (n), .type = LOG_FIELD_I64, .value.i64 = (v)})
-#define LOG_U64(n, v) ((struct log_field){.name = (n), .type = LOG_FIELD_U64, .value.u64 = (v)})
+#define LOG_TEXT(n, v)   ((struct log_field){.name = (n), .type = LOG_FIELD_TEXT, .value.text = (v)})
+#define LOG_I64(n, v)    ((struct log_field){.name = (n), .type = LOG_FIELD_I64, .value.i64 = (v)})
+#define LOG_U64(n, v)    ((struct log_field){.name = (n), .type = LOG_FIELD_U64, .value.u64 = (v)})
 #define LOG_DOUBLE(n, v) ((struct log_field){.name = (n), .type = LOG_FIELD_DOUBLE, .value.number = (v)})
-#define LOG_BOOL(n, v) ((struct log_field){.name = (n), .type = LOG_FIELD_BOOL, .value.boolean = (v)})
+#define LOG_BOOL(n, v)   ((struct log_field){.name = (n), .type = LOG_FIELD_BOOL, .value.boolean = (v)})
 /* "status" and "error" of a failed call */
 #define LOG_STATUS(st) LOG_TEXT("status", status_code_name((st)->code)), LOG_TEXT("error", (st)->message)
 
@@ -45,10 +45,10 @@ struct log;
 struct log_options {
 	enum log_level level;
 	enum log_format format;
-	int fd;                     /* where lines go; not closed */
-	const char *service;        /* "service" of each record */
+	int fd;              /* where lines go; not closed */
+	const char *service; /* "service" of each record */
 	const char *node;
-	size_t queue_records;       /* bound of the queue; 0 writes at once, for tests and tools */
+	size_t queue_records; /* bound of the queue; 0 writes at once, for tests and tools */
 	const struct clock *clock;
 };
 
@@ -63,20 +63,20 @@ uint64_t log_dropped(const struct log *log);
 
 /* A NULL log swallows the record. Texts longer than 2 KiB are cut. The current trace id and request
  * id (see trace.h) are added by themselves. */
-void log_write(struct log *log, enum log_level level, const char *event,
-               const struct log_field *fields, size_t count);
+void log_write(struct log *log, enum log_level level, const char *event, const struct log_field *fields,
+               size_t count);
 
 #define LOG_FIELDS_(...) ((const struct log_field[]){__VA_ARGS__})
-#define LOG_AT_(log, level, event, ...)                                                            \
-	do {                                                                                           \
-		if (log_is_on((log), (level))) {                                                           \
-			log_write((log), (level), (event), LOG_FIELDS_({.name = NULL}, ##__VA_ARGS__) + 1,      \
-			          sizeof(LOG_FIELDS_({.name = NULL}, ##__VA_ARGS__)) / sizeof(struct log_field) - 1); \
-		}                                                                                          \
+#define LOG_AT_(log, level, event, ...)                                                                      \
+	do {                                                                                                     \
+		if (log_is_on((log), (level))) {                                                                     \
+			log_write((log), (level), (event), LOG_FIELDS_({.name = NULL}, ##__VA_ARGS__) + 1,               \
+			          sizeof(LOG_FIELDS_({.name = NULL}, ##__VA_ARGS__)) / sizeof(struct log_field) - 1);    \
+		}                                                                                                    \
 	} while (0)
 #define log_debug(log, event, ...) LOG_AT_(log, LOG_DEBUG, event, ##__VA_ARGS__)
-#define log_info(log, event, ...) LOG_AT_(log, LOG_INFO, event, ##__VA_ARGS__)
-#define log_warn(log, event, ...) LOG_AT_(log, LOG_WARN, event, ##__VA_ARGS__)
+#define log_info(log, event, ...)  LOG_AT_(log, LOG_INFO, event, ##__VA_ARGS__)
+#define log_warn(log, event, ...)  LOG_AT_(log, LOG_WARN, event, ##__VA_ARGS__)
 #define log_error(log, event, ...) LOG_AT_(log, LOG_ERROR, event, ##__VA_ARGS__)
 
 #endif

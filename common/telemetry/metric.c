@@ -14,7 +14,7 @@
 static const double DEFAULT_BOUNDS[] = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
                                         0.1,    0.25,  0.5,    1.0,   2.5,  5.0,   10.0};
 #define DEFAULT_BOUND_COUNT (sizeof(DEFAULT_BOUNDS) / sizeof(DEFAULT_BOUNDS[0]))
-#define DEFAULT_MAX_SERIES 200u
+#define DEFAULT_MAX_SERIES  200u
 
 double
 fixed_to_double(int64_t fixed)
@@ -91,7 +91,8 @@ family_new(const struct metric_spec *spec, enum metric_kind kind)
 	family->bound_count = spec->buckets ? spec->bucket_count : DEFAULT_BOUND_COUNT;
 	if (kind == KIND_HISTOGRAM) {
 		family->bounds = mem_array(family->bound_count, sizeof(double));
-		memcpy(family->bounds, spec->buckets ? spec->buckets : DEFAULT_BOUNDS, family->bound_count * sizeof(double));
+		memcpy(family->bounds, spec->buckets ? spec->buckets : DEFAULT_BOUNDS,
+		       family->bound_count * sizeof(double));
 	}
 	family->last = &family->first;
 	return family;
@@ -162,7 +163,8 @@ series_find(const struct family *family, const char *const *values)
 }
 
 static void *
-metric_for(struct metrics *metrics, const struct metric_spec *spec, enum metric_kind kind, const char *const *values)
+metric_for(struct metrics *metrics, const struct metric_spec *spec, enum metric_kind kind,
+           const char *const *values)
 {
 	static const char *const OTHER[LABELS_MAX] = {"other", "other", "other", "other",
 	                                              "other", "other", "other", "other"};

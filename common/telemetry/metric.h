@@ -13,19 +13,19 @@
 
 #include "base/text.h"
 
-struct metrics;          /* a registry: one a process */
-struct metric_counter;   /* one label set of a family, for as long as the registry */
+struct metrics;        /* a registry: one a process */
+struct metric_counter; /* one label set of a family, for as long as the registry */
 struct metric_gauge;
 struct metric_histogram;
 struct metric_summary;
 
 struct metric_spec {
-	const char *name;     /* without "_total"; ends in its unit, such as "_seconds" */
+	const char *name; /* without "_total"; ends in its unit, such as "_seconds" */
 	const char *help;
-	const char *unit;     /* "seconds", "bytes" or NULL */
+	const char *unit;          /* "seconds", "bytes" or NULL */
 	const char *const *labels; /* names, NULL-terminated; NULL: none */
-	size_t max_series;    /* bound of the label sets; 0: 200 */
-	const double *buckets; /* histogram: upper bounds, rising, without +Inf; NULL: 0.5 ms … 10 s */
+	size_t max_series;         /* bound of the label sets; 0: 200 */
+	const double *buckets;     /* histogram: upper bounds, rising, without +Inf; NULL: 0.5 ms … 10 s */
 	size_t bucket_count;
 };
 
@@ -35,11 +35,15 @@ void metrics_free(struct metrics *metrics);
 /* Registers the family on first use (same name, same kind: the same family) and gives the series
  * with these label values (as many as the spec has labels; NULL when none). Takes a lock: keep the
  * pointer, do not look it up on a hot path. */
-struct metric_counter *metrics_counter(struct metrics *m, const struct metric_spec *spec, const char *const *values);
-struct metric_gauge *metrics_gauge(struct metrics *m, const struct metric_spec *spec, const char *const *values);
-struct metric_histogram *metrics_histogram(struct metrics *m, const struct metric_spec *spec, const char *const *values);
+struct metric_counter *metrics_counter(struct metrics *m, const struct metric_spec *spec,
+                                       const char *const *values);
+struct metric_gauge *metrics_gauge(struct metrics *m, const struct metric_spec *spec,
+                                   const char *const *values);
+struct metric_histogram *metrics_histogram(struct metrics *m, const struct metric_spec *spec,
+                                           const char *const *values);
 /* Quantiles 0.5, 0.9, 0.99 over everything since start, by a DDSketch of 1 % relative error. */
-struct metric_summary *metrics_summary(struct metrics *m, const struct metric_spec *spec, const char *const *values);
+struct metric_summary *metrics_summary(struct metrics *m, const struct metric_spec *spec,
+                                       const char *const *values);
 
 /* A NULL metric swallows the update, so that a component works without a registry. */
 void counter_add(struct metric_counter *counter, uint64_t n);

@@ -10,8 +10,8 @@
 
 #include "telemetry/metric.h"
 
-#define STRIPES 8u       /* cells of a counter, so that threads do not share a cache line */
-#define LABELS_MAX 8u
+#define STRIPES     8u /* cells of a counter, so that threads do not share a cache line */
+#define LABELS_MAX  8u
 #define SKETCH_BINS 2048u
 
 enum metric_kind { KIND_COUNTER, KIND_GAUGE, KIND_HISTOGRAM, KIND_SUMMARY };

@@ -12,7 +12,7 @@
 #include "base/arena.h"
 #include "base/random.h"
 
-#define ATTEMPTS 4u
+#define ATTEMPTS           4u
 #define REQUEST_TIMEOUT_MS 5000L
 
 struct otlp {
@@ -92,8 +92,10 @@ put_span(struct strbuf *out, const struct span *span)
 		put_hex(out, "parentSpanId", span->parent_id, 8);
 	strbuf_puts(out, "\"name\":");
 	strbuf_json_string(out, span->name, strlen(span->name));
-	strbuf_printf(out, ",\"kind\":%d,\"startTimeUnixNano\":\"%lld000\",\"endTimeUnixNano\":\"%lld000\",\"attributes\":[",
-	              (int)span->kind, (long long)span->start_us, (long long)span->end_us);
+	strbuf_printf(
+	    out,
+	    ",\"kind\":%d,\"startTimeUnixNano\":\"%lld000\",\"endTimeUnixNano\":\"%lld000\",\"attributes\":[",
+	    (int)span->kind, (long long)span->start_us, (long long)span->end_us);
 	for (uint32_t i = 0; i < span->attribute_count; i++) {
 		if (i > 0)
 			strbuf_putc(out, ',');
@@ -107,7 +109,8 @@ put_span(struct strbuf *out, const struct span *span)
 }
 
 void
-otlp_spans_json(const char *service, const char *node, const struct span *spans, size_t count, struct strbuf *out)
+otlp_spans_json(const char *service, const char *node, const struct span *spans, size_t count,
+                struct strbuf *out)
 {
 	strbuf_puts(out, "{\"resourceSpans\":[{\"resource\":{\"attributes\":[");
 	put_member(out, "service.name", service);

@@ -9,8 +9,8 @@
 
 #include "metric_internal.h"
 
-#define LOG_GAMMA 0.020000666706669543 /* ln(1.01 / 0.99) */
-#define BIN_OFFSET 1037                /* bin of 1e-9 is 0 */
+#define LOG_GAMMA  0.020000666706669543 /* ln(1.01 / 0.99) */
+#define BIN_OFFSET 1037                 /* bin of 1e-9 is 0 */
 
 void
 summary_observe(struct metric_summary *summary, double value)

@@ -40,12 +40,12 @@ struct span {
 	uint8_t parent_id[8];
 	enum span_kind kind;
 	enum status_code code;
-	const char *name;            /* static, or outlives the span's end */
+	const char *name; /* static, or outlives the span's end */
 	int64_t start_us, end_us;
 	uint32_t attribute_count;
 	struct {
-		const char *name;        /* static */
-		char text[56];           /* cut */
+		const char *name; /* static */
+		char text[56];    /* cut */
 	} attributes[SPAN_ATTRIBUTES_MAX];
 };
 
@@ -63,11 +63,11 @@ void trace_set_current(const struct trace_context *context, const char *request_
 struct tracer_options {
 	const char *service;
 	const char *node;
-	double sample_ratio;          /* 0 to 1, for new traces; parents' decisions are kept */
-	const char *endpoint;         /* OTLP/HTTP base, such as "http://127.0.0.1:4318"; NULL: none */
-	bool is_protobuf;             /* application/x-protobuf rather than JSON */
-	const char *file;             /* also append JSON lines here; "-" is standard error; or NULL */
-	uint32_t queue_spans;         /* bound; default 4096 */
+	double sample_ratio;  /* 0 to 1, for new traces; parents' decisions are kept */
+	const char *endpoint; /* OTLP/HTTP base, such as "http://127.0.0.1:4318"; NULL: none */
+	bool is_protobuf;     /* application/x-protobuf rather than JSON */
+	const char *file;     /* also append JSON lines here; "-" is standard error; or NULL */
+	uint32_t queue_spans; /* bound; default 4096 */
 	const struct clock *clock;
 };
 struct tracer *tracer_new(const struct tracer_options *options);

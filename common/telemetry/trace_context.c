@@ -45,7 +45,8 @@ trace_context_parse(const char *text, size_t length, struct trace_context *out)
 	    !text_hex_decode(text + 53, 2, &flags))
 		return false;
 	out->is_sampled = (flags & 1) != 0;
-	out->is_set = !is_zero(out->trace_id, sizeof(out->trace_id)) && !is_zero(out->span_id, sizeof(out->span_id));
+	out->is_set =
+	    !is_zero(out->trace_id, sizeof(out->trace_id)) && !is_zero(out->span_id, sizeof(out->span_id));
 	return out->is_set;
 }
 

@@ -242,7 +242,8 @@ bucket_of(struct address_table *table, const struct address *address)
 }
 
 static bool
-take(struct address_table *table, const struct address *address, uint64_t now_ms, bool takes, uint64_t *retry_ms)
+take(struct address_table *table, const struct address *address, uint64_t now_ms, bool takes,
+     uint64_t *retry_ms)
 {
 	if (table->per_minute == 0)
 		return true;

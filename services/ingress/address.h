@@ -30,15 +30,18 @@ void networks_free(struct networks *networks);
 bool networks_have(const struct networks *networks, const struct address *address);
 /* The client behind trusted proxies: the last address of an X-Forwarded-For list that is not one of
  * them; `peer` itself when it is no proxy or the list says nothing. */
-struct address address_of_client(const struct networks *proxies, const struct address *peer, const char *forwarded);
+struct address address_of_client(const struct networks *proxies, const struct address *peer,
+                                 const char *forwarded);
 
 /* One token bucket an address: 8192 of them, the longest unused give way. One thread. */
 struct address_table;
 struct address_table *address_table_new(uint64_t per_minute);
 void address_table_free(struct address_table *table);
 /* Takes one; false with the ms to wait when there is none. per_minute 0 admits all. */
-bool address_take(struct address_table *table, const struct address *address, uint64_t now_ms, uint64_t *retry_ms);
+bool address_take(struct address_table *table, const struct address *address, uint64_t now_ms,
+                  uint64_t *retry_ms);
 /* Looks without taking. */
-bool address_has(struct address_table *table, const struct address *address, uint64_t now_ms, uint64_t *retry_ms);
+bool address_has(struct address_table *table, const struct address *address, uint64_t now_ms,
+                 uint64_t *retry_ms);
 
 #endif

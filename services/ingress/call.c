@@ -116,9 +116,11 @@ send_call(struct request *request)
 	call->done = completed;
 	call->user = request;
 	request_wait(request);
-	port_call(request->shard->port, strcmp(request->method->daemon, "ratelimitd") == 0 ? ingress->ratelimits
-	          : strcmp(request->method->daemon, "accountd") == 0                       ? ingress->accounts
-	                                     : host_pool(ingress->env.host, request->method->daemon),
+	port_call(request->shard->port,
+	          strcmp(request->method->daemon, "ratelimitd") == 0 ? ingress->ratelimits
+	          : strcmp(request->method->daemon, "accountd") == 0
+	              ? ingress->accounts
+	              : host_pool(ingress->env.host, request->method->daemon),
 	          call);
 }
 
@@ -129,7 +131,8 @@ is_json(const char *type)
 	while (length > 0 && type[length - 1] == ' ')
 		length--;
 	return (length == 16 && strncasecmp(type, "application/json", 16) == 0) ||
-	       (length > 5 && strncasecmp(type, "application/", 12) == 0 && strncasecmp(type + length - 5, "+json", 5) == 0);
+	       (length > 5 && strncasecmp(type, "application/", 12) == 0 &&
+	        strncasecmp(type + length - 5, "+json", 5) == 0);
 }
 
 /* Body, path and query into the request message; answers and returns false when they are wrong. */
@@ -161,7 +164,8 @@ decode(struct request *request)
 	}
 	routes_bind_path(&request->match, request->message, &request->arena, violations);
 	if (request->query && (request->verb == API_GET || request->verb == API_DELETE))
-		routes_bind_query(request->query, strlen(request->query), rules, request->message, &request->arena, violations);
+		routes_bind_query(request->query, strlen(request->query), rules, request->message, &request->arena,
+		                  violations);
 	api_validate(request->message, rules, &request->arena, violations);
 	if (violations->count == 0)
 		return true;

@@ -10,12 +10,14 @@
 #include <sys/socket.h>
 
 void
-connection_event(void *arg, struct MHD_Connection *http, void **closure, enum MHD_ConnectionNotificationCode code)
+connection_event(void *arg, struct MHD_Connection *http, void **closure,
+                 enum MHD_ConnectionNotificationCode code)
 {
 	struct shard *shard = arg;
 
 	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-		const union MHD_ConnectionInfo *info = MHD_get_connection_info(http, MHD_CONNECTION_INFO_CONNECTION_FD);
+		const union MHD_ConnectionInfo *info =
+		    MHD_get_connection_info(http, MHD_CONNECTION_INFO_CONNECTION_FD);
 		struct connection *connection = mem_alloc(sizeof(*connection));
 		connection->http = http;
 		connection->fd = info ? info->connect_fd : -1;

@@ -10,7 +10,7 @@ struct connection {
 	struct connection *next, **slot;
 	struct MHD_Connection *http;
 	int fd;
-	uint64_t since_ms;      /* of waiting for a request, or of the request's start */
+	uint64_t since_ms; /* of waiting for a request, or of the request's start */
 	struct request *request;
 };
 

@@ -103,12 +103,14 @@ checked(struct pool_call *call)
 {
 	struct request *request = call->user;
 	struct arena_allocator allocator = arena_allocator(&request->arena);
-	ProtobufCAllocator protobuf = {.alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};
+	ProtobufCAllocator protobuf = {
+	    .alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};
 	struct status st = pool_call_status(call);
 	Corbel__V1__CheckReply *reply = NULL;
 
 	if (status_ok(&st) && call->reply)
-		reply = corbel__v1__check_reply__unpack(&protobuf, call->reply->payload.len, call->reply->payload.data);
+		reply =
+		    corbel__v1__check_reply__unpack(&protobuf, call->reply->payload.len, call->reply->payload.data);
 	if (!reply || reply->n_limits < 1) {
 		/* A limit that is not defined limits nothing; a ratelimitd that is away is the limits' own
 		 * policy's business, and without one the gateway's traffic goes on. */
@@ -121,7 +123,8 @@ checked(struct pool_call *call)
 		return;
 	}
 	usage_add(request->shard->ingress->usage, request->key, true);
-	respond_limited(request, reply->limits[0]->limit, reply->limits[0]->retry_after_ms, reply->limits[0]->impossible);
+	respond_limited(request, reply->limits[0]->limit, reply->limits[0]->retry_after_ms,
+	                reply->limits[0]->impossible);
 }
 
 static void
@@ -148,7 +151,7 @@ take_from_limit(struct request *request)
 	/* Corbel asks, whatever scopes the caller's key has. */
 	Corbel__Bus__Principal *asker = ARENA_NEW(&request->arena, Corbel__Bus__Principal);
 	*asker = request->key->principal;
-	static char *SCOPES[] = {(char *)(uintptr_t)"ratelimits.check"};
+	static char *SCOPES[] = {(char *)(uintptr_t) "ratelimits.check"};
 	asker->n_scopes = 1;
 	asker->scopes = SCOPES;
 	request->call = (struct pool_call){.method = RATELIMITS_CHECK->id,

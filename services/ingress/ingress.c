@@ -12,33 +12,80 @@
 #define USAGE_MS 1000u
 
 static const struct config_option OPTIONS[] = {
-    {.name = "ingress.listen", .type = CONFIG_TEXT, .def = "127.0.0.1:8080",
+    {.name = "ingress.listen",
+     .type = CONFIG_TEXT,
+     .def = "127.0.0.1:8080",
      .help = "Address and port of the HTTP API; port 0 takes a free one."},
-    {.name = "ingress.shards", .type = CONFIG_INTEGER, .def = "1", .min = 1, .max = 64,
+    {.name = "ingress.shards",
+     .type = CONFIG_INTEGER,
+     .def = "1",
+     .min = 1,
+     .max = 64,
      .help = "Threads that serve HTTP; each takes part of the connections."},
-    {.name = "ingress.body_max", .type = CONFIG_SIZE, .def = "1MiB", .min = 1024, .max = 64 << 20,
+    {.name = "ingress.body_max",
+     .type = CONFIG_SIZE,
+     .def = "1MiB",
+     .min = 1024,
+     .max = 64 << 20,
      .help = "Largest request body."},
-    {.name = "ingress.header_max", .type = CONFIG_SIZE, .def = "16KiB", .min = 4096, .max = 1 << 20,
+    {.name = "ingress.header_max",
+     .type = CONFIG_SIZE,
+     .def = "16KiB",
+     .min = 4096,
+     .max = 1 << 20,
      .help = "Memory for one request's headers, its URL and the response's headers."},
-    {.name = "ingress.connections", .type = CONFIG_INTEGER, .def = "4096", .min = 16, .max = 1000000,
+    {.name = "ingress.connections",
+     .type = CONFIG_INTEGER,
+     .def = "4096",
+     .min = 16,
+     .max = 1000000,
      .help = "Open connections of a shard at most."},
-    {.name = "ingress.connections_per_address", .type = CONFIG_INTEGER, .def = "0", .min = 0, .max = 1000000,
+    {.name = "ingress.connections_per_address",
+     .type = CONFIG_INTEGER,
+     .def = "0",
+     .min = 0,
+     .max = 1000000,
      .help = "Open connections from one address at most; 0: no bound."},
-    {.name = "ingress.idle_timeout", .type = CONFIG_DURATION, .def = "60s", .min = 1000, .max = 3600000,
+    {.name = "ingress.idle_timeout",
+     .type = CONFIG_DURATION,
+     .def = "60s",
+     .min = 1000,
+     .max = 3600000,
      .help = "Time that a connection may wait for its next request."},
-    {.name = "ingress.request_timeout", .type = CONFIG_DURATION, .def = "30s", .min = 1000, .max = 3600000,
+    {.name = "ingress.request_timeout",
+     .type = CONFIG_DURATION,
+     .def = "30s",
+     .min = 1000,
+     .max = 3600000,
      .help = "Time for a request to arrive and for its answer to be fetched."},
-    {.name = "ingress.anonymous_per_minute", .type = CONFIG_INTEGER, .def = "120", .min = 0, .max = 1000000,
+    {.name = "ingress.anonymous_per_minute",
+     .type = CONFIG_INTEGER,
+     .def = "120",
+     .min = 0,
+     .max = 1000000,
      .help = "Requests without a good key that one address may make in a minute; 0: no bound."},
-    {.name = "ingress.ipv6_prefix", .type = CONFIG_INTEGER, .def = "64", .min = 32, .max = 128,
+    {.name = "ingress.ipv6_prefix",
+     .type = CONFIG_INTEGER,
+     .def = "64",
+     .min = 32,
+     .max = 128,
      .help = "Bits of an IPv6 address that count as one client."},
-    {.name = "ingress.trusted_proxies", .type = CONFIG_LIST, .def = "", .max = 256,
+    {.name = "ingress.trusted_proxies",
+     .type = CONFIG_LIST,
+     .def = "",
+     .max = 256,
      .help = "Networks whose X-Forwarded-For is believed, such as 10.0.0.0/8."},
-    {.name = "ingress.x_ratelimit_headers", .type = CONFIG_BOOL, .def = "false",
+    {.name = "ingress.x_ratelimit_headers",
+     .type = CONFIG_BOOL,
+     .def = "false",
      .help = "Also send X-RateLimit-Limit, -Remaining and -Reset (seconds)."},
-    {.name = "ingress.forward_limits", .type = CONFIG_LIST, .def = "* * = api.requests", .max = 1000,
-     .help = "For forward-auth: which limit a request takes from, as \"METHOD PATTERN = LIMIT\"; the first that "
-             "fits wins, and a limit that is not defined limits nothing."},
+    {.name = "ingress.forward_limits",
+     .type = CONFIG_LIST,
+     .def = "* * = api.requests",
+     .max = 1000,
+     .help =
+         "For forward-auth: which limit a request takes from, as \"METHOD PATTERN = LIMIT\"; the first that "
+         "fits wins, and a limit that is not defined limits nothing."},
     {.name = NULL}};
 
 /* ---- what accountd says ---- */
@@ -112,19 +159,29 @@ static void
 register_metrics(struct ingress *self)
 {
 	struct metrics *m = self->env.metrics;
-	self->requests = metrics_counter(m, &(struct metric_spec){
-	    .name = "corbel_http_requests", .help = "Requests received"}, NULL);
-	self->bad_requests = metrics_counter(m, &(struct metric_spec){
-	    .name = "corbel_http_bad_requests", .help = "Requests refused because of their content"}, NULL);
-	self->unauthenticated = metrics_counter(m, &(struct metric_spec){
-	    .name = "corbel_http_unauthenticated", .help = "Requests without a good key"}, NULL);
-	self->limited = metrics_counter(m, &(struct metric_spec){
-	    .name = "corbel_http_limited", .help = "Requests refused by a limit"}, NULL);
-	self->failures = metrics_counter(m, &(struct metric_spec){
-	    .name = "corbel_http_failures", .help = "Requests answered with a 5xx status"}, NULL);
-	self->latency = metrics_histogram(m, &(struct metric_spec){
-	    .name = "corbel_http_request_seconds", .unit = "seconds", .help = "Time from a request's first byte to its end"},
+	self->requests = metrics_counter(
+	    m, &(struct metric_spec){.name = "corbel_http_requests", .help = "Requests received"}, NULL);
+	self->bad_requests =
+	    metrics_counter(m,
+	                    &(struct metric_spec){.name = "corbel_http_bad_requests",
+	                                          .help = "Requests refused because of their content"},
+	                    NULL);
+	self->unauthenticated = metrics_counter(
+	    m,
+	    &(struct metric_spec){.name = "corbel_http_unauthenticated", .help = "Requests without a good key"},
 	    NULL);
+	self->limited = metrics_counter(
+	    m, &(struct metric_spec){.name = "corbel_http_limited", .help = "Requests refused by a limit"}, NULL);
+	self->failures = metrics_counter(
+	    m,
+	    &(struct metric_spec){.name = "corbel_http_failures", .help = "Requests answered with a 5xx status"},
+	    NULL);
+	self->latency =
+	    metrics_histogram(m,
+	                      &(struct metric_spec){.name = "corbel_http_request_seconds",
+	                                            .unit = "seconds",
+	                                            .help = "Time from a request's first byte to its end"},
+	                      NULL);
 }
 
 static struct status
@@ -154,7 +211,10 @@ start(void *arg)
 	struct ingress *self = arg;
 	static const char *const TOPICS[] = {"keys", NULL};
 	struct subscriber_options keys = {.address = host_publisher_address(self->env.host, "accountd"),
-	                                  .topics = TOPICS, .message = on_keys, .event = on_event, .arg = self};
+	                                  .topics = TOPICS,
+	                                  .message = on_keys,
+	                                  .event = on_event,
+	                                  .arg = self};
 	const char *listen = config_text(self->env.config, "ingress.listen");
 	struct status st = status_ok_value();
 	char url[160];

@@ -44,7 +44,7 @@ struct ingress {
 	struct usage *usage;
 	struct shard *shards;
 	size_t shard_count;
-	char address[128];       /* as listened on, with the port in use */
+	char address[128]; /* as listened on, with the port in use */
 	char *docs_page;
 	_Atomic bool is_draining;
 	struct metric_counter *requests, *bad_requests, *unauthenticated, *limited, *failures;
@@ -69,14 +69,14 @@ struct shard {
 	pthread_t thread;
 	bool has_thread;
 	_Atomic bool is_stopping, is_quiet;
-	_Atomic size_t active;           /* requests */
+	_Atomic size_t active; /* requests */
 	pthread_mutex_t inbox_lock;
 	struct notice *inbox;
 	/* the shard's thread only: */
 	struct key_cache *keys;
 	struct lease_cache *leases;
 	struct address_table *addresses;
-	struct request *spare;           /* finished requests, to be used again */
+	struct request *spare; /* finished requests, to be used again */
 	size_t spare_count;
 	struct connection *connections;
 	uint64_t inspected_ms;
@@ -85,29 +85,29 @@ struct shard {
 enum request_state { REQUEST_RECEIVING, REQUEST_WAITING, REQUEST_ANSWERED };
 
 struct request {
-	struct request *next;            /* spare, or waiting for a key or a lease */
+	struct request *next; /* spare, or waiting for a key or a lease */
 	struct shard *shard;
 	struct MHD_Connection *connection;
 	struct connection *link;
 	struct arena arena;
 	enum request_state state;
 	uint64_t started_ns, deadline_ms;
-	const char *verb_text, *url;     /* live as long as the request */
+	const char *verb_text, *url; /* live as long as the request */
 	enum api_verb verb;
 	bool is_head;
 	size_t path_length;
-	const char *query;               /* behind '?', or NULL */
+	const char *query; /* behind '?', or NULL */
 	char *body;
 	size_t body_size, body_capacity;
 	bool is_too_large;
 	char request_id[64];
 	char traceparent[56];
-	struct address peer;             /* of the client, through trusted proxies */
+	struct address peer; /* of the client, through trusted proxies */
 	struct route_match match;
-	const struct api_method *method; /* NULL: a page or forward-auth */
+	const struct api_method *method;                /* NULL: a page or forward-auth */
 	void (*authenticated)(struct request *request); /* what follows when the key is good */
 	void (*granted)(struct request *request);       /* what follows when a limit admits */
-	struct key_entry *key;           /* held */
+	struct key_entry *key;                          /* held */
 	ProtobufCMessage *message;
 	struct pool_call call;
 	struct strbuf policy, ratelimit; /* headers of limits, empty when there are none */
@@ -124,8 +124,9 @@ void shard_stop(struct shard *shard);
 uint64_t shard_now_ms(const struct shard *shard);
 
 /* ---- request.c ---- */
-enum MHD_Result request_handle(void *shard, struct MHD_Connection *connection, const char *url, const char *method,
-                               const char *version, const char *data, size_t *size, void **closure);
+enum MHD_Result request_handle(void *shard, struct MHD_Connection *connection, const char *url,
+                               const char *method, const char *version, const char *data, size_t *size,
+                               void **closure);
 void request_ended(void *shard, struct MHD_Connection *connection, void **closure,
                    enum MHD_RequestTerminationCode code);
 void *request_url(void *shard, const char *uri, struct MHD_Connection *connection);
@@ -141,7 +142,8 @@ void call_begin(struct request *request);
 
 /* ---- respond.c ---- */
 void respond_status(struct request *request, const struct status *st);
-void respond_problem(struct request *request, unsigned http, const char *slug, const char *title, const char *detail);
+void respond_problem(struct request *request, unsigned http, const char *slug, const char *title,
+                     const char *detail);
 void respond_violations(struct request *request, const struct violations *violations);
 void respond_reply(struct request *request, const Corbel__Bus__Reply *reply);
 void respond_text(struct request *request, unsigned http, const char *type, const char *text, size_t size);
@@ -166,14 +168,15 @@ struct key_entry {
 	bool is_valid, is_linked;
 	uint64_t until_ms;
 	Corbel__Bus__Principal principal;
-	struct arena arena;              /* what the principal points at */
-	uint64_t calls, limited;         /* not yet reported */
+	struct arena arena;      /* what the principal points at */
+	uint64_t calls, limited; /* not yet reported */
 	uint64_t last_used_ms;
 };
 struct key_cache *key_cache_new(struct shard *shard);
 void key_cache_free(struct key_cache *cache);
 /* Calls request->authenticated now or later with request->key set, or answers the request itself. */
-void key_cache_authenticate(struct key_cache *cache, struct request *request, const char *text, size_t length);
+void key_cache_authenticate(struct key_cache *cache, struct request *request, const char *text,
+                            size_t length);
 void key_cache_notice(struct key_cache *cache, const struct notice *notice);
 void key_entry_release(struct key_entry *entry);
 

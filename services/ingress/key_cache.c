@@ -13,11 +13,11 @@
 #include "base/hash.h"
 #include "ingress_internal.h"
 
-#define BUCKETS 16384u
+#define BUCKETS     16384u
 #define ENTRIES_MAX 100000u
-#define GOOD_MS 30000u
-#define BAD_MS 5000u
-#define VERIFY_MS 3000u
+#define GOOD_MS     30000u
+#define BAD_MS      5000u
+#define VERIFY_MS   3000u
 
 /* A question on its way to accountd, and who waits for the answer. */
 struct inquiry {
@@ -46,7 +46,7 @@ key_cache_new(struct shard *shard)
 	struct key_cache *cache = mem_alloc(sizeof(*cache));
 	cache->shard = shard;
 	corbel__bus__principal__init(&cache->self);
-	cache->self.tenant = (char *)(uintptr_t)"root";
+	cache->self.tenant = (char *)(uintptr_t) "root";
 	cache->self.has_internal = cache->self.internal = true;
 	return cache;
 }
@@ -149,7 +149,8 @@ key_cache_notice(struct key_cache *cache, const struct notice *notice)
 	for (struct key_entry *entry = cache->newest, *older; entry; entry = older) {
 		older = entry->older;
 		if (notice->drops_all ||
-		    (notice->key_id[0] && entry->principal.key_id && strcmp(entry->principal.key_id, notice->key_id) == 0) ||
+		    (notice->key_id[0] && entry->principal.key_id &&
+		     strcmp(entry->principal.key_id, notice->key_id) == 0) ||
 		    (notice->tenant_id[0] && entry->principal.tenant &&
 		     strcmp(entry->principal.tenant, notice->tenant_id) == 0))
 			forget(cache, entry);
@@ -232,10 +233,12 @@ unpack(struct inquiry *inquiry)
 {
 	const struct pool_call *call = &inquiry->call;
 	struct arena_allocator allocator = arena_allocator(&inquiry->arena);
-	ProtobufCAllocator protobuf = {.alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};
+	ProtobufCAllocator protobuf = {
+	    .alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};
 	if (call->code != STATUS_OK || !call->reply || call->reply->code != 0)
 		return NULL;
-	return corbel__v1__verify_key_reply__unpack(&protobuf, call->reply->payload.len, call->reply->payload.data);
+	return corbel__v1__verify_key_reply__unpack(&protobuf, call->reply->payload.len,
+	                                            call->reply->payload.data);
 }
 
 static void
@@ -268,7 +271,8 @@ answered(struct pool_call *call)
 }
 
 static void
-ask(struct key_cache *cache, struct request *request, const uint8_t digest[16], const char *text, size_t length)
+ask(struct key_cache *cache, struct request *request, const uint8_t digest[16], const char *text,
+    size_t length)
 {
 	struct inquiry *inquiry = mem_alloc(sizeof(*inquiry));
 	Corbel__V1__VerifyKeyRequest question = CORBEL__V1__VERIFY_KEY_REQUEST__INIT;

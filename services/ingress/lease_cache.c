@@ -14,21 +14,21 @@
 #include "http/ratelimit_headers.h"
 #include "ingress_internal.h"
 
-#define BUCKETS 4096u
-#define ENTRIES_MAX 50000u
-#define ASK_MS 1000u
-#define NONE_MS 5000u      /* for how long "no such limit" is believed */
-#define CHUNK_MAX 10000u
+#define BUCKETS        4096u
+#define ENTRIES_MAX    50000u
+#define ASK_MS         1000u
+#define NONE_MS        5000u /* for how long "no such limit" is believed */
+#define CHUNK_MAX      10000u
 #define NAME_MAX_BYTES 160u
 
 struct lease {
 	struct lease *next;
 	char name[NAME_MAX_BYTES]; /* tenant, plan and limit */
 	struct lease_cache *cache;
-	uint64_t units, until_ms;      /* to spend */
-	uint64_t unlimited_until_ms;   /* there is no such limit, or nobody to ask */
+	uint64_t units, until_ms;    /* to spend */
+	uint64_t unlimited_until_ms; /* there is no such limit, or nobody to ask */
 	uint64_t refused_until_ms;
-	uint64_t want;                 /* units to ask for next: grows while they are spent */
+	uint64_t want; /* units to ask for next: grows while they are spent */
 	bool is_asking, is_impossible;
 	uint64_t quota, window_ms, remaining, reset_at_ms; /* as last told; quota 0: not told */
 	struct request *waiting, **last;
@@ -50,10 +50,15 @@ lease_cache_new(struct shard *shard)
 	struct metrics *metrics = shard->ingress->env.metrics;
 	struct lease_cache *cache = mem_alloc(sizeof(*cache));
 	cache->shard = shard;
-	cache->asked = metrics_counter(metrics, &(struct metric_spec){
-	    .name = "corbel_ingress_leases", .help = "Leases of plan limits asked for"}, NULL);
-	cache->unchecked = metrics_counter(metrics, &(struct metric_spec){
-	    .name = "corbel_ingress_unchecked", .help = "Calls admitted because ratelimitd could not be asked"}, NULL);
+	cache->asked = metrics_counter(
+	    metrics,
+	    &(struct metric_spec){.name = "corbel_ingress_leases", .help = "Leases of plan limits asked for"},
+	    NULL);
+	cache->unchecked =
+	    metrics_counter(metrics,
+	                    &(struct metric_spec){.name = "corbel_ingress_unchecked",
+	                                          .help = "Calls admitted because ratelimitd could not be asked"},
+	                    NULL);
 	return cache;
 }
 
@@ -200,13 +205,15 @@ answered(struct pool_call *call)
 	struct lease_cache *cache = lease->cache;
 	uint64_t now_ms = shard_now_ms(cache->shard);
 	struct arena_allocator allocator = arena_allocator(&lease->arena);
-	ProtobufCAllocator protobuf = {.alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};
+	ProtobufCAllocator protobuf = {
+	    .alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};
 	Corbel__V1__LeaseReply *reply = NULL;
 	bool is_undefined = call->code == STATUS_OK && call->reply && call->reply->code == STATUS_NOT_FOUND;
 
 	lease->is_asking = false;
 	if (call->code == STATUS_OK && call->reply && call->reply->code == 0)
-		reply = corbel__v1__lease_reply__unpack(&protobuf, call->reply->payload.len, call->reply->payload.data);
+		reply =
+		    corbel__v1__lease_reply__unpack(&protobuf, call->reply->payload.len, call->reply->payload.data);
 	if (reply) {
 		learn(lease, reply, now_ms);
 	} else {
@@ -251,7 +258,7 @@ ask(struct lease *lease, const struct request *request)
 	question.units = lease->want;
 	question.tenant_id = arena_strdup(&lease->arena, who->tenant);
 	corbel__bus__principal__init(&lease->principal);
-	lease->principal.tenant = (char *)(uintptr_t)"root";
+	lease->principal.tenant = (char *)(uintptr_t) "root";
 	lease->principal.has_internal = lease->principal.internal = true;
 	size_t size = corbel__v1__lease_request__get_packed_size(&question);
 	uint8_t *bytes = arena_alloc_raw(&lease->arena, size + 1);

@@ -46,13 +46,15 @@ static const char HEAD[] =
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1f26}"
     "h1{margin-bottom:0}h2{border-bottom:1px solid #d5dae1;padding-top:1.5rem}"
     "details{border:1px solid #d5dae1;border-radius:6px;margin:.5rem 0;padding:.4rem .8rem}"
-    "summary{cursor:pointer}code,pre{font:14px/1.4 ui-monospace,monospace;background:#f3f5f8;border-radius:4px}"
+    "summary{cursor:pointer}code,pre{font:14px/1.4 "
+    "ui-monospace,monospace;background:#f3f5f8;border-radius:4px}"
     "code{padding:0 .25rem}table{border-collapse:collapse;width:100%;margin:.5rem 0}"
     "td,th{text-align:left;border-bottom:1px solid #e6e9ee;padding:.2rem .5rem;vertical-align:top}"
     "b.v{display:inline-block;min-width:4.2rem}.s{color:#5b6572}</style></head><body>"
     "<h1>Corbel API</h1><p>Every call needs an API key: <code>Authorization: Bearer KEY</code> or "
     "<code>X-API-Key: KEY</code>. Errors are problems of RFC 9457. A POST may carry an "
-    "<code>Idempotency-Key</code>; a repetition then gets the first answer for 24 hours. The machine-readable form "
+    "<code>Idempotency-Key</code>; a repetition then gets the first answer for 24 hours. The "
+    "machine-readable form "
     "is <a href=\"/openapi.json\">/openapi.json</a>.</p>";
 
 static void
@@ -82,8 +84,8 @@ put_method(struct strbuf *out, const struct api_method *method)
 	static const char *const VERBS[] = {"", "GET", "POST", "PUT", "PATCH", "DELETE"};
 	if (!method->path)
 		return;
-	strbuf_printf(out, "<details><summary><b class=\"v\">%s</b><code>%s</code></summary><p>", VERBS[method->verb],
-	              method->path);
+	strbuf_printf(out, "<details><summary><b class=\"v\">%s</b><code>%s</code></summary><p>",
+	              VERBS[method->verb], method->path);
 	put_html(out, method->doc);
 	strbuf_printf(out, "</p><p>Scope <code>%s</code>%s</p>", method->scope,
 	              method->is_operator_only ? ", operators only" : "");
@@ -120,7 +122,8 @@ serve_ready(struct request *request)
 	struct strbuf body;
 	strbuf_init(&body, &request->arena);
 	bool is_ready = host_is_ready(request->shard->ingress->env.host, &body);
-	respond_text(request, is_ready ? 200 : 503, "application/health+json", body.data ? body.data : "", body.length);
+	respond_text(request, is_ready ? 200 : 503, "application/health+json", body.data ? body.data : "",
+	             body.length);
 }
 
 bool
@@ -146,7 +149,8 @@ pages_serve(struct request *request)
 	else if (is_path(request, "/openapi.json"))
 		respond_text(request, 200, "application/json", api_openapi_json, api_openapi_json_size);
 	else if (is_path(request, "/docs"))
-		respond_text(request, 200, "text/html; charset=utf-8", ingress->docs_page, strlen(ingress->docs_page));
+		respond_text(request, 200, "text/html; charset=utf-8", ingress->docs_page,
+		             strlen(ingress->docs_page));
 	else
 		return false;
 	return true;

@@ -11,10 +11,10 @@
 #include "base/text.h"
 #include "connection.h"
 
-#define ARENA_BLOCK (16u << 10)
+#define ARENA_BLOCK   (16u << 10)
 #define ARENA_CEILING (64u << 20)
-#define SPARE_MAX 1024u
-#define URL_MAX 8192u
+#define SPARE_MAX     1024u
+#define URL_MAX       8192u
 
 /* ---- memory ---- */
 
@@ -167,8 +167,8 @@ take_peer(struct request *request)
 	if (!info || !address_from_socket(info->client_addr, &request->peer))
 		return;
 	if (ingress->settings.proxies)
-		request->peer =
-		    address_of_client(ingress->settings.proxies, &request->peer, request_header(request, "X-Forwarded-For"));
+		request->peer = address_of_client(ingress->settings.proxies, &request->peer,
+		                                  request_header(request, "X-Forwarded-For"));
 	address_mask(&request->peer, ingress->settings.ipv6_prefix);
 }
 
@@ -227,8 +227,8 @@ static void
 method_not_allowed(struct request *request)
 {
 	char allowed[64];
-	size_t length = routes_allowed(request->shard->ingress->routes, request->url, request->path_length, allowed,
-	                               sizeof(allowed));
+	size_t length = routes_allowed(request->shard->ingress->routes, request->url, request->path_length,
+	                               allowed, sizeof(allowed));
 	bool is_options = strcmp(request->verb_text, "OPTIONS") == 0;
 
 	if (is_options)
@@ -249,13 +249,15 @@ dispatch(struct request *request)
 		return;
 	}
 	if (request->is_too_large) {
-		respond_problem(request, 413, "content-too-large", "Content too large",
-		                arena_printf(&request->arena, "the body must be at most %zu bytes", ingress->settings.body_max));
+		respond_problem(
+		    request, 413, "content-too-large", "Content too large",
+		    arena_printf(&request->arena, "the body must be at most %zu bytes", ingress->settings.body_max));
 		return;
 	}
 	if (pages_serve(request))
 		return;
-	switch (routes_match(ingress->routes, request->verb, request->url, request->path_length, &request->match)) {
+	switch (
+	    routes_match(ingress->routes, request->verb, request->url, request->path_length, &request->match)) {
 	case ROUTE_FOUND:
 		request->method = request->match.method;
 		request->authenticated = call_begin;
@@ -328,8 +330,8 @@ send_response(struct request *request)
 }
 
 enum MHD_Result
-request_handle(void *arg, struct MHD_Connection *http, const char *url, const char *method, const char *version,
-               const char *data, size_t *size, void **closure)
+request_handle(void *arg, struct MHD_Connection *http, const char *url, const char *method,
+               const char *version, const char *data, size_t *size, void **closure)
 {
 	struct request *request = *closure;
 	(void)arg;

@@ -153,7 +153,8 @@ problem_send(struct request *request, unsigned http, struct strbuf *body, uint64
 }
 
 void
-respond_problem(struct request *request, unsigned http, const char *slug, const char *title, const char *detail)
+respond_problem(struct request *request, unsigned http, const char *slug, const char *title,
+                const char *detail)
 {
 	const struct outcome outcome = {http, slug, title};
 	struct strbuf body;
@@ -237,7 +238,8 @@ static ProtobufCMessage *
 unpack_reply(struct request *request, const Corbel__Bus__Reply *reply)
 {
 	struct arena_allocator allocator = arena_allocator(&request->arena);
-	ProtobufCAllocator protobuf = {.alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};
+	ProtobufCAllocator protobuf = {
+	    .alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};
 	return protobuf_c_message_unpack(request->method->reply->descriptor, &protobuf, reply->payload.len,
 	                                 reply->payload.data);
 }
@@ -281,7 +283,8 @@ respond_reply(struct request *request, const Corbel__Bus__Reply *reply)
 	strbuf_init(&body, &request->arena);
 	if (request->method->success != 204)
 		json_from_message(message, request->method->reply, NULL, &body);
-	struct MHD_Response *response = text_response("application/json", body.data ? body.data : "", body.length);
+	struct MHD_Response *response =
+	    text_response("application/json", body.data ? body.data : "", body.length);
 	add_reply_headers(request, reply, response);
 	respond_with(request, request->method->success, response);
 }

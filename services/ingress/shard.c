@@ -19,7 +19,7 @@
 #include "base/text.h"
 #include "connection.h"
 
-#define INSPECT_MS 1000u
+#define INSPECT_MS  1000u
 #define TURN_MAX_MS 500
 
 uint64_t
@@ -184,13 +184,13 @@ http_start(struct shard *shard)
 	const struct settings *settings = &shard->ingress->settings;
 
 	shard->http = MHD_start_daemon(
-	    MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO | MHD_USE_ERROR_LOG, 0, NULL, NULL, request_handle,
-	    shard, MHD_OPTION_EXTERNAL_LOGGER, ignore_log, NULL, MHD_OPTION_LISTEN_SOCKET, shard->listen_fd,
-	    MHD_OPTION_CONNECTION_LIMIT, settings->connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-	    settings->connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT, settings->idle_s,
-	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, settings->header_max, MHD_OPTION_NOTIFY_COMPLETED, request_ended, shard,
-	    MHD_OPTION_NOTIFY_CONNECTION, connection_event, shard, MHD_OPTION_URI_LOG_CALLBACK, request_url, shard,
-	    MHD_OPTION_END);
+	    MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+	    request_handle, shard, MHD_OPTION_EXTERNAL_LOGGER, ignore_log, NULL, MHD_OPTION_LISTEN_SOCKET,
+	    shard->listen_fd, MHD_OPTION_CONNECTION_LIMIT, settings->connections,
+	    MHD_OPTION_PER_IP_CONNECTION_LIMIT, settings->connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT,
+	    settings->idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, settings->header_max,
+	    MHD_OPTION_NOTIFY_COMPLETED, request_ended, shard, MHD_OPTION_NOTIFY_CONNECTION, connection_event,
+	    shard, MHD_OPTION_URI_LOG_CALLBACK, request_url, shard, MHD_OPTION_END);
 	return shard->http ? status_ok_value() : status_make(STATUS_UNAVAILABLE, "cannot start the HTTP server");
 }
 
@@ -207,7 +207,8 @@ loop_start(struct shard *shard)
 			return status_make(STATUS_UNAVAILABLE, "cannot watch the HTTP server: %s", strerror(errno));
 	}
 	shard->has_thread = pthread_create(&shard->thread, NULL, shard_main, shard) == 0;
-	return shard->has_thread ? status_ok_value() : status_make(STATUS_RESOURCE_EXHAUSTED, "cannot start a thread");
+	return shard->has_thread ? status_ok_value()
+	                         : status_make(STATUS_RESOURCE_EXHAUSTED, "cannot start a thread");
 }
 
 struct status

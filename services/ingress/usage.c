@@ -11,7 +11,7 @@
 #include "base/text.h"
 #include "ingress_internal.h"
 
-#define BUCKETS 4096u
+#define BUCKETS   4096u
 #define ITEMS_MAX 10000u
 #define REPORT_MS 3000u
 

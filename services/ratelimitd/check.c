@@ -37,7 +37,8 @@ tenant_of(const struct call *call, const char *named, const char **out)
 }
 
 static struct status
-resolve_one(struct call *call, const struct snapshot *snapshot, struct inquiry *inquiry, const LimitCheck *check)
+resolve_one(struct call *call, const struct snapshot *snapshot, struct inquiry *inquiry,
+            const LimitCheck *check)
 {
 	size_t at = inquiry->count;
 	const char *plan = check->plan && call_is_operator(call) ? check->plan : call_plan(call);
@@ -47,8 +48,8 @@ resolve_one(struct call *call, const struct snapshot *snapshot, struct inquiry *
 	const struct definition *definition = snapshot_find(snapshot, &query);
 
 	if (!definition) {
-		call_violation(call, arena_printf(call_arena(call), "/checks/%zu/limit", at), "limit '%s' is not defined",
-		               check->limit);
+		call_violation(call, arena_printf(call_arena(call), "/checks/%zu/limit", at),
+		               "limit '%s' is not defined", check->limit);
 		return status_make(STATUS_NOT_FOUND, "limit '%s' is not defined", check->limit);
 	}
 	inquiry->keys[at] = key;
@@ -62,8 +63,8 @@ resolve_one(struct call *call, const struct snapshot *snapshot, struct inquiry *
 }
 
 static struct status
-resolve(struct call *call, const struct snapshot *snapshot, const CheckRequest *request, const char *tenant_id,
-        struct inquiry *inquiry)
+resolve(struct call *call, const struct snapshot *snapshot, const CheckRequest *request,
+        const char *tenant_id, struct inquiry *inquiry)
 {
 	struct status st = tenant_of(call, request->tenant_id ? request->tenant_id : tenant_id, &inquiry->tenant);
 	inquiry->count = 0;
@@ -149,8 +150,8 @@ for_each(void *self, struct call *calls[], size_t count, enum job_kind kind)
 	gathering_begin(&gathering, self);
 	for (size_t i = 0; i < count; i++) {
 		struct job *job = job_new(&gathering, calls[i], kind);
-		struct status st =
-		    resolve(calls[i], gathering.snapshot, (const CheckRequest *)call_request(calls[i]), NULL, &job->inquiry);
+		struct status st = resolve(calls[i], gathering.snapshot, (const CheckRequest *)call_request(calls[i]),
+		                           NULL, &job->inquiry);
 		for (size_t c = 0; kind == JOB_LOOK && c < job->inquiry.count; c++)
 			job->inquiry.items[c].cost = 0;
 		job_add(&gathering, job, st);
@@ -299,9 +300,12 @@ ratelimitd_batch(void *self, const struct api_method *method)
 		const char *name;
 		service_batch batch;
 	} BATCHES[] = {
-	    {"Ratelimits/Check", check_batch},        {"Ratelimits/Peek", peek_batch},
-	    {"Ratelimits/GiveBack", give_back_batch}, {"Ratelimits/Reset", reset_batch},
-	    {"Ratelimits/BatchCheck", batch_check_batch}, {"Ratelimits/ReportOutcome", report_batch},
+	    {"Ratelimits/Check", check_batch},
+	    {"Ratelimits/Peek", peek_batch},
+	    {"Ratelimits/GiveBack", give_back_batch},
+	    {"Ratelimits/Reset", reset_batch},
+	    {"Ratelimits/BatchCheck", batch_check_batch},
+	    {"Ratelimits/ReportOutcome", report_batch},
 	    {"Ratelimits/Lease", lease_batch},
 	};
 	(void)self;

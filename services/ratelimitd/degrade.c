@@ -28,8 +28,8 @@ replicas_of(struct ratelimitd *self)
 static void
 admit(struct table_item *item)
 {
-	item->decision = (struct decision){
-	    .is_allowed = true, .quota = item->rule->limit, .remaining = item->rule->limit};
+	item->decision =
+	    (struct decision){.is_allowed = true, .quota = item->rule->limit, .remaining = item->rule->limit};
 }
 
 static void

@@ -9,7 +9,7 @@
 
 #include "job.h"
 
-#define QUEUE_MAX 8192u
+#define QUEUE_MAX   8192u
 #define ARENA_BLOCK (256u << 10)
 
 extern const char ratelimitd_decide_lua[];
@@ -23,7 +23,7 @@ struct engine {
 	size_t count;
 	bool is_stopping;
 	pthread_t thread;
-	bool is_degraded;          /* the engine's thread only: whether it was told */
+	bool is_degraded; /* the engine's thread only: whether it was told */
 };
 
 /* Up to 128 jobs; NULL at the end. */
@@ -168,6 +168,7 @@ engine_push(struct engine *engine, struct job *jobs)
 	pthread_mutex_unlock(&engine->lock);
 	for (struct job *job = is_full ? jobs : NULL, *next; job; job = next) {
 		next = job->next;
-		job_answer(engine->self, job, status_make(STATUS_RESOURCE_EXHAUSTED, "too many decisions are waiting for Redis"));
+		job_answer(engine->self, job,
+		           status_make(STATUS_RESOURCE_EXHAUSTED, "too many decisions are waiting for Redis"));
 	}
 }

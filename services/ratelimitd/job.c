@@ -63,7 +63,8 @@ give_back(struct ratelimitd *self, struct inquiry *inquiry)
 bool
 job_is_leasable(const struct job *job)
 {
-	return job->inquiry.items[0].rule->strategy == STRATEGY_FIXED_WINDOW && !job->inquiry.definitions[0]->is_shadow;
+	return job->inquiry.items[0].rule->strategy == STRATEGY_FIXED_WINDOW &&
+	       !job->inquiry.definitions[0]->is_shadow;
 }
 
 /* Grants what there is, up to what is wanted. */
@@ -77,7 +78,8 @@ lease(struct ratelimitd *self, struct job *job)
 	if (table_take(self->table, item, 1) == TABLE_FULL)
 		return TABLE_FULL;
 	/* Another may take between the look and the take: try again with what is left then. */
-	for (int tries = 0; job_is_leasable(job) && tries < 8 && job->granted == 0 && item->decision.remaining > 0; tries++) {
+	for (int tries = 0;
+	     job_is_leasable(job) && tries < 8 && job->granted == 0 && item->decision.remaining > 0; tries++) {
 		item->cost = units < item->decision.remaining ? units : item->decision.remaining;
 		if (table_take(self->table, item, 1) == TABLE_OK)
 			job->granted = item->cost;
@@ -187,8 +189,9 @@ add_headers(struct call *call, const CheckReply *reply)
 	call_header(call, "RateLimit-Policy", policy.data);
 	call_header(call, "RateLimit", state.data);
 	if (!reply->allowed && !is_for_good)
-		call_header(call, "Retry-After", arena_printf(call_arena(call), "%llu",
-		                                              (unsigned long long)retry_after_seconds(retry_ms)));
+		call_header(
+		    call, "Retry-After",
+		    arena_printf(call_arena(call), "%llu", (unsigned long long)retry_after_seconds(retry_ms)));
 }
 
 static void
@@ -203,7 +206,8 @@ note(struct ratelimitd *self, const struct job *job)
 		    .is_shadow_throttled = inquiry->was_refused[i],
 		    .is_degraded = job->is_degraded,
 		    .waited_ms = to_ms(decision->is_allowed ? decision->delay_us : decision->retry_us)};
-		statistics_note(self->statistics, inquiry->tenant, inquiry->definitions[i]->name, inquiry->keys[i], &outcome);
+		statistics_note(self->statistics, inquiry->tenant, inquiry->definitions[i]->name, inquiry->keys[i],
+		                &outcome);
 	}
 }
 
@@ -223,7 +227,8 @@ answer_lease(const struct job *job)
 static void
 answer_check(struct ratelimitd *self, struct job *job)
 {
-	CheckReply *reply = job->item ? ARENA_NEW(call_arena(job->call), CheckReply) : (CheckReply *)call_reply(job->call);
+	CheckReply *reply =
+	    job->item ? ARENA_NEW(call_arena(job->call), CheckReply) : (CheckReply *)call_reply(job->call);
 
 	if (job->item) {
 		corbel__v1__check_reply__init(reply);

@@ -31,14 +31,14 @@ struct job {
 	struct job *next;
 	enum job_kind kind;
 	struct call *call;
-	struct many *many;                 /* NULL: the call is this job's alone */
+	struct many *many;                       /* NULL: the call is this job's alone */
 	Corbel__V1__BatchCheckReply__Item *item; /* of `many` */
-	struct snapshot *snapshot;         /* held: definitions live in it */
+	struct snapshot *snapshot;               /* held: definitions live in it */
 	struct inquiry inquiry;
-	bool is_throttled;                 /* report */
+	bool is_throttled; /* report */
 	uint32_t latency_ms;
-	uint64_t granted;                  /* lease: out */
-	bool is_allowed, is_degraded;      /* out */
+	uint64_t granted;             /* lease: out */
+	bool is_allowed, is_degraded; /* out */
 };
 
 /* Decides in the memory store. RESOURCE_EXHAUSTED when its table is full. */

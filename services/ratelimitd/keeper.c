@@ -15,14 +15,15 @@ static const struct store_sql COUNTER_PUT = {
                    "ON CONFLICT (key_high, key_low) DO UPDATE SET expires_us = $3, bytes = $4"};
 static const struct store_sql COUNTER_LIST = {
     "counter_list", "SELECT key_high, key_low, expires_us, bytes FROM counters WHERE expires_us > $1"};
-static const struct store_sql COUNTER_PURGE = {"counter_purge", "DELETE FROM counters WHERE expires_us <= $1"};
+static const struct store_sql COUNTER_PURGE = {"counter_purge",
+                                               "DELETE FROM counters WHERE expires_us <= $1"};
 
 struct pending {
 	struct arena *arena;
 	struct pending_record {
 		struct pending_record *next;
 		struct table_record record;
-	} *first;
+	} * first;
 	size_t count;
 };
 
@@ -68,7 +69,8 @@ keeper_task(void *arg, struct store_conn *conn)
 		for (const struct pending_record *at = pending.first; at && status_ok(&st); at = at->next)
 			st = put_record(&tx, &at->record);
 		if (status_ok(&st))
-			st = store_exec(&tx, &COUNTER_PURGE, STORE_PARAMS(store_i64((int64_t)table_now_us(self->table))), NULL);
+			st = store_exec(&tx, &COUNTER_PURGE, STORE_PARAMS(store_i64((int64_t)table_now_us(self->table))),
+			                NULL);
 		st = store_end(&tx, st);
 	}
 	if (!status_ok(&st)) {
@@ -87,8 +89,9 @@ keeper_load(struct ratelimitd *self, struct store_conn *conn)
 	size_t bad = 0;
 
 	arena_init(&arena, 1u << 20, SIZE_MAX);
-	struct status st = store_read(conn, &COUNTER_LIST, STORE_PARAMS(store_i64((int64_t)table_now_us(self->table))),
-	                              LOAD_MAX, &arena, &rows);
+	struct status st =
+	    store_read(conn, &COUNTER_LIST, STORE_PARAMS(store_i64((int64_t)table_now_us(self->table))), LOAD_MAX,
+	               &arena, &rows);
 	for (size_t row = 0; status_ok(&st) && row < rows_count(rows); row++) {
 		struct table_record record = {
 		    .key = {.high = (uint64_t)row_i64(rows, row, 0), .low = (uint64_t)row_i64(rows, row, 1)},

@@ -10,25 +10,30 @@
 
 typedef Corbel__V1__Limit Limit;
 
-#define COLUMNS                                                                                                        \
-	"id, tenant_id, name, level, subject, strategy, limit_units, window_ms, burst, on_failure, shadow, "               \
-	"floor_units, ceiling_units, latency_ms, backoff_permille, recover_permille, description, created_at, updated_at"
+#define COLUMNS                                                                                              \
+	"id, tenant_id, name, level, subject, strategy, limit_units, window_ms, burst, on_failure, shadow, "     \
+	"floor_units, ceiling_units, latency_ms, backoff_permille, recover_permille, description, created_at, "  \
+	"updated_at"
 
 static const struct store_sql LIMIT_INSERT = {
-    "limit_insert", "INSERT INTO limits (" COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
-                    "$14, $15, $16, $17, $18, $19)"};
+    "limit_insert",
+    "INSERT INTO limits (" COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
+    "$14, $15, $16, $17, $18, $19)"};
 static const struct store_sql LIMIT_GET = {"limit_get", "SELECT " COLUMNS " FROM limits WHERE id = $1"};
 static const struct store_sql LIMIT_LIST = {
-    "limit_list", "SELECT " COLUMNS " FROM limits WHERE tenant_id = $1 AND ($2 = '' OR name = $2) AND id < $3 "
-                  "ORDER BY id DESC LIMIT $4"};
+    "limit_list",
+    "SELECT " COLUMNS " FROM limits WHERE tenant_id = $1 AND ($2 = '' OR name = $2) AND id < $3 "
+    "ORDER BY id DESC LIMIT $4"};
 static const struct store_sql LIMIT_UPDATE = {
     "limit_update",
-    "UPDATE limits SET strategy = $2, limit_units = $3, window_ms = $4, burst = $5, on_failure = $6, shadow = $7, "
+    "UPDATE limits SET strategy = $2, limit_units = $3, window_ms = $4, burst = $5, on_failure = $6, shadow "
+    "= $7, "
     "floor_units = $8, ceiling_units = $9, latency_ms = $10, backoff_permille = $11, recover_permille = $12, "
     "description = $13, updated_at = $14 WHERE id = $1"};
-static const struct store_sql LIMIT_DELETE = {"limit_delete", "DELETE FROM limits WHERE id = $1 AND tenant_id = $2"};
-static const struct store_sql VERSION_RAISE = {"version_raise",
-                                               "UPDATE limits_version SET version = version + 1 WHERE id = 1"};
+static const struct store_sql LIMIT_DELETE = {"limit_delete",
+                                              "DELETE FROM limits WHERE id = $1 AND tenant_id = $2"};
+static const struct store_sql VERSION_RAISE = {
+    "version_raise", "UPDATE limits_version SET version = version + 1 WHERE id = 1"};
 
 static struct store_value
 optional_u64(bool has, uint64_t value)
@@ -153,24 +158,26 @@ static struct status
 limit_insert(struct store_tx *tx, const Limit *limit)
 {
 	const Corbel__V1__Adaptive *a = limit->adaptive;
-	return store_exec(tx, &LIMIT_INSERT,
-	                  STORE_PARAMS(store_text(limit->id), store_text(limit->tenant_id), store_text(limit->name),
-	                               store_i64(limit->level), store_text(limit->subject ? limit->subject : ""),
-	                               store_i64(limit->strategy), store_i64((int64_t)limit->limit),
-	                               store_i64((int64_t)limit->window_ms), optional_u64(limit->has_burst, limit->burst),
-	                               store_i64(limit->on_failure), store_i64(limit->shadow),
-	                               optional_u64(a && a->has_floor, a ? a->floor : 0),
-	                               optional_u64(a && a->has_ceiling, a ? a->ceiling : 0),
-	                               optional_u64(a && a->has_latency_ms, a ? a->latency_ms : 0),
-	                               optional_u64(a && a->has_backoff_permille, a ? a->backoff_permille : 0),
-	                               optional_u64(a && a->has_recover_permille, a ? a->recover_permille : 0),
-	                               store_text(limit->description ? limit->description : ""),
-	                               store_i64(limit->created_at), store_i64(limit->updated_at)),
-	                  NULL);
+	return store_exec(
+	    tx, &LIMIT_INSERT,
+	    STORE_PARAMS(store_text(limit->id), store_text(limit->tenant_id), store_text(limit->name),
+	                 store_i64(limit->level), store_text(limit->subject ? limit->subject : ""),
+	                 store_i64(limit->strategy), store_i64((int64_t)limit->limit),
+	                 store_i64((int64_t)limit->window_ms), optional_u64(limit->has_burst, limit->burst),
+	                 store_i64(limit->on_failure), store_i64(limit->shadow),
+	                 optional_u64(a && a->has_floor, a ? a->floor : 0),
+	                 optional_u64(a && a->has_ceiling, a ? a->ceiling : 0),
+	                 optional_u64(a && a->has_latency_ms, a ? a->latency_ms : 0),
+	                 optional_u64(a && a->has_backoff_permille, a ? a->backoff_permille : 0),
+	                 optional_u64(a && a->has_recover_permille, a ? a->recover_permille : 0),
+	                 store_text(limit->description ? limit->description : ""), store_i64(limit->created_at),
+	                 store_i64(limit->updated_at)),
+	    NULL);
 }
 
 static void
-limit_from_request(struct call *call, const Corbel__V1__CreateLimitRequest *request, const char *tenant, Limit *out)
+limit_from_request(struct call *call, const Corbel__V1__CreateLimitRequest *request, const char *tenant,
+                   Limit *out)
 {
 	struct ratelimitd *self = call_service(call);
 	struct id id = id_make("lim", self->env.clock, self->env.random);
@@ -212,8 +219,8 @@ limits_create(struct call *call, const Corbel__V1__CreateLimitRequest *request, 
 		return st;
 	st = limit_insert(&tx, reply);
 	if (st.code == STATUS_ALREADY_EXISTS)
-		st = status_make(STATUS_ALREADY_EXISTS, "limit '%s' is already defined at this level for this subject",
-		                 request->name);
+		st = status_make(STATUS_ALREADY_EXISTS,
+		                 "limit '%s' is already defined at this level for this subject", request->name);
 	return limits_commit(call, &tx, st, tenant);
 }
 
@@ -240,7 +247,8 @@ limits_get(struct call *call, const Corbel__V1__GetLimitRequest *request, Limit 
 }
 
 struct status
-limits_list(struct call *call, const Corbel__V1__ListLimitsRequest *request, Corbel__V1__ListLimitsReply *reply)
+limits_list(struct call *call, const Corbel__V1__ListLimitsRequest *request,
+            Corbel__V1__ListLimitsReply *reply)
 {
 	struct arena *arena = call_arena(call);
 	uint32_t size = request->has_page_size ? request->page_size : 50;
@@ -308,18 +316,18 @@ static struct status
 limit_write(struct store_tx *tx, const Limit *limit)
 {
 	const Corbel__V1__Adaptive *a = limit->adaptive;
-	return store_exec(tx, &LIMIT_UPDATE,
-	                  STORE_PARAMS(store_text(limit->id), store_i64(limit->strategy), store_i64((int64_t)limit->limit),
-	                               store_i64((int64_t)limit->window_ms), optional_u64(limit->has_burst, limit->burst),
-	                               store_i64(limit->on_failure), store_i64(limit->shadow),
-	                               optional_u64(a && a->has_floor, a ? a->floor : 0),
-	                               optional_u64(a && a->has_ceiling, a ? a->ceiling : 0),
-	                               optional_u64(a && a->has_latency_ms, a ? a->latency_ms : 0),
-	                               optional_u64(a && a->has_backoff_permille, a ? a->backoff_permille : 0),
-	                               optional_u64(a && a->has_recover_permille, a ? a->recover_permille : 0),
-	                               store_text(limit->description ? limit->description : ""),
-	                               store_i64(limit->updated_at)),
-	                  NULL);
+	return store_exec(
+	    tx, &LIMIT_UPDATE,
+	    STORE_PARAMS(store_text(limit->id), store_i64(limit->strategy), store_i64((int64_t)limit->limit),
+	                 store_i64((int64_t)limit->window_ms), optional_u64(limit->has_burst, limit->burst),
+	                 store_i64(limit->on_failure), store_i64(limit->shadow),
+	                 optional_u64(a && a->has_floor, a ? a->floor : 0),
+	                 optional_u64(a && a->has_ceiling, a ? a->ceiling : 0),
+	                 optional_u64(a && a->has_latency_ms, a ? a->latency_ms : 0),
+	                 optional_u64(a && a->has_backoff_permille, a ? a->backoff_permille : 0),
+	                 optional_u64(a && a->has_recover_permille, a ? a->recover_permille : 0),
+	                 store_text(limit->description ? limit->description : ""), store_i64(limit->updated_at)),
+	    NULL);
 }
 
 struct status
@@ -359,6 +367,7 @@ limits_delete(struct call *call, const Corbel__V1__DeleteLimitRequest *request, 
 	if (status_ok(&st))
 		st = limit_of_row(call, rows, &limit);
 	if (status_ok(&st))
-		st = store_exec(&tx, &LIMIT_DELETE, STORE_PARAMS(store_text(limit.id), store_text(limit.tenant_id)), NULL);
+		st = store_exec(&tx, &LIMIT_DELETE, STORE_PARAMS(store_text(limit.id), store_text(limit.tenant_id)),
+		                NULL);
 	return limits_commit(call, &tx, st, limit.tenant_id ? limit.tenant_id : "");
 }

@@ -10,12 +10,16 @@
 #include "job.h"
 
 #define REFRESH_MS 1000u
-#define KEEP_MS 500u
+#define KEEP_MS    500u
 
 extern const struct store_migration ratelimitd_migrations[];
 
 static const struct config_option OPTIONS[] = {
-    {.name = "ratelimitd.max_keys", .type = CONFIG_INTEGER, .def = "4000000", .min = 1000, .max = 1000000000,
+    {.name = "ratelimitd.max_keys",
+     .type = CONFIG_INTEGER,
+     .def = "4000000",
+     .min = 1000,
+     .max = 1000000000,
      .help = "Counters held in memory; a new key beyond them is refused until others expire."},
     {.name = NULL}};
 
@@ -66,14 +70,19 @@ create(const struct service_env *env, void **out)
 	self->statistics = statistics_new();
 	arena_init(&self->plans, 4096, 64u << 20);
 	pthread_mutex_init(&self->refresh_lock, NULL);
-	self->allowed = metrics_counter(env->metrics, &(struct metric_spec){
-	    .name = "corbel_ratelimit_allowed", .help = "Decisions that admitted"}, NULL);
-	self->refused = metrics_counter(env->metrics, &(struct metric_spec){
-	    .name = "corbel_ratelimit_refused", .help = "Decisions that refused"}, NULL);
-	self->degraded = metrics_counter(env->metrics, &(struct metric_spec){
-	    .name = "corbel_ratelimit_degraded", .help = "Decisions made without the shared store"}, NULL);
-	self->keys = metrics_gauge(env->metrics, &(struct metric_spec){
-	    .name = "corbel_ratelimit_keys", .help = "Counters held in memory"}, NULL);
+	self->allowed = metrics_counter(
+	    env->metrics,
+	    &(struct metric_spec){.name = "corbel_ratelimit_allowed", .help = "Decisions that admitted"}, NULL);
+	self->refused = metrics_counter(
+	    env->metrics,
+	    &(struct metric_spec){.name = "corbel_ratelimit_refused", .help = "Decisions that refused"}, NULL);
+	self->degraded = metrics_counter(env->metrics,
+	                                 &(struct metric_spec){.name = "corbel_ratelimit_degraded",
+	                                                       .help = "Decisions made without the shared store"},
+	                                 NULL);
+	self->keys = metrics_gauge(
+	    env->metrics,
+	    &(struct metric_spec){.name = "corbel_ratelimit_keys", .help = "Counters held in memory"}, NULL);
 	*out = self;
 	return env->redis ? engine_new(self, &self->engine) : status_ok_value();
 }
@@ -98,9 +107,15 @@ start(void *arg)
 	struct ratelimitd *self = arg;
 	static const char *const LIMITS[] = {"limits", NULL}, *const PLANS[] = {"plans", NULL};
 	struct subscriber_options limits = {.address = host_publisher_address(self->env.host, "ratelimitd"),
-	                                    .topics = LIMITS, .message = on_limits, .event = on_event, .arg = self};
+	                                    .topics = LIMITS,
+	                                    .message = on_limits,
+	                                    .event = on_event,
+	                                    .arg = self};
 	struct subscriber_options plans = {.address = host_publisher_address(self->env.host, "accountd"),
-	                                   .topics = PLANS, .message = on_plans, .event = on_event, .arg = self};
+	                                   .topics = PLANS,
+	                                   .message = on_plans,
+	                                   .event = on_event,
+	                                   .arg = self};
 	struct status st = load(self);
 
 	if (status_ok(&st))

@@ -19,15 +19,15 @@ struct ratelimitd {
 	struct registry *registry;
 	struct table *table;
 	struct statistics *statistics;
-	struct engine *engine;         /* NULL: counters are kept in memory */
+	struct engine *engine; /* NULL: counters are kept in memory */
 	struct subscriber *limit_changes, *plan_changes;
 	_Atomic bool plans_are_stale, limits_are_stale;
-	_Atomic bool has_definitions;  /* loaded once */
-	int64_t version;               /* of the loaded definitions; the refresher's own */
-	uint64_t plans_loaded_ms;      /* the refresher's own */
-	struct arena plans;            /* the last plans known; the refresher's own */
+	_Atomic bool has_definitions; /* loaded once */
+	int64_t version;              /* of the loaded definitions; the refresher's own */
+	uint64_t plans_loaded_ms;     /* the refresher's own */
+	struct arena plans;           /* the last plans known; the refresher's own */
 	Corbel__V1__ListPlansReply *plan_list;
-	pthread_mutex_t refresh_lock;  /* one refresh at a time; guards the four above */
+	pthread_mutex_t refresh_lock; /* one refresh at a time; guards the four above */
 	struct metric_counter *allowed, *refused, *degraded;
 	struct metric_gauge *keys;
 };

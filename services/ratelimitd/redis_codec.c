@@ -51,8 +51,8 @@ put_word(struct codec *codec, uint64_t value)
 static unsigned
 op_of(enum job_kind kind)
 {
-	static const unsigned OPS[] = {
-	    [JOB_TAKE] = 0, [JOB_LOOK] = 1, [JOB_GIVE_BACK] = 2, [JOB_RESET] = 3, [JOB_REPORT] = 4, [JOB_LEASE] = 5};
+	static const unsigned OPS[] = {[JOB_TAKE] = 0,  [JOB_LOOK] = 1,   [JOB_GIVE_BACK] = 2,
+	                               [JOB_RESET] = 3, [JOB_REPORT] = 4, [JOB_LEASE] = 5};
 	return OPS[kind];
 }
 

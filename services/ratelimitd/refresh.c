@@ -9,11 +9,12 @@
 
 #include "ratelimitd_internal.h"
 
-#define PLANS_EVERY_MS 30000u
+#define PLANS_EVERY_MS   30000u
 #define PLANS_TIMEOUT_MS 2000u
-#define PLANS_MAX 1000u
+#define PLANS_MAX        1000u
 
-static const struct store_sql VERSION_GET = {"version_get", "SELECT version FROM limits_version WHERE id = 1"};
+static const struct store_sql VERSION_GET = {"version_get",
+                                             "SELECT version FROM limits_version WHERE id = 1"};
 static const struct store_sql DEFINITIONS = {
     "definitions",
     "SELECT tenant_id, name, level, subject, strategy, limit_units, window_ms, burst, on_failure, shadow, "
@@ -94,7 +95,8 @@ refresh_plans(struct ratelimitd *self)
 	Corbel__V1__ListPlansReply *plans;
 	struct arena arena;
 
-	if (self->plan_list && !atomic_load(&self->plans_are_stale) && now_ms - self->plans_loaded_ms < PLANS_EVERY_MS)
+	if (self->plan_list && !atomic_load(&self->plans_are_stale) &&
+	    now_ms - self->plans_loaded_ms < PLANS_EVERY_MS)
 		return false;
 	arena_init(&arena, 64u << 10, 64u << 20);
 	atomic_store(&self->plans_are_stale, false);

@@ -106,7 +106,8 @@ void
 snapshot_add(struct snapshot *snapshot, const struct definition *definition)
 {
 	struct node *node = add_node(snapshot, definition);
-	node->hash = hash_of(definition->tenant, definition->name, (uint32_t)definition->level, definition->subject);
+	node->hash =
+	    hash_of(definition->tenant, definition->name, (uint32_t)definition->level, definition->subject);
 }
 
 static void
@@ -151,9 +152,9 @@ index_name(struct snapshot *snapshot, const struct definition *definition)
 {
 	uint64_t hash = hash_pair(definition->tenant, definition->name, 0) | 1;
 	size_t slot = hash & snapshot->mask;
-	while (snapshot->names[slot].hash &&
-	       (snapshot->names[slot].hash != hash || strcmp(snapshot->names[slot].tenant, definition->tenant) != 0 ||
-	        strcmp(snapshot->names[slot].name, definition->name) != 0))
+	while (snapshot->names[slot].hash && (snapshot->names[slot].hash != hash ||
+	                                      strcmp(snapshot->names[slot].tenant, definition->tenant) != 0 ||
+	                                      strcmp(snapshot->names[slot].name, definition->name) != 0))
 		slot = (slot + 1) & snapshot->mask;
 	snapshot->names[slot].hash = hash;
 	snapshot->names[slot].tenant = definition->tenant;
@@ -198,7 +199,8 @@ static uint32_t
 levels_of(const struct snapshot *snapshot, const char *tenant, const char *name)
 {
 	uint64_t hash = hash_pair(tenant, name, 0) | 1;
-	for (size_t slot = hash & snapshot->mask; snapshot->names[slot].hash; slot = (slot + 1) & snapshot->mask) {
+	for (size_t slot = hash & snapshot->mask; snapshot->names[slot].hash;
+	     slot = (slot + 1) & snapshot->mask) {
 		const struct name_entry *entry = &snapshot->names[slot];
 		if (entry->hash == hash && strcmp(entry->name, name) == 0 && strcmp(entry->tenant, tenant) == 0)
 			return entry->levels;
@@ -299,13 +301,15 @@ rule_from_limit(const Corbel__V1__Limit *limit, struct rule *out, char reason[12
 	}
 	rule_defaults(out);
 	if (out->strategy == STRATEGY_SLIDING_LOG && out->limit > RULE_LOG_MAX)
-		return reject(reason, field, "/limit", "must be at most 10000 for SLIDING_LOG, which keeps every admission");
+		return reject(reason, field, "/limit",
+		              "must be at most 10000 for SLIDING_LOG, which keeps every admission");
 	if (out->strategy == STRATEGY_ADAPTIVE && out->floor > out->ceiling)
 		return reject(reason, field, "/adaptive/floor", "must not be above the ceiling");
 	if (adaptive && out->strategy != STRATEGY_ADAPTIVE)
 		return reject(reason, field, "/adaptive", "is for strategy ADAPTIVE only");
-	if (limit->has_burst && (out->strategy == STRATEGY_FIXED_WINDOW || out->strategy == STRATEGY_SLIDING_LOG ||
-	                         out->strategy == STRATEGY_SLIDING_COUNTER || out->strategy == STRATEGY_ADAPTIVE))
+	if (limit->has_burst &&
+	    (out->strategy == STRATEGY_FIXED_WINDOW || out->strategy == STRATEGY_SLIDING_LOG ||
+	     out->strategy == STRATEGY_SLIDING_COUNTER || out->strategy == STRATEGY_ADAPTIVE))
 		return reject(reason, field, "/burst", "is for token bucket, leaky bucket and GCRA only");
 	return true;
 }

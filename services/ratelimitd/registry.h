@@ -21,14 +21,14 @@
 #define REGISTRY_DEFINITIONS_MAX 100000
 
 struct definition {
-	const char *tenant;   /* "" for a plan's limit */
+	const char *tenant; /* "" for a plan's limit */
 	const char *name;
 	Corbel__V1__LimitLevel level;
 	const char *subject;
 	struct rule rule;
 	Corbel__V1__FailureMode on_failure;
 	bool is_shadow;
-	uint64_t identity;    /* of its counters: name, strategy and window, so that other changes keep them */
+	uint64_t identity; /* of its counters: name, strategy and window, so that other changes keep them */
 };
 
 struct snapshot;

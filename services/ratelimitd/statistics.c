@@ -10,11 +10,11 @@
 
 #include "base/hash.h"
 
-#define STRIPES 16u
-#define BUCKETS 256u /* of a stripe */
+#define STRIPES    16u
+#define BUCKETS    256u /* of a stripe */
 #define LIMITS_MAX 10000u
-#define TOP 32u
-#define KEY_TEXT 64u
+#define TOP        32u
+#define KEY_TEXT   64u
 
 struct top {
 	uint64_t hash, total, throttled;
@@ -133,7 +133,8 @@ statistics_note(struct statistics *statistics, const char *tenant, const char *l
 static int
 by_total(const void *a, const void *b)
 {
-	const Corbel__V1__TopKey *left = *(Corbel__V1__TopKey *const *)a, *right = *(Corbel__V1__TopKey *const *)b;
+	const Corbel__V1__TopKey *left = *(Corbel__V1__TopKey *const *)a,
+	                         *right = *(Corbel__V1__TopKey *const *)b;
 	return left->total < right->total ? 1 : left->total > right->total ? -1 : 0;
 }
 
@@ -144,7 +145,8 @@ to_message(const struct item *item, struct arena *arena)
 
 	corbel__v1__limit_statistics__init(out);
 	out->limit = arena_strdup(arena, item->limit);
-	out->has_total = out->has_throttled = out->has_shadow_throttled = out->has_degraded = out->has_waited_ms = true;
+	out->has_total = out->has_throttled = out->has_shadow_throttled = out->has_degraded = out->has_waited_ms =
+	    true;
 	out->total = item->total;
 	out->throttled = item->throttled;
 	out->shadow_throttled = item->shadow;
@@ -177,7 +179,8 @@ statistics_read(struct statistics *statistics, const char *tenant, const char *l
 		pthread_mutex_lock(&stripe->lock);
 		for (size_t b = 0; b < BUCKETS; b++)
 			for (const struct item *item = stripe->buckets[b]; item && out->n_limits < max; item = item->next)
-				if (strcmp(item->tenant, tenant) == 0 && (!limit || !limit[0] || strcmp(item->limit, limit) == 0))
+				if (strcmp(item->tenant, tenant) == 0 &&
+				    (!limit || !limit[0] || strcmp(item->limit, limit) == 0))
 					out->limits[out->n_limits++] = to_message(item, arena);
 		pthread_mutex_unlock(&stripe->lock);
 	}

@@ -27,7 +27,7 @@ void statistics_free(struct statistics *statistics);
 void statistics_note(struct statistics *statistics, const char *tenant, const char *limit, const char *key,
                      const struct outcome *outcome);
 /* Those of one tenant; `limit` NULL or "" takes all. Everything is made in the arena. */
-void statistics_read(struct statistics *statistics, const char *tenant, const char *limit, struct arena *arena,
-                     Corbel__V1__StatisticsReply *out);
+void statistics_read(struct statistics *statistics, const char *tenant, const char *limit,
+                     struct arena *arena, Corbel__V1__StatisticsReply *out);
 
 #endif

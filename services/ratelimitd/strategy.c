@@ -60,7 +60,8 @@ fixed_now(const struct rule *rule, struct counter *counter, uint64_t now_us)
 }
 
 static void
-take_fixed(const struct rule *rule, struct counter *counter, uint64_t now_us, uint64_t cost, struct decision *out)
+take_fixed(const struct rule *rule, struct counter *counter, uint64_t now_us, uint64_t cost,
+           struct decision *out)
 {
 	now_us = fixed_now(rule, counter, now_us);
 	uint64_t limit = limit_in_force(rule, counter, counter->fixed.window);
@@ -127,7 +128,8 @@ sliding_retry(const struct rule *rule, const struct counter *counter, uint64_t g
 }
 
 static void
-take_sliding(const struct rule *rule, struct counter *counter, uint64_t now_us, uint64_t cost, struct decision *out)
+take_sliding(const struct rule *rule, struct counter *counter, uint64_t now_us, uint64_t cost,
+             struct decision *out)
 {
 	now_us = sliding_now(rule, counter, now_us);
 	uint64_t window = rule->window_us, gone = now_us % window;
@@ -180,7 +182,8 @@ bucket_now(const struct rule *rule, struct counter *counter, uint64_t now_us)
 }
 
 static void
-take_bucket(const struct rule *rule, struct counter *counter, uint64_t now_us, uint64_t cost, struct decision *out)
+take_bucket(const struct rule *rule, struct counter *counter, uint64_t now_us, uint64_t cost,
+            struct decision *out)
 {
 	wide debt = bucket_now(rule, counter, now_us);
 	wide capacity = (wide)rule->burst * rule->window_us, wanted = (wide)cost * rule->window_us;
@@ -221,7 +224,8 @@ log_now(const struct rule *rule, struct counter *counter, uint64_t now_us)
 }
 
 static void
-take_log(const struct rule *rule, struct counter *counter, uint64_t now_us, uint64_t cost, struct decision *out)
+take_log(const struct rule *rule, struct counter *counter, uint64_t now_us, uint64_t cost,
+         struct decision *out)
 {
 	now_us = log_now(rule, counter, now_us);
 	out->quota = rule->limit;
@@ -244,7 +248,8 @@ take_log(const struct rule *rule, struct counter *counter, uint64_t now_us, uint
 /* ---- for all ---- */
 
 void
-counter_take(const struct rule *rule, struct counter *counter, uint64_t now_us, uint64_t cost, struct decision *out)
+counter_take(const struct rule *rule, struct counter *counter, uint64_t now_us, uint64_t cost,
+             struct decision *out)
 {
 	memset(out, 0, sizeof(*out));
 	switch (rule->strategy) {

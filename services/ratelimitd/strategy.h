@@ -27,15 +27,15 @@ enum strategy {
 	STRATEGY_ADAPTIVE = 8
 };
 
-#define RULE_LIMIT_MAX UINT64_C(1000000000000)
+#define RULE_LIMIT_MAX     UINT64_C(1000000000000)
 #define RULE_WINDOW_MAX_US UINT64_C(31622400000000) /* 366 days */
-#define RULE_LOG_MAX UINT64_C(10000)                /* units in a sliding log's window */
+#define RULE_LOG_MAX       UINT64_C(10000)          /* units in a sliding log's window */
 
 struct rule {
 	enum strategy strategy;
-	uint64_t limit;      /* units a window; an adaptive limit's starting value */
-	uint64_t window_us;  /* at least 1000 */
-	uint64_t burst;      /* bucket family: capacity; at least 1 unless the limit is 0 */
+	uint64_t limit;     /* units a window; an adaptive limit's starting value */
+	uint64_t window_us; /* at least 1000 */
+	uint64_t burst;     /* bucket family: capacity; at least 1 unless the limit is 0 */
 	/* adaptive only: */
 	uint64_t floor, ceiling;
 	uint32_t backoff_permille, recover_permille, latency_ms;
@@ -47,8 +47,8 @@ struct admission_log;
 /* What is kept for one key: 40 bytes. All zero is a key that was never seen. */
 struct counter {
 	union {
-		struct { /* fixed window, adaptive; current and calm: adaptive only */
-			uint64_t window;    /* number of the window */
+		struct {             /* fixed window, adaptive; current and calm: adaptive only */
+			uint64_t window; /* number of the window */
 			uint64_t used;
 			uint64_t current;   /* limit in force, plus 1; 0: the rule's own */
 			uint64_t calm_from; /* window from which recovery counts */
@@ -71,19 +71,20 @@ struct counter {
 
 struct decision {
 	bool is_allowed;
-	bool is_impossible;   /* the cost is more than the limit can ever hold */
-	uint64_t quota;       /* the limit in force, or the burst */
+	bool is_impossible; /* the cost is more than the limit can ever hold */
+	uint64_t quota;     /* the limit in force, or the burst */
 	uint64_t remaining;
-	uint64_t reset_us;    /* until nothing is used */
-	uint64_t retry_us;    /* refused and possible: waiting this long admits a lone client, less does not */
-	uint64_t delay_us;    /* leaky queue: wait before acting */
+	uint64_t reset_us; /* until nothing is used */
+	uint64_t retry_us; /* refused and possible: waiting this long admits a lone client, less does not */
+	uint64_t delay_us; /* leaky queue: wait before acting */
 };
 
 /* Decides and, when allowed, takes `cost`. A cost of 0 looks. `out` tells the state after it. */
 void counter_take(const struct rule *rule, struct counter *counter, uint64_t now_us, uint64_t cost,
                   struct decision *out);
 /* Takes back what the last counter_take() of this cost took, given the counter as it was before. */
-void counter_undo(const struct rule *rule, struct counter *counter, const struct counter *before, uint64_t cost);
+void counter_undo(const struct rule *rule, struct counter *counter, const struct counter *before,
+                  uint64_t cost);
 /* Returns units that were taken and not used; never below nothing used. */
 void counter_give_back(const struct rule *rule, struct counter *counter, uint64_t now_us, uint64_t units);
 /* Adaptive: what a caller saw. Lowers at most once a window. */

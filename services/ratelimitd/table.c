@@ -11,7 +11,7 @@
 #include "admission_log.h"
 #include "base/arena.h"
 
-#define SHARDS 64u
+#define SHARDS         64u
 #define FIRST_CAPACITY 64u
 
 struct entry {
@@ -193,7 +193,8 @@ grow(struct shard *shard)
 }
 
 static struct entry *
-insert(struct table *table, struct shard *shard, const struct table_key *key, uint8_t strategy, uint64_t now_us)
+insert(struct table *table, struct shard *shard, const struct table_key *key, uint8_t strategy,
+       uint64_t now_us)
 {
 	sweep_a_little(table, shard, now_us);
 	if (table_entries(table) >= table->max_entries) {
@@ -358,7 +359,8 @@ table_take(struct table *table, struct table_item *items, size_t count)
 {
 	uint64_t now_us = table_now_us(table), shards = shards_of(items, count);
 	lock_all(table, shards);
-	enum table_result result = count == 1 ? take_one(table, items, now_us) : take_locked(table, items, count, now_us);
+	enum table_result result =
+	    count == 1 ? take_one(table, items, now_us) : take_locked(table, items, count, now_us);
 	unlock_all(table, shards);
 	return result;
 }
@@ -458,7 +460,8 @@ table_collect(struct table *table, void (*each)(void *arg, const struct table_re
 			if (!entry || !entry->is_dirty)
 				continue;
 			entry->is_dirty = false;
-			struct table_record record = {.key = entry->key, .expires_us = entry->counter.expires_us, .bytes = bytes};
+			struct table_record record = {
+			    .key = entry->key, .expires_us = entry->counter.expires_us, .bytes = bytes};
 			record.size = record_bytes(entry, bytes);
 			each(arg, &record);
 		}
@@ -508,7 +511,8 @@ table_restore(struct table *table, const struct table_record *record)
 	memcpy(&counter, bytes + sizeof(strategy), sizeof(counter));
 	size_t rest = record->size - sizeof(strategy) - sizeof(counter);
 	if (strategy < STRATEGY_FIXED_WINDOW || strategy > STRATEGY_ADAPTIVE ||
-	    (strategy == STRATEGY_SLIDING_LOG ? !restore_log(&counter, bytes + record->size - rest, rest) : rest != 0))
+	    (strategy == STRATEGY_SLIDING_LOG ? !restore_log(&counter, bytes + record->size - rest, rest)
+	                                      : rest != 0))
 		return false;
 	struct shard *shard = &table->shards[shard_of(&record->key)];
 	pthread_mutex_lock(&shard->lock);

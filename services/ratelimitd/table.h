@@ -22,7 +22,7 @@
 #include "base/clock.h"
 #include "strategy.h"
 
-#define TABLE_ITEMS_MAX 16
+#define TABLE_ITEMS_MAX  16
 #define TABLE_DURABLE_US UINT64_C(3600000000)
 
 struct table;
@@ -49,7 +49,8 @@ uint64_t table_now_us(const struct table *table);
 enum table_result table_take(struct table *table, struct table_item *items, size_t count);
 enum table_result table_give_back(struct table *table, struct table_item *item);
 void table_reset(struct table *table, struct table_item *item);
-enum table_result table_report(struct table *table, struct table_item *item, bool is_throttled, uint32_t latency_ms);
+enum table_result table_report(struct table *table, struct table_item *item, bool is_throttled,
+                               uint32_t latency_ms);
 
 size_t table_entries(const struct table *table);
 
@@ -62,7 +63,8 @@ struct table_record {
 };
 /* Calls `each` for every counter that became dirty since the last time. Holds a shard's lock: `each`
  * copies and returns. */
-void table_collect(struct table *table, void (*each)(void *arg, const struct table_record *record), void *arg);
+void table_collect(struct table *table, void (*each)(void *arg, const struct table_record *record),
+                   void *arg);
 /* Lists a counter as dirty again: it could not be kept. */
 void table_mark(struct table *table, const struct table_key *key);
 /* Puts a kept counter back; false when the bytes are not one. */

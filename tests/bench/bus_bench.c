@@ -68,8 +68,13 @@ send_one(struct load *load, struct pool_call *call)
 {
 	static const char payload[64];
 	void (*done)(struct pool_call *) = call->done;
-	*call = (struct pool_call){.method = 1, .is_fast = load->is_fast, .deadline_mono_ms = now_ms() + 5000,
-	    .payload = payload, .payload_size = sizeof(payload), .done = done, .user = load};
+	*call = (struct pool_call){.method = 1,
+	                           .is_fast = load->is_fast,
+	                           .deadline_mono_ms = now_ms() + 5000,
+	                           .payload = payload,
+	                           .payload_size = sizeof(payload),
+	                           .done = done,
+	                           .user = load};
 	load->outstanding++;
 	port_call(load->port, load->pool, call);
 }
@@ -151,13 +156,15 @@ ping_pong(void)
 	if (pid == 0) {
 		ssize_t size;
 		close(fds[0]);
-		while ((size = read(fds[1], buffer, sizeof(buffer))) > 0 && write(fds[1], buffer, (size_t)size) == size)
+		while ((size = read(fds[1], buffer, sizeof(buffer))) > 0 &&
+		       write(fds[1], buffer, (size_t)size) == size)
 			;
 		_exit(0);
 	}
 	close(fds[1]);
 	uint64_t start = now_ms();
-	while (now_ms() < start + RUN_MS && write(fds[0], buffer, 64) == 64 && read(fds[0], buffer, sizeof(buffer)) > 0)
+	while (now_ms() < start + RUN_MS && write(fds[0], buffer, 64) == 64 &&
+	       read(fds[0], buffer, sizeof(buffer)) > 0)
 		count++;
 	double rate = (double)count / (double)(now_ms() - start);
 	close(fds[0]);
@@ -170,9 +177,10 @@ report(struct bus *bus, const char *name, const char *address, double bare, cons
 {
 	static const size_t LEVELS[] = {64, 256};
 	for (size_t i = 0; i < 2; i++) {
-		double alone = measure(bus, address, false, LEVELS[i]), together = measure(bus, address, true, LEVELS[i]);
-		printf("%-7s %4zu  %8.0f  %8.0f  %6.1f  %10.1f   %s\n", name, LEVELS[i], alone, together, together / alone,
-		       together / bare, i == 0 ? noted : "");
+		double alone = measure(bus, address, false, LEVELS[i]),
+		       together = measure(bus, address, true, LEVELS[i]);
+		printf("%-7s %4zu  %8.0f  %8.0f  %6.1f  %10.1f   %s\n", name, LEVELS[i], alone, together,
+		       together / alone, together / bare, i == 0 ? noted : "");
 	}
 }
 

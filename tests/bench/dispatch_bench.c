@@ -121,8 +121,8 @@ bare_ns(void)
 	ProtobufCAllocator allocator = {memory.alloc, memory.free, memory.arena};
 	for (int i = 0; i < ROUNDS * BATCH; i++) {
 		Corbel__V1__CheckReply reply = CORBEL__V1__CHECK_REPLY__INIT;
-		ProtobufCMessage *request = protobuf_c_message_unpack(RATELIMITS_CHECK->request->descriptor, &allocator,
-		                                                      wire_call.payload.len, wire_call.payload.data);
+		ProtobufCMessage *request = protobuf_c_message_unpack(
+		    RATELIMITS_CHECK->request->descriptor, &allocator, wire_call.payload.len, wire_call.payload.data);
 		found.count = 0;
 		api_validate(request, RATELIMITS_CHECK->request, &arena, &found);
 		reply.has_allowed = reply.allowed = true;
@@ -148,10 +148,8 @@ main(void)
 	static api_handler none[64];
 	static const struct service_handlers handlers[] = {{&api_ratelimits, none}, {NULL, NULL}};
 	static const struct service service = {.name = "ratelimitd", .handlers = handlers, .batch = batch_for};
-	struct dispatcher_options options = {.service = &service,
-	                                     .metrics = metrics_new(),
-	                                     .clock = clock_system(),
-	                                     .random = random_system()};
+	struct dispatcher_options options = {
+	    .service = &service, .metrics = metrics_new(), .clock = clock_system(), .random = random_system()};
 	struct dispatcher *dispatcher;
 	uint64_t with[5], without[5];
 
@@ -170,7 +168,8 @@ main(void)
 	qsort(with, 5, sizeof(with[0]), compare_u64);
 	qsort(without, 5, sizeof(without[0]), compare_u64);
 	double calls = (double)ROUNDS * BATCH;
-	printf("dispatch: %.0f ns a check, of which unpack, validate, pack %.0f ns; dispatcher %.0f ns (ratio %.2f)\n",
+	printf("dispatch: %.0f ns a check, of which unpack, validate, pack %.0f ns; dispatcher %.0f ns (ratio "
+	       "%.2f)\n",
 	       (double)with[2] / calls, (double)without[2] / calls, (double)(with[2] - without[2]) / calls,
 	       (double)with[2] / (double)without[2]);
 	dispatcher_free(dispatcher);

@@ -10,7 +10,7 @@
 #include "base/hash.h"
 #include "ratelimitd/table.h"
 
-#define KEYS 1000000u
+#define KEYS   1000000u
 #define ROUNDS 5
 
 static double
@@ -71,8 +71,10 @@ run(const char *name, enum strategy strategy)
 	}
 	qsort(rates, ROUNDS, sizeof(rates[0]), by_value);
 	qsort(hashes, ROUNDS, sizeof(hashes[0]), by_value);
-	printf("%-16s %6.2f M decisions/s on one core, %zu keys; a hash of the key alone: %.1f M/s (ratio %.3f)\n", name,
-	       rates[ROUNDS / 2] / 1e6, table_entries(table), hashes[ROUNDS / 2] / 1e6, rates[ROUNDS / 2] / hashes[ROUNDS / 2]);
+	printf(
+	    "%-16s %6.2f M decisions/s on one core, %zu keys; a hash of the key alone: %.1f M/s (ratio %.3f)\n",
+	    name, rates[ROUNDS / 2] / 1e6, table_entries(table), hashes[ROUNDS / 2] / 1e6,
+	    rates[ROUNDS / 2] / hashes[ROUNDS / 2]);
 	table_free(table);
 }
 

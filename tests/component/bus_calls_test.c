@@ -14,10 +14,10 @@
 #include "bus/pool.h"
 #include "bus/server.h"
 
-#define ECHO 0x01020304u
-#define HOLD 0x05060708u /* is kept until released */
+#define ECHO   0x01020304u
+#define HOLD   0x05060708u /* is kept until released */
 #define FIELDS 0x090A0B0Cu /* checks every field, and fills the reply's */
-#define LARGE 0x0D0E0F10u /* answers more than a message may hold */
+#define LARGE  0x0D0E0F10u /* answers more than a message may hold */
 
 struct world {
 	struct bus *server_bus, *client_bus;
@@ -155,7 +155,8 @@ make_call(uint32_t method, const char *text, uint64_t timeout_ms)
 	                          .payload_size = strlen(text)};
 }
 
-static const char *const ADDRESSES[] = {"inproc://bus-test", "ipc:///tmp/corbel-bus-test.%d", "tcp://127.0.0.1:0"};
+static const char *const ADDRESSES[] = {"inproc://bus-test", "ipc:///tmp/corbel-bus-test.%d",
+                                        "tcp://127.0.0.1:0"};
 
 static void
 address_at(int index, char out[128])

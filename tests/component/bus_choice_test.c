@@ -82,7 +82,8 @@ replica_start(struct replica *replica, const char *node, const char *address)
 	pthread_mutex_init(&replica->lock, NULL);
 	struct status st = bus_new(&(struct bus_options){.node = node}, &replica->bus);
 	ck_assert(status_ok(&st));
-	st = server_new(replica->bus, &(struct server_options){.address = address, .handle = serve, .arg = replica},
+	st = server_new(replica->bus,
+	                &(struct server_options){.address = address, .handle = serve, .arg = replica},
 	                &replica->server);
 	ck_assert_msg(status_ok(&st), "%s", st.message);
 }
@@ -119,8 +120,11 @@ static struct pool *
 make_pool(struct bus *bus, const char *address, uint32_t max_queued)
 {
 	struct pool *pool;
-	struct status st = pool_new(bus,
-	    &(struct pool_options){.service = "test", .address = address, .ping_ms = 50, .max_queued = max_queued}, &pool);
+	struct status st =
+	    pool_new(bus,
+	             &(struct pool_options){
+	                 .service = "test", .address = address, .ping_ms = 50, .max_queued = max_queued},
+	             &pool);
 	ck_assert_msg(status_ok(&st), "%s", st.message);
 	return pool;
 }
@@ -171,7 +175,10 @@ poll_until(struct port *port, const struct tally *tally, size_t count)
 static void
 send_call(struct port *port, struct pool *pool, struct pool_call *call, uint32_t method, struct tally *tally)
 {
-	*call = (struct pool_call){.method = method, .is_fast = method == ECHO, .done = count_end, .user = tally,
+	*call = (struct pool_call){.method = method,
+	                           .is_fast = method == ECHO,
+	                           .done = count_end,
+	                           .user = tally,
 	                           .deadline_mono_ms = test_now_ms() + 30000};
 	port_call(port, pool, call);
 	port_flush(port);
@@ -238,7 +245,8 @@ START_TEST(callers_that_reach_the_replicas_by_other_urls_agree_on_the_owner)
 	replica_start(&a, "node-0", listen);
 	replica_start(&b, "node-1", "inproc://agree-b");
 	struct bus *bus = caller_bus();
-	struct pool *one = make_pool(bus, "inproc://agree-a,inproc://agree-b", 0), *other = make_pool(bus, urls, 0);
+	struct pool *one = make_pool(bus, "inproc://agree-a,inproc://agree-b", 0),
+	            *other = make_pool(bus, urls, 0);
 	await_known(one, 2);
 	await_known(other, 2);
 	for (size_t key = 0; key < 500; key++)
@@ -267,7 +275,8 @@ START_TEST(calls_avoid_a_replica_that_is_slow)
 	/* The quick one answers every call before the next is sent; the slow one answers none. */
 	for (size_t i = 0; i < 400; i++) {
 		send_call(port, pool, &calls[i], HOLD, &tally);
-		for (uint64_t end = test_now_ms() + 2000; atomic_load(&slow.calls) + atomic_load(&quick.calls) < i + 1;)
+		for (uint64_t end = test_now_ms() + 2000;
+		     atomic_load(&slow.calls) + atomic_load(&quick.calls) < i + 1;)
 			ck_assert_uint_lt(test_now_ms(), end);
 		replica_release_held(&quick);
 		poll_until(port, &tally, i + 1 - atomic_load(&slow.calls));
@@ -299,7 +308,8 @@ START_TEST(a_draining_replica_gets_no_new_calls_and_answers_those_it_has)
 	ck_assert(status_ok(&st));
 	for (size_t i = 0; i < 10; i++)
 		send_call(port, pool, &calls[i], HOLD, &tally);
-	for (uint64_t end = test_now_ms() + 2000; atomic_load(&a.calls) + atomic_load(&b.calls) < 10; test_pause())
+	for (uint64_t end = test_now_ms() + 2000; atomic_load(&a.calls) + atomic_load(&b.calls) < 10;
+	     test_pause())
 		ck_assert_uint_lt(test_now_ms(), end);
 	size_t held = atomic_load(&a.calls);
 	ck_assert_uint_gt(held, 0);

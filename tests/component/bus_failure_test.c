@@ -109,7 +109,8 @@ replica_main(const char *node, const char *address, const char *journal)
 	pthread_mutex_init(&replica.lock, NULL);
 	struct status st = bus_new(&(struct bus_options){.node = node}, &bus);
 	if (status_ok(&st))
-		st = server_new(bus, &(struct server_options){.address = address, .handle = serve, .arg = &replica}, &server);
+		st = server_new(bus, &(struct server_options){.address = address, .handle = serve, .arg = &replica},
+		                &server);
 	if (!status_ok(&st)) {
 		fprintf(stderr, "%s\n", st.message);
 		return 1;
@@ -157,7 +158,8 @@ caller_init(struct caller *caller, const char *address, size_t replicas)
 	memset(caller, 0, sizeof(*caller));
 	struct status st = bus_new(&(struct bus_options){.node = "caller"}, &caller->bus);
 	ck_assert(status_ok(&st));
-	st = pool_new(caller->bus, &(struct pool_options){.service = "test", .address = address, .ping_ms = 200}, &caller->pool);
+	st = pool_new(caller->bus, &(struct pool_options){.service = "test", .address = address, .ping_ms = 200},
+	              &caller->pool);
 	ck_assert_msg(status_ok(&st), "%s", st.message);
 	st = port_new(caller->bus, &caller->port);
 	ck_assert(status_ok(&st));
@@ -207,8 +209,13 @@ fill(struct caller *caller, size_t slots, uint32_t method, uint64_t timeout_ms)
 			continue;
 		slot->is_idle = false;
 		int size = snprintf(slot->id, sizeof(slot->id), "%08zu\n", caller->started++);
-		slot->call = (struct pool_call){.method = method, .is_fast = method == ECHO, .done = ended, .user = slot,
-		    .deadline_mono_ms = test_now_ms() + timeout_ms, .payload = slot->id, .payload_size = (size_t)size};
+		slot->call = (struct pool_call){.method = method,
+		                                .is_fast = method == ECHO,
+		                                .done = ended,
+		                                .user = slot,
+		                                .deadline_mono_ms = test_now_ms() + timeout_ms,
+		                                .payload = slot->id,
+		                                .payload_size = (size_t)size};
 		port_call(caller->port, caller->pool, &slot->call);
 	}
 	port_flush(caller->port);
@@ -224,7 +231,8 @@ turn(struct caller *caller)
 	port_flush(caller->port);
 }
 
-/* Keeps `slots` calls in flight for a while. Without a replica calls fail at once: a turn each 5 ms is enough. */
+/* Keeps `slots` calls in flight for a while. Without a replica calls fail at once: a turn each 5 ms is
+ * enough. */
 static void
 drive(struct caller *caller, uint64_t for_ms, size_t slots, uint32_t method, uint64_t timeout_ms)
 {

@@ -94,8 +94,14 @@ subscribe(struct bus *bus, const char *address, struct ear *ear)
 {
 	static const char *const TOPICS[] = {"keys", NULL};
 	struct subscriber *subscriber;
-	struct status st = subscriber_new(bus, &(struct subscriber_options){.address = address, .topics = TOPICS,
-	    .message = hear, .event = notice, .arg = ear, .silence_ms = 1500}, &subscriber);
+	struct status st = subscriber_new(bus,
+	                                  &(struct subscriber_options){.address = address,
+	                                                               .topics = TOPICS,
+	                                                               .message = hear,
+	                                                               .event = notice,
+	                                                               .arg = ear,
+	                                                               .silence_ms = 1500},
+	                                  &subscriber);
 	ck_assert_msg(status_ok(&st), "%s", st.message);
 	return subscriber;
 }

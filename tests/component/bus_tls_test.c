@@ -20,9 +20,11 @@ make_certificate(const char *name, char certificate[128], char key[128])
 	char command[700];
 	snprintf(certificate, 128, "%s/%s.pem", dir.path, name);
 	snprintf(key, 128, "%s/%s.key", dir.path, name);
-	snprintf(command, sizeof(command),
-	         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost "
-	         "-addext subjectAltName=DNS:localhost -keyout %s -out %s 2>/dev/null", key, certificate);
+	snprintf(
+	    command, sizeof(command),
+	    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost "
+	    "-addext subjectAltName=DNS:localhost -keyout %s -out %s 2>/dev/null",
+	    key, certificate);
 	ck_assert_int_eq(system(command), 0);
 }
 
@@ -38,8 +40,10 @@ static struct bus *
 make_bus(const char *node, const char *authority, const char *certificate, const char *key)
 {
 	struct bus *bus;
-	struct status st = bus_new(&(struct bus_options){.node = node, .tls_ca = authority, .tls_cert = certificate,
-	    .tls_key = key, .resolve_ms = 100}, &bus);
+	struct status st = bus_new(
+	    &(struct bus_options){
+	        .node = node, .tls_ca = authority, .tls_cert = certificate, .tls_key = key, .resolve_ms = 100},
+	    &bus);
 	ck_assert(status_ok(&st));
 	return bus;
 }
@@ -73,7 +77,8 @@ START_TEST(only_callers_of_the_same_authority_get_through)
 	make_certificate("theirs", theirs, their_key);
 	struct bus *serving = make_bus("server", ours, ours, our_key);
 	snprintf(address, sizeof(address), "tls+tcp://127.0.0.1:%u", (unsigned)test_free_port());
-	struct status st = server_new(serving, &(struct server_options){.address = address, .handle = echo}, &server);
+	struct status st =
+	    server_new(serving, &(struct server_options){.address = address, .handle = echo}, &server);
 	ck_assert_msg(status_ok(&st), "%s", st.message);
 	snprintf(address, sizeof(address), "tls+tcp://localhost%s", strrchr(server_url(server), ':'));
 

@@ -22,9 +22,9 @@ typedef Corbel__V1__GetLimitRequest GetRequest;
 typedef Corbel__V1__CreateLimitRequest WriteRequest;
 typedef Corbel__V1__Limit Limit;
 
-static const char *dir;                 /* of this test; each test is a process of its own */
+static const char *dir; /* of this test; each test is a process of its own */
 static struct test_dir test_dir;
-static const char *store_url;           /* NULL: SQLite in `dir` */
+static const char *store_url; /* NULL: SQLite in `dir` */
 static struct test_postgres *postgres;
 static const struct service *services[3];
 static struct arena arena;
@@ -132,7 +132,8 @@ struct caller {
 static const struct caller ANYBODY = {.tenant = "ten_1", .scope = "probe.*"};
 
 static struct result
-call_raw(struct pool *pool, const struct caller *caller, uint32_t method, bool is_fast, const void *payload, size_t size)
+call_raw(struct pool *pool, const struct caller *caller, uint32_t method, bool is_fast, const void *payload,
+         size_t size)
 {
 	Corbel__Bus__Principal principal = CORBEL__BUS__PRINCIPAL__INIT;
 	char *scope = arena_strdup(&arena, caller->scope ? caller->scope : "");
@@ -153,12 +154,14 @@ call_raw(struct pool *pool, const struct caller *caller, uint32_t method, bool i
 	struct arena_allocator memory = arena_allocator(&arena);
 	ProtobufCAllocator allocator = {memory.alloc, memory.free, memory.arena};
 	if (status_ok(&result.st))
-		result.limit = corbel__v1__limit__unpack(&allocator, result.reply->payload.len, result.reply->payload.data);
+		result.limit =
+		    corbel__v1__limit__unpack(&allocator, result.reply->payload.len, result.reply->payload.data);
 	return result;
 }
 
 static struct result
-call_message(struct pool *pool, const struct caller *caller, enum probe_method method, const ProtobufCMessage *request)
+call_message(struct pool *pool, const struct caller *caller, enum probe_method method,
+             const ProtobufCMessage *request)
 {
 	size_t size = protobuf_c_message_get_packed_size(request);
 	uint8_t *bytes = arena_alloc(&arena, size + 1);
@@ -823,7 +826,8 @@ START_TEST(the_admin_port_tells_life_readiness_and_metrics)
 	char *metrics = http_get(at, "/metrics");
 	ck_assert_ptr_nonnull(
 	    strstr(metrics, "corbel_rpc_server_requests_total{method=\"Probe/Echo\",code=\"OK\"} 1\n"));
-	ck_assert_ptr_nonnull(strstr(metrics, "corbel_rpc_server_duration_seconds_count{method=\"Probe/Echo\"} 1\n"));
+	ck_assert_ptr_nonnull(
+	    strstr(metrics, "corbel_rpc_server_duration_seconds_count{method=\"Probe/Echo\"} 1\n"));
 	ck_assert_ptr_nonnull(strstr(metrics, "\nprocess_open_fds "));
 	ck_assert_ptr_null(strstr(metrics, "\nprocess_resident_memory_bytes 0\n"));
 	rig_stop(&rig);
@@ -853,7 +857,8 @@ main(int argc, char **argv)
 	tcase_add_loop_test(tcase, a_failed_call_leaves_its_key_free, 0, 2);
 	tcase_add_loop_test(tcase, methods_without_a_transaction_and_fast_ones_are_replayed_too, 0, 2);
 	tcase_add_loop_test(tcase, a_concurrent_twin_is_told_to_come_back, 0, 2);
-	tcase_add_loop_test(tcase, a_retry_after_kill_9_between_commit_and_reply_gets_the_reply_and_no_second_effect, 0, 2);
+	tcase_add_loop_test(
+	    tcase, a_retry_after_kill_9_between_commit_and_reply_gets_the_reply_and_no_second_effect, 0, 2);
 	tcase_add_test(tcase, a_twin_on_another_replica_is_told_to_come_back);
 	tcase_add_test(tcase, a_database_that_is_away_at_start_is_waited_for);
 	tcase_add_test(tcase, a_database_that_goes_away_fails_what_needs_it_and_nothing_else);

@@ -13,14 +13,15 @@
 #include "ratelimitd/job.h"
 #include "support/test_redis.h"
 
-#define KEYS 24
+#define KEYS       24
 #define STRATEGIES 7
 
 extern const char ratelimitd_decide_lua[];
 
-static const enum strategy ALL[STRATEGIES] = {STRATEGY_FIXED_WINDOW, STRATEGY_SLIDING_LOG,  STRATEGY_SLIDING_COUNTER,
-                                              STRATEGY_TOKEN_BUCKET, STRATEGY_LEAKY_METER, STRATEGY_LEAKY_QUEUE,
-                                              STRATEGY_GCRA};
+static const enum strategy ALL[STRATEGIES] = {
+    STRATEGY_FIXED_WINDOW, STRATEGY_SLIDING_LOG, STRATEGY_SLIDING_COUNTER,
+    STRATEGY_TOKEN_BUCKET, STRATEGY_LEAKY_METER, STRATEGY_LEAKY_QUEUE,
+    STRATEGY_GCRA};
 
 /* A key's rule and what memory thinks of it. */
 struct twin {
@@ -33,7 +34,8 @@ static struct redis *
 connect_to(struct test_redis *server)
 {
 	struct redis *redis;
-	struct status st = redis_new(&(struct redis_options){.url = server->url, .command_timeout_ms = 5000}, &redis);
+	struct status st =
+	    redis_new(&(struct redis_options){.url = server->url, .command_timeout_ms = 5000}, &redis);
 	ck_assert_msg(status_ok(&st), "%s", st.message);
 	return redis;
 }
@@ -114,8 +116,8 @@ expect(struct twin *twins, const struct job *job, const size_t chosen[], uint64_
 			counter_take(rule, &twin->counter, now_us, job->inquiry.items[i].cost, &decisions[i]);
 		is_allowed = is_allowed && (job->kind == JOB_GIVE_BACK || decisions[i].is_allowed);
 	}
-	ck_assert_msg(job->is_allowed == is_allowed, "strategy %d: memory says %d", job->inquiry.items[0].rule->strategy,
-	              is_allowed);
+	ck_assert_msg(job->is_allowed == is_allowed, "strategy %d: memory says %d",
+	              job->inquiry.items[0].rule->strategy, is_allowed);
 	for (size_t i = job->inquiry.count; !is_allowed && i-- > 0;) {
 		struct twin *twin = &twins[chosen[i]];
 		counter_undo(&twin->definition.rule, &twin->counter, &before[i],

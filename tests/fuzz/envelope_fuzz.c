@@ -14,7 +14,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void
-read_as(const ProtobufCMessageDescriptor *descriptor, ProtobufCAllocator *allocator, const uint8_t *data, size_t size)
+read_as(const ProtobufCMessageDescriptor *descriptor, ProtobufCAllocator *allocator, const uint8_t *data,
+        size_t size)
 {
 	ProtobufCMessage *message = protobuf_c_message_unpack(descriptor, allocator, size, data);
 	if (!message)
@@ -35,8 +36,9 @@ read_as(const ProtobufCMessageDescriptor *descriptor, ProtobufCAllocator *alloca
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const ProtobufCMessageDescriptor *const ENVELOPES[] = {
-	    &corbel__bus__request__descriptor, &corbel__bus__response__descriptor, &corbel__bus__publication__descriptor};
+	static const ProtobufCMessageDescriptor *const ENVELOPES[] = {&corbel__bus__request__descriptor,
+	                                                              &corbel__bus__response__descriptor,
+	                                                              &corbel__bus__publication__descriptor};
 	for (size_t i = 0; i < 3; i++) {
 		struct arena arena;
 		arena_init(&arena, 4096, CEILING);

@@ -32,7 +32,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size < 1 || size > 64u << 10)
 		return 0;
-	const struct api_message *rules = api_message_of(MESSAGES[data[0] % (sizeof(MESSAGES) / sizeof(MESSAGES[0]))]);
+	const struct api_message *rules =
+	    api_message_of(MESSAGES[data[0] % (sizeof(MESSAGES) / sizeof(MESSAGES[0]))]);
 	arena_init(&arena, 4096, 8u << 20);
 	struct status st = json_to_message((const char *)data + 1, size - 1, rules, &arena, &found, &message);
 	if (status_ok(&st)) {

@@ -17,7 +17,8 @@ bind(const struct route_match *match, const char *path, size_t length, const cha
 	struct arena arena;
 
 	for (size_t i = 0; i < match->param_count; i++)
-		assert(match->params[i].value > path && match->params[i].value + match->params[i].length <= path + length);
+		assert(match->params[i].value > path &&
+		       match->params[i].value + match->params[i].length <= path + length);
 	arena_init(&arena, 4096, 4u << 20);
 	found = ARENA_NEW(&arena, struct violations);
 	ProtobufCMessage *message = arena_alloc(&arena, match->method->request->descriptor->sizeof_message);
@@ -44,7 +45,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t length = question ? (size_t)(question - path) : size - 1;
 	enum api_verb verb = (enum api_verb)(data[0] % 6);
 	enum route_result result = routes_match(routes, verb, path, length, &match);
-	assert((routes_allowed(routes, path, length, allowed, sizeof(allowed)) == 0) == (result == ROUTE_NOT_FOUND));
+	assert((routes_allowed(routes, path, length, allowed, sizeof(allowed)) == 0) ==
+	       (result == ROUTE_NOT_FOUND));
 	if (result == ROUTE_FOUND)
 		bind(&match, path, length, question ? question + 1 : "", question ? size - 2 - length : 0);
 	return 0;

@@ -156,21 +156,39 @@ reload(void *arg)
 }
 
 static const struct config_option options[] = {
-    {.name = "probe.size", .type = CONFIG_INTEGER, .def = "3", .min = 1, .max = 9, .help = "A number."}, {.name = NULL}};
+    {.name = "probe.size", .type = CONFIG_INTEGER, .def = "3", .min = 1, .max = 9, .help = "A number."},
+    {.name = NULL}};
 
 static const api_handler handlers[PROBE_METHODS] = {echo, NULL, write_row, count_rows, block,
                                                     echo, echo, echo,      complain,   run_pure};
 
 static struct api_method methods[PROBE_METHODS] = {
-    [PROBE_ECHO] = {.name = "Probe/Echo", .verb = API_POST, .path = "/e", .scope = "probe.read", .is_fast = true},
-    [PROBE_BATCH] = {.name = "Probe/Batch", .verb = API_POST, .path = "/b", .scope = "", .is_fast = true, .is_batched = true},
+    [PROBE_ECHO] =
+        {.name = "Probe/Echo", .verb = API_POST, .path = "/e", .scope = "probe.read", .is_fast = true},
+    [PROBE_BATCH] = {.name = "Probe/Batch",
+                     .verb = API_POST,
+                     .path = "/b",
+                     .scope = "",
+                     .is_fast = true,
+                     .is_batched = true},
     [PROBE_WRITE] = {.name = "Probe/Write", .verb = API_POST, .path = "/w", .scope = "probe.write"},
     [PROBE_COUNT] = {.name = "Probe/Count", .verb = API_GET, .path = "/c", .scope = ""},
     [PROBE_BLOCK] = {.name = "Probe/Block", .verb = API_POST, .path = "/k", .scope = ""},
     [PROBE_INTERNAL] = {.name = "Probe/Internal", .scope = "", .is_fast = true},
-    [PROBE_OPERATE] = {.name = "Probe/Operate", .verb = API_POST, .path = "/o", .scope = "", .is_fast = true, .is_operator_only = true},
-    [PROBE_PUBLIC] = {.name = "Probe/Public", .verb = API_GET, .path = "/p", .scope = "", .is_public = true, .is_fast = true},
-    [PROBE_COMPLAIN] = {.name = "Probe/Complain", .verb = API_POST, .path = "/n", .scope = "", .is_fast = true},
+    [PROBE_OPERATE] = {.name = "Probe/Operate",
+                       .verb = API_POST,
+                       .path = "/o",
+                       .scope = "",
+                       .is_fast = true,
+                       .is_operator_only = true},
+    [PROBE_PUBLIC] = {.name = "Probe/Public",
+                      .verb = API_GET,
+                      .path = "/p",
+                      .scope = "",
+                      .is_public = true,
+                      .is_fast = true},
+    [PROBE_COMPLAIN] =
+        {.name = "Probe/Complain", .verb = API_POST, .path = "/n", .scope = "", .is_fast = true},
     [PROBE_PURE] = {.name = "Probe/Pure", .verb = API_POST, .path = "/u", .scope = ""}};
 
 static const struct api_service api = {

@@ -7,17 +7,17 @@
 #include "daemon/service.h"
 
 enum probe_method {
-	PROBE_ECHO,       /* fast: replies with the id of the request */
-	PROBE_BATCH,      /* fast, by batch handler: replies with the number of runs */
-	PROBE_WRITE,      /* slow, scope probe.write: inserts the request's name, replies with its number;
-	                     named "die": kills the process after the commit; "fail": fails once inserted */
-	PROBE_COUNT,      /* slow: the number of rows in `limit` */
-	PROBE_BLOCK,      /* slow: creates the file named by its id, waits until it is gone again */
-	PROBE_INTERNAL,   /* fast, no path */
-	PROBE_OPERATE,    /* fast, operators only */
-	PROBE_PUBLIC,     /* fast, public */
-	PROBE_COMPLAIN,   /* fast: a violation, a retry time, a problem, a header */
-	PROBE_PURE,       /* slow, POST, no transaction: replies with the number of runs, plus 1000 a reload */
+	PROBE_ECHO,     /* fast: replies with the id of the request */
+	PROBE_BATCH,    /* fast, by batch handler: replies with the number of runs */
+	PROBE_WRITE,    /* slow, scope probe.write: inserts the request's name, replies with its number;
+	                   named "die": kills the process after the commit; "fail": fails once inserted */
+	PROBE_COUNT,    /* slow: the number of rows in `limit` */
+	PROBE_BLOCK,    /* slow: creates the file named by its id, waits until it is gone again */
+	PROBE_INTERNAL, /* fast, no path */
+	PROBE_OPERATE,  /* fast, operators only */
+	PROBE_PUBLIC,   /* fast, public */
+	PROBE_COMPLAIN, /* fast: a violation, a retry time, a problem, a header */
+	PROBE_PURE,     /* slow, POST, no transaction: replies with the number of runs, plus 1000 a reload */
 	PROBE_METHODS
 };
 

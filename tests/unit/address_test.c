@@ -51,16 +51,19 @@ END_TEST
 
 START_TEST(what_is_no_address_is_refused)
 {
-	static const char *const TEXTS[] = {"", "unknown", "_hidden", "192.0.2", "192.0.2.256", "[2001:db8::1", "1.2.3.4.5", ":::"};
+	static const char *const TEXTS[] = {
+	    "", "unknown", "_hidden", "192.0.2", "192.0.2.256", "[2001:db8::1", "1.2.3.4.5", ":::"};
 	struct address address;
 	for (size_t i = 0; i < sizeof(TEXTS) / sizeof(TEXTS[0]); i++)
-		ck_assert_msg(!address_from_text(TEXTS[i], strlen(TEXTS[i]), &address), "'%s' is no address", TEXTS[i]);
+		ck_assert_msg(!address_from_text(TEXTS[i], strlen(TEXTS[i]), &address), "'%s' is no address",
+		              TEXTS[i]);
 }
 END_TEST
 
 START_TEST(ipv6_addresses_of_one_prefix_are_one_client_and_ipv4_addresses_are_not)
 {
-	struct address one = parsed("2001:db8:0:1::1"), two = parsed("2001:db8:0:1:ffff::2"), other = parsed("2001:db8:0:2::1");
+	struct address one = parsed("2001:db8:0:1::1"), two = parsed("2001:db8:0:1:ffff::2"),
+	               other = parsed("2001:db8:0:2::1");
 	struct address v4 = parsed("192.0.2.1");
 
 	address_mask(&one, 64);

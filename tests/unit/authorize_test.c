@@ -8,7 +8,8 @@
 #include "daemon/authorize.h"
 
 static const struct api_method KEYED = {.name = "K/Write", .path = "/k", .scope = "keys.write"};
-static const struct api_method OPERATORS = {.name = "T/Create", .path = "/t", .scope = "tenants.write", .is_operator_only = true};
+static const struct api_method OPERATORS = {
+    .name = "T/Create", .path = "/t", .scope = "tenants.write", .is_operator_only = true};
 static const struct api_method PUBLIC = {.name = "P/Get", .path = "/p", .scope = "", .is_public = true};
 static const struct api_method INTERNAL = {.name = "I/Report", .scope = "", .is_public = true};
 
@@ -41,7 +42,8 @@ END_TEST
 
 START_TEST(a_scope_is_not_held_by_what_resembles_it)
 {
-	static const char *const others[] = {"keys.read", "keys", "keys.", "key.*", "keys.writer", "keys.writ", ".*", "", NULL};
+	static const char *const others[] = {"keys.read", "keys", "keys.", "key.*", "keys.writer",
+	                                     "keys.writ", ".*",   "",      NULL};
 	for (size_t i = 0; others[i]; i++)
 		ck_assert_int_eq(outcome(&KEYED, "ten_1", others[i]), STATUS_PERMISSION_DENIED);
 	ck_assert_int_eq(outcome(&KEYED, "ten_1", NULL), STATUS_PERMISSION_DENIED);

@@ -62,17 +62,19 @@ has(const char *pointer)
 }
 
 #define LIMIT (&corbel__v1__create_limit_request__descriptor)
-#define KEY (&corbel__v1__create_key_request__descriptor)
+#define KEY   (&corbel__v1__create_key_request__descriptor)
 #define CHECK (&corbel__v1__check_request__descriptor)
 
 START_TEST(a_whole_request_is_read)
 {
 	const Corbel__V1__CreateKeyRequest *key = (const Corbel__V1__CreateKeyRequest *)read_as(
-	    KEY, " { \"name\" : \"b\\u00e4ck \\ud83d\\ude00\", \"scopes\":[\"a.b\",\"c.*\"], \"expires_at\":\"2026-01-31T23:59:59.5+01:00\","
+	    KEY, " { \"name\" : \"b\\u00e4ck \\ud83d\\ude00\", \"scopes\":[\"a.b\",\"c.*\"], "
+	         "\"expires_at\":\"2026-01-31T23:59:59.5+01:00\","
 	         "\"limits\":[{\"resource\":\"charts\",\"limit\":\"5\",\"window_ms\":1e3,\"strategy\":\"GCRA\"}],"
 	         "\"metadata\":{\"x\":\"1\",\"y\":\"2\"}}\n");
 	ck_assert_msg(status_ok(&outcome) && found.count == 0, "%s", outcome.message);
-	ck_assert_str_eq(key->name, "b\xC3\xA4" "ck \xF0\x9F\x98\x80");
+	ck_assert_str_eq(key->name, "b\xC3\xA4"
+	                            "ck \xF0\x9F\x98\x80");
 	ck_assert_uint_eq(key->n_scopes, 2);
 	ck_assert_str_eq(key->scopes[1], "c.*");
 	ck_assert_int_eq(key->expires_at, 1769900399500);
@@ -86,10 +88,13 @@ END_TEST
 
 START_TEST(all_faults_are_reported_together)
 {
-	read_as(LIMIT, "{\"name\":\"No!\",\"strategy\":\"NONSENSE\",\"limit\":-1,\"window_ms\":true,\"surplus\":{\"a\":[1]},"
-	               "\"burst\":0,\"name\":\"again\"}");
+	read_as(
+	    LIMIT,
+	    "{\"name\":\"No!\",\"strategy\":\"NONSENSE\",\"limit\":-1,\"window_ms\":true,\"surplus\":{\"a\":[1]},"
+	    "\"burst\":0,\"name\":\"again\"}");
 	ck_assert_int_eq(violations_status(&found).code, STATUS_INVALID_ARGUMENT);
-	ck_assert(has("/name") && has("/strategy") && has("/limit") && has("/window_ms") && has("/surplus") && has("/burst"));
+	ck_assert(has("/name") && has("/strategy") && has("/limit") && has("/window_ms") && has("/surplus") &&
+	          has("/burst"));
 	ck_assert_uint_ge(found.count, 7);
 }
 END_TEST
@@ -129,7 +134,8 @@ START_TEST(what_is_not_json_is_refused_with_its_place)
 {
 	read_as(KEY, NOT_JSON[_i].text);
 	ck_assert_msg(outcome.code == STATUS_INVALID_ARGUMENT, "%s is accepted", NOT_JSON[_i].why);
-	ck_assert_msg(strstr(outcome.message, "line 1") || strstr(outcome.message, "line 2"), "%s", outcome.message);
+	ck_assert_msg(strstr(outcome.message, "line 1") || strstr(outcome.message, "line 2"), "%s",
+	              outcome.message);
 }
 END_TEST
 
@@ -168,9 +174,11 @@ START_TEST(numbers_beyond_a_double_are_texts)
 	state.has_quota = state.has_remaining = true;
 	state.quota = UINT64_C(9007199254740992);
 	state.remaining = UINT64_C(9007199254740993);
-	ck_assert_str_eq(write_out(&state.base), "{\"quota\":9007199254740992,\"remaining\":\"9007199254740993\"}");
+	ck_assert_str_eq(write_out(&state.base),
+	                 "{\"quota\":9007199254740992,\"remaining\":\"9007199254740993\"}");
 	const Corbel__V1__LimitState *back = (const Corbel__V1__LimitState *)read_as(
-	    &corbel__v1__limit_state__descriptor, "{\"quota\":9007199254740992,\"remaining\":\"18446744073709551615\"}");
+	    &corbel__v1__limit_state__descriptor,
+	    "{\"quota\":9007199254740992,\"remaining\":\"18446744073709551615\"}");
 	ck_assert(status_ok(&outcome));
 	ck_assert_uint_eq(back->remaining, UINT64_MAX);
 	read_as(&corbel__v1__limit_state__descriptor, "{\"remaining\":18446744073709551616}");
@@ -180,7 +188,8 @@ END_TEST
 
 START_TEST(what_is_written_reads_back_the_same)
 {
-	const char *text = "{\"name\":\"a \\\"quoted\\\" \\\\ text\",\"scopes\":[\"x\"],\"expires_at\":\"2026-01-31T22:59:59.500Z\","
+	const char *text = "{\"name\":\"a \\\"quoted\\\" \\\\ "
+	                   "text\",\"scopes\":[\"x\"],\"expires_at\":\"2026-01-31T22:59:59.500Z\","
 	                   "\"metadata\":{\"k\":\"v\"}}";
 	const ProtobufCMessage *message = read_as(KEY, text);
 	ck_assert_str_eq(write_out(message), text);
@@ -252,7 +261,8 @@ main(void)
 	tcase_add_test(tests, a_whole_request_is_read);
 	tcase_add_test(tests, all_faults_are_reported_together);
 	tcase_add_test(tests, nested_faults_have_the_pointer_of_their_place);
-	tcase_add_loop_test(tests, what_is_not_json_is_refused_with_its_place, 0, (int)(sizeof(NOT_JSON) / sizeof(NOT_JSON[0])));
+	tcase_add_loop_test(tests, what_is_not_json_is_refused_with_its_place, 0,
+	                    (int)(sizeof(NOT_JSON) / sizeof(NOT_JSON[0])));
 	tcase_add_test(tests, depth_is_bounded);
 	tcase_add_test(tests, the_arenas_ceiling_is_an_error_and_not_a_crash);
 	tcase_add_test(tests, numbers_beyond_a_double_are_texts);

@@ -135,10 +135,12 @@ operations(void)
 static void
 check_retry(const struct rule *rule, const struct model *m, const struct decision *decision, uint64_t cost)
 {
-	ck_assert_msg(model_admits(m, m->now_us + decision->retry_us, cost), "retry_us %llu is too short (strategy %d)",
-	              (unsigned long long)decision->retry_us, rule->strategy);
+	ck_assert_msg(model_admits(m, m->now_us + decision->retry_us, cost),
+	              "retry_us %llu is too short (strategy %d)", (unsigned long long)decision->retry_us,
+	              rule->strategy);
 	ck_assert_msg(decision->retry_us > 0 && !model_admits(m, m->now_us + decision->retry_us - 1, cost),
-	              "retry_us %llu is too long (strategy %d)", (unsigned long long)decision->retry_us, rule->strategy);
+	              "retry_us %llu is too long (strategy %d)", (unsigned long long)decision->retry_us,
+	              rule->strategy);
 }
 
 static uint64_t
@@ -169,15 +171,16 @@ run(enum strategy strategy, uint64_t seed, size_t count)
 	model.rule = &rule;
 	model.now_us = 1700000000000000 + random_below(r, 1000000);
 	for (size_t i = 0; i < count; i++) {
-		uint64_t gap = random_below(r, 4) == 0 ? random_below(r, rule.window_us * 3) : random_below(r, rule.window_us / 8 + 1);
+		uint64_t gap = random_below(r, 4) == 0 ? random_below(r, rule.window_us * 3)
+		                                       : random_below(r, rule.window_us / 8 + 1);
 		uint64_t cost = random_below(r, 6) == 0 ? random_below(r, capacity(&rule) + 4) : random_below(r, 3);
 		model.now_us += gap;
 		model_forget(&model);
 		bool is_impossible = cost > capacity(&rule);
 		bool expected = cost == 0 || (!is_impossible && model_admits(&model, model.now_us, cost));
 		counter_take(&rule, &counter, model.now_us, cost, &decision);
-		ck_assert_msg(decision.is_allowed == expected, "strategy %d, seed %llu, operation %zu: model says %d", strategy,
-		              (unsigned long long)seed, i, expected);
+		ck_assert_msg(decision.is_allowed == expected, "strategy %d, seed %llu, operation %zu: model says %d",
+		              strategy, (unsigned long long)seed, i, expected);
 		ck_assert(decision.is_impossible == is_impossible);
 		if (decision.is_allowed && cost > 0)
 			model.list[model.count++] = (struct admission){model.now_us, cost};
@@ -189,7 +192,7 @@ run(enum strategy strategy, uint64_t seed, size_t count)
 	counter_reset(&rule, &counter);
 }
 
-static const enum strategy EXACT[] = {STRATEGY_FIXED_WINDOW, STRATEGY_SLIDING_LOG,  STRATEGY_SLIDING_COUNTER,
+static const enum strategy EXACT[] = {STRATEGY_FIXED_WINDOW, STRATEGY_SLIDING_LOG, STRATEGY_SLIDING_COUNTER,
                                       STRATEGY_TOKEN_BUCKET, STRATEGY_LEAKY_METER, STRATEGY_LEAKY_QUEUE,
                                       STRATEGY_GCRA};
 
@@ -260,7 +263,10 @@ END_TEST
 
 START_TEST(large_limits_and_windows_do_not_overflow)
 {
-	struct rule rule = {.strategy = EXACT[_i], .limit = RULE_LIMIT_MAX, .burst = RULE_LIMIT_MAX, .window_us = RULE_WINDOW_MAX_US};
+	struct rule rule = {.strategy = EXACT[_i],
+	                    .limit = RULE_LIMIT_MAX,
+	                    .burst = RULE_LIMIT_MAX,
+	                    .window_us = RULE_WINDOW_MAX_US};
 	struct counter counter = {.expires_us = 0};
 	struct decision decision;
 	counter_take(&rule, &counter, 1700000000000000, RULE_LIMIT_MAX, &decision);
@@ -277,8 +283,13 @@ END_TEST
 
 START_TEST(an_adaptive_limit_falls_once_a_window_and_recovers_within_its_bounds)
 {
-	struct rule rule = {.strategy = STRATEGY_ADAPTIVE, .limit = 100, .window_us = 1000000, .floor = 10, .ceiling = 100,
-	                    .backoff_permille = 500, .recover_permille = 100};
+	struct rule rule = {.strategy = STRATEGY_ADAPTIVE,
+	                    .limit = 100,
+	                    .window_us = 1000000,
+	                    .floor = 10,
+	                    .ceiling = 100,
+	                    .backoff_permille = 500,
+	                    .recover_permille = 100};
 	struct counter counter = {.expires_us = 0};
 	struct decision decision;
 	uint64_t now = 1700000000000000;

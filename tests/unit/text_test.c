@@ -15,7 +15,8 @@ START_TEST(whole_numbers_stop_at_the_ends_of_their_types)
 	int64_t i;
 	ck_assert(text_to_u64("18446744073709551615", 20, &u) && u == UINT64_MAX);
 	ck_assert(!text_to_u64("18446744073709551616", 20, &u) && !text_to_u64("99999999999999999999", 20, &u));
-	ck_assert(!text_to_u64("", 0, &u) && !text_to_u64("-1", 2, &u) && !text_to_u64("+1", 2, &u) && !text_to_u64(" 1", 2, &u));
+	ck_assert(!text_to_u64("", 0, &u) && !text_to_u64("-1", 2, &u) && !text_to_u64("+1", 2, &u) &&
+	          !text_to_u64(" 1", 2, &u));
 	ck_assert(text_to_i64("-9223372036854775808", 20, &i) && i == INT64_MIN);
 	ck_assert(text_to_i64("9223372036854775807", 19, &i) && i == INT64_MAX);
 	ck_assert(!text_to_i64("9223372036854775808", 19, &i) && !text_to_i64("-9223372036854775809", 20, &i));
@@ -29,29 +30,49 @@ START_TEST(durations_and_sizes_are_numbers_with_a_unit_and_do_not_overflow)
 	ck_assert(text_to_duration_ms("250ms", 5, &v) && v == 250);
 	ck_assert(text_to_duration_ms("10s", 3, &v) && v == 10000);
 	ck_assert(text_to_duration_ms("7d", 2, &v) && v == 604800000);
-	ck_assert(!text_to_duration_ms("10", 2, &v) && !text_to_duration_ms("s", 1, &v) && !text_to_duration_ms("1.5s", 4, &v));
+	ck_assert(!text_to_duration_ms("10", 2, &v) && !text_to_duration_ms("s", 1, &v) &&
+	          !text_to_duration_ms("1.5s", 4, &v));
 	ck_assert(!text_to_duration_ms("213503982335d", 13, &v) && !text_to_duration_ms("1 s", 3, &v));
 	ck_assert(text_to_size_bytes("512", 3, &v) && v == 512);
 	ck_assert(text_to_size_bytes("64KiB", 5, &v) && v == 65536);
 	ck_assert(text_to_size_bytes("2g", 2, &v) && v == UINT64_C(2) << 30);
-	ck_assert(!text_to_size_bytes("17179869184g", 12, &v) && !text_to_size_bytes("k", 1, &v) && !text_to_size_bytes("1kb", 3, &v));
+	ck_assert(!text_to_size_bytes("17179869184g", 12, &v) && !text_to_size_bytes("k", 1, &v) &&
+	          !text_to_size_bytes("1kb", 3, &v));
 }
 END_TEST
 
 START_TEST(words_for_true_and_false_are_few)
 {
 	bool b = false;
-	ck_assert(text_to_bool("yes", 3, &b) && b && text_to_bool("off", 3, &b) && !b && text_to_bool("1", 1, &b) && b);
+	ck_assert(text_to_bool("yes", 3, &b) && b && text_to_bool("off", 3, &b) && !b &&
+	          text_to_bool("1", 1, &b) && b);
 	ck_assert(!text_to_bool("True", 4, &b) && !text_to_bool("", 0, &b) && !text_to_bool("2", 1, &b));
 }
 END_TEST
 
 START_TEST(utf8_is_shortest_form_without_surrogates_up_to_10ffff)
 {
-	static const char *const GOOD[] = {"", "plain ascii longer than a word", "\xC2\x80", "\xDF\xBF", "\xE0\xA0\x80",
-	                                   "\xED\x9F\xBF", "\xEE\x80\x80", "\xF0\x90\x80\x80", "\xF4\x8F\xBF\xBF"};
-	static const char *const BAD[] = {"\x80", "\xC0\x80", "\xC1\xBF", "\xC2", "\xE0\x9F\xBF", "\xED\xA0\x80", "\xE2\x82",
-	                                  "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFF", "12345678\xC2"};
+	static const char *const GOOD[] = {"",
+	                                   "plain ascii longer than a word",
+	                                   "\xC2\x80",
+	                                   "\xDF\xBF",
+	                                   "\xE0\xA0\x80",
+	                                   "\xED\x9F\xBF",
+	                                   "\xEE\x80\x80",
+	                                   "\xF0\x90\x80\x80",
+	                                   "\xF4\x8F\xBF\xBF"};
+	static const char *const BAD[] = {"\x80",
+	                                  "\xC0\x80",
+	                                  "\xC1\xBF",
+	                                  "\xC2",
+	                                  "\xE0\x9F\xBF",
+	                                  "\xED\xA0\x80",
+	                                  "\xE2\x82",
+	                                  "\xF0\x8F\xBF\xBF",
+	                                  "\xF4\x90\x80\x80",
+	                                  "\xF5\x80\x80\x80",
+	                                  "\xFF",
+	                                  "12345678\xC2"};
 	for (size_t i = 0; i < COUNT(GOOD); i++)
 		ck_assert_msg(text_is_utf8(GOOD[i], strlen(GOOD[i])), "good %zu", i);
 	for (size_t i = 0; i < COUNT(BAD); i++)
@@ -64,7 +85,8 @@ START_TEST(names_have_one_to_64_characters_of_a_small_set)
 	char longest[65];
 	memset(longest, 'a', sizeof(longest));
 	ck_assert(text_is_name(longest, 64) && !text_is_name(longest, 65) && !text_is_name("", 0));
-	ck_assert(text_is_name("0a.b_c-d", 8) && !text_is_name("-a", 2) && !text_is_name("A", 1) && !text_is_name("a b", 3));
+	ck_assert(text_is_name("0a.b_c-d", 8) && !text_is_name("-a", 2) && !text_is_name("A", 1) &&
+	          !text_is_name("a b", 3));
 }
 END_TEST
 
@@ -103,11 +125,24 @@ END_TEST
 
 START_TEST(what_is_no_timestamp_is_refused)
 {
-	static const char *const BAD[] = {"", "2026-01-01", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z", "2026-00-01T00:00:00Z",
-	                                  "2026-02-29T00:00:00Z", "1900-02-29T00:00:00Z", "2026-01-01T24:00:00Z",
-	                                  "2026-01-01T00:60:00Z", "2026-01-01T00:00:00.Z", "2026-01-01T00:00:00.0123456789Z",
-	                                  "2026-01-01T00:00:00+24:00", "2026-01-01T00:00:00+01:60", "2026-01-01T00:00:00+0100",
-	                                  "2026-01-01T00:00:00Zx", "+026-01-01T00:00:00Z", "2026-1-01T00:00:00Z", "2026-01-32T00:00:00Z"};
+	static const char *const BAD[] = {"",
+	                                  "2026-01-01",
+	                                  "2026-01-01T00:00:00",
+	                                  "2026-13-01T00:00:00Z",
+	                                  "2026-00-01T00:00:00Z",
+	                                  "2026-02-29T00:00:00Z",
+	                                  "1900-02-29T00:00:00Z",
+	                                  "2026-01-01T24:00:00Z",
+	                                  "2026-01-01T00:60:00Z",
+	                                  "2026-01-01T00:00:00.Z",
+	                                  "2026-01-01T00:00:00.0123456789Z",
+	                                  "2026-01-01T00:00:00+24:00",
+	                                  "2026-01-01T00:00:00+01:60",
+	                                  "2026-01-01T00:00:00+0100",
+	                                  "2026-01-01T00:00:00Zx",
+	                                  "+026-01-01T00:00:00Z",
+	                                  "2026-1-01T00:00:00Z",
+	                                  "2026-01-32T00:00:00Z"};
 	int64_t ms;
 	for (size_t i = 0; i < COUNT(BAD); i++)
 		ck_assert_msg(!text_to_timestamp_ms(BAD[i], strlen(BAD[i]), &ms), "'%s' is refused", BAD[i]);
@@ -117,7 +152,8 @@ END_TEST
 START_TEST(timestamps_written_read_back_the_same)
 {
 	char text[TEXT_TIMESTAMP_MAX];
-	for (int64_t ms = INT64_C(-62167219200000); ms <= INT64_C(253402300799999); ms += INT64_C(3155695234567)) {
+	for (int64_t ms = INT64_C(-62167219200000); ms <= INT64_C(253402300799999);
+	     ms += INT64_C(3155695234567)) {
 		size_t length = text_from_timestamp_ms(ms, text);
 		ck_assert_uint_eq(length, strlen(text));
 		ck_assert_msg(reads(text, ms), "%s", text);
@@ -140,7 +176,8 @@ START_TEST(base64_has_the_vectors_of_rfc_4648)
 		ck_assert_uint_eq(text_base64_encode(PLAIN[i], i, coded), size);
 		ck_assert_uint_eq(text_base64_encoded_size(i), size);
 		ck_assert_mem_eq(coded, CODED[i], size);
-		ck_assert(text_base64_decode(CODED[i], size, plain, &length) && length == i && memcmp(plain, PLAIN[i], i) == 0);
+		ck_assert(text_base64_decode(CODED[i], size, plain, &length) && length == i &&
+		          memcmp(plain, PLAIN[i], i) == 0);
 		ck_assert(text_base64_decode(CODED[i], bare, plain, &length) && length == i);
 	}
 }
@@ -148,7 +185,8 @@ END_TEST
 
 START_TEST(base64_takes_both_alphabets_and_refuses_the_rest)
 {
-	static const char *const BAD[] = {"A", "A===", "====", "Zg=", "Zh==", "Zm9=", "Zg==Zg==", "Zm 9", "Zm9v\n", "=Zg="};
+	static const char *const BAD[] = {
+	    "A", "A===", "====", "Zg=", "Zh==", "Zm9=", "Zg==Zg==", "Zm 9", "Zm9v\n", "=Zg="};
 	uint8_t out[16];
 	size_t length;
 	ck_assert(text_base64_decode("-_-_", 4, out, &length) && length == 3 && out[0] == 0xFB);
@@ -165,7 +203,8 @@ START_TEST(hexadecimal_is_written_lowercase_and_read_in_either)
 	ck_assert(text_hex_decode("00fFaB10", 8, bytes));
 	text_hex_encode(bytes, 4, text);
 	ck_assert_mem_eq(text, "00ffab10", 8);
-	ck_assert(!text_hex_decode("0", 1, bytes) && !text_hex_decode("0g", 2, bytes) && text_hex_decode("", 0, bytes));
+	ck_assert(!text_hex_decode("0", 1, bytes) && !text_hex_decode("0g", 2, bytes) &&
+	          text_hex_decode("", 0, bytes));
 }
 END_TEST
 
@@ -201,7 +240,8 @@ START_TEST(numbers_and_json_strings_are_written_exactly)
 	strbuf_u64(&buf, UINT64_MAX);
 	strbuf_putc(&buf, ' ');
 	strbuf_json_string(&buf, "\"\\\n\r\t\x01\x1F/\xC3\xA9", 10);
-	ck_assert_str_eq(buf.data, "-9223372036854775808 18446744073709551615 \"\\\"\\\\\\n\\r\\t\\u0001\\u001f/\xC3\xA9\"");
+	ck_assert_str_eq(
+	    buf.data, "-9223372036854775808 18446744073709551615 \"\\\"\\\\\\n\\r\\t\\u0001\\u001f/\xC3\xA9\"");
 	for (int i = 0; i < 1000; i++)
 		strbuf_putc(&buf, 'x');
 	ck_assert_uint_eq(strlen(buf.data), buf.length);

@@ -37,8 +37,10 @@ store_put(struct store *store, struct store_conn *conn)
 static struct workers *
 workers_with(uint32_t threads, uint32_t queue_max)
 {
-	struct workers_options options = {
-	    .name = "test", .threads = threads, .queue_max = queue_max, .store = (struct store *)(void *)&connection};
+	struct workers_options options = {.name = "test",
+	                                  .threads = threads,
+	                                  .queue_max = queue_max,
+	                                  .store = (struct store *)(void *)&connection};
 	return workers_new(&options);
 }
 

@@ -75,7 +75,8 @@ check_pair(struct checker *checker, const struct model_method *a, const struct m
 		breach(checker, b, "%s %s is already that of %s.%s", verb_name(left->verb), left->path,
 		       a->service->name, a->name);
 	if (left->cli && right->cli && strcmp(left->cli, right->cli) == 0)
-		breach(checker, b, "command line '%s' is already that of %s.%s", left->cli, a->service->name, a->name);
+		breach(checker, b, "command line '%s' is already that of %s.%s", left->cli, a->service->name,
+		       a->name);
 }
 
 static void

@@ -87,7 +87,9 @@ emit_message(struct strbuf *out, struct arena *arena, const struct model_message
 		emit_field(out, arena, &message->fields[i]);
 	if (!message->field_count)
 		strbuf_puts(out, "\t{.name = NULL},\n");
-	strbuf_printf(out, "};\nstatic const struct api_message %s__rules = {.descriptor = &%s__descriptor, .fields = %s__fields",
+	strbuf_printf(out,
+	              "};\nstatic const struct api_message %s__rules = {.descriptor = &%s__descriptor, .fields = "
+	              "%s__fields",
 	              symbol, symbol, symbol);
 	add_literal(out, arena, "doc", message->doc);
 	strbuf_puts(out, "};\n\n");
@@ -130,10 +132,11 @@ emit_service(struct strbuf *out, struct arena *arena, const struct model_service
 	strbuf_printf(out, "static const struct api_method %s_methods[] = {\n", name);
 	for (size_t i = 0; i < service->method_count; i++)
 		emit_method(out, arena, &service->methods[i]);
-	strbuf_printf(out,
-	              "};\nconst struct api_service api_%s = {.name = \"%s\", .daemon = \"%s\", .methods = %s_methods, "
-	              ".method_count = %zu",
-	              name, service->name, service->daemon, name, service->method_count);
+	strbuf_printf(
+	    out,
+	    "};\nconst struct api_service api_%s = {.name = \"%s\", .daemon = \"%s\", .methods = %s_methods, "
+	    ".method_count = %zu",
+	    name, service->name, service->daemon, name, service->method_count);
 	add_literal(out, arena, "doc", service->doc);
 	strbuf_puts(out, "};\n\n");
 }
@@ -215,7 +218,8 @@ emit_prototype(struct strbuf *out, struct arena *arena, const struct model_metho
 {
 	strbuf_printf(out, "struct status %s_%s(struct call *call, const %s *request, %s *reply);\n",
 	              name_snake(arena, method->service->name), name_snake(arena, method->name),
-	              name_c_type(arena, method->request->full_name), name_c_type(arena, method->reply->full_name));
+	              name_c_type(arena, method->request->full_name),
+	              name_c_type(arena, method->reply->full_name));
 }
 
 static void
@@ -224,11 +228,12 @@ emit_thunk(struct strbuf *out, struct arena *arena, const struct model_method *m
 	const char *service = name_snake(arena, method->service->name);
 	const char *name = name_snake(arena, method->name);
 
-	strbuf_printf(out,
-	              "static struct status\n%s_%s_thunk(struct call *call, const ProtobufCMessage *request, "
-	              "ProtobufCMessage *reply)\n{\n\treturn %s_%s(call, (const %s *)request, (%s *)reply);\n}\n\n",
-	              service, name, service, name, name_c_type(arena, method->request->full_name),
-	              name_c_type(arena, method->reply->full_name));
+	strbuf_printf(
+	    out,
+	    "static struct status\n%s_%s_thunk(struct call *call, const ProtobufCMessage *request, "
+	    "ProtobufCMessage *reply)\n{\n\treturn %s_%s(call, (const %s *)request, (%s *)reply);\n}\n\n",
+	    service, name, service, name, name_c_type(arena, method->request->full_name),
+	    name_c_type(arena, method->reply->full_name));
 }
 
 static void
@@ -269,7 +274,8 @@ emit_methods_header(const struct model *model, const char *daemon, const char *o
 	                  "#include \"corbel/contract.gen.h\"\n#include \"daemon/call.h\"\n\n");
 	for (size_t s = 0; s < model->service_count; s++)
 		for (size_t m = 0; m < model->services[s].method_count; m++)
-			if (strcmp(model->services[s].daemon, daemon) == 0 && !model->services[s].methods[m].options->batched)
+			if (strcmp(model->services[s].daemon, daemon) == 0 &&
+			    !model->services[s].methods[m].options->batched)
 				emit_prototype(&out, model->arena, &model->services[s].methods[m]);
 	write_file(out_dir, arena_printf(model->arena, "corbel/%s.methods.gen.h", daemon), out.data, out.length);
 }

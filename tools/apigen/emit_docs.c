@@ -9,9 +9,9 @@
 static const char *
 type_text(struct arena *arena, const struct model_field *field)
 {
-	static const char *const NAMES[] = {"",       "number",  "number", "int64",  "uint64",  "int32",  "uint64",
-	                                    "uint32", "boolean", "string", "",       "object",  "base64", "uint32",
-	                                    "enum",   "int32",   "int64",  "int32",  "int64"};
+	static const char *const NAMES[] = {"",       "number",  "number", "int64", "uint64", "int32",  "uint64",
+	                                    "uint32", "boolean", "string", "",      "object", "base64", "uint32",
+	                                    "enum",   "int32",   "int64",  "int32", "int64"};
 	const char *base = NAMES[field->proto->type];
 	if (field->options->format == CORBEL__FORMAT__TIMESTAMP)
 		base = "timestamp";
@@ -61,9 +61,11 @@ add_bounds(struct strbuf *out, const struct model_field *field)
 }
 
 static void
-emit_message_table(struct strbuf *out, struct arena *arena, const struct model_message *message, const char *title)
+emit_message_table(struct strbuf *out, struct arena *arena, const struct model_message *message,
+                   const char *title)
 {
-	strbuf_printf(out, "%s `%s`%s%s\n\n", title, message->short_name, message->doc[0] ? ": " : "", message->doc);
+	strbuf_printf(out, "%s `%s`%s%s\n\n", title, message->short_name, message->doc[0] ? ": " : "",
+	              message->doc);
 	if (!message->field_count) {
 		strbuf_puts(out, "No fields.\n\n");
 		return;

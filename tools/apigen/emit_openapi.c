@@ -105,8 +105,8 @@ static bool
 is_integer(int type)
 {
 	return type == TYPE(INT64) || type == TYPE(UINT64) || type == TYPE(INT32) || type == TYPE(FIXED64) ||
-	       type == TYPE(FIXED32) || type == TYPE(UINT32) || type == TYPE(SFIXED32) || type == TYPE(SFIXED64) ||
-	       type == TYPE(SINT32) || type == TYPE(SINT64);
+	       type == TYPE(FIXED32) || type == TYPE(UINT32) || type == TYPE(SFIXED32) ||
+	       type == TYPE(SFIXED64) || type == TYPE(SINT32) || type == TYPE(SINT64);
 }
 
 static bool
@@ -322,7 +322,8 @@ parameters(struct writer *w, const struct model_method *method)
 		const struct model_field *field = &method->request->fields[i];
 		if (is_path_parameter(method, field->name))
 			parameter(w, field, "path");
-		else if ((method->options->verb == CORBEL__VERB__GET || method->options->verb == CORBEL__VERB__DELETE) &&
+		else if ((method->options->verb == CORBEL__VERB__GET ||
+		          method->options->verb == CORBEL__VERB__DELETE) &&
 		         !field->message && !field->options->nulls)
 			parameter(w, field, "query");
 	}
@@ -344,9 +345,10 @@ responses(struct writer *w, const struct model_method *method)
 	key(w, arena_printf(w->arena, "%u", method->options->success));
 	open_object(w);
 	text_member(w, "description", "Success.");
-	raw_member(w, "headers", "{\"RateLimit\": {\"$ref\": \"#/components/headers/RateLimit\"}, "
-	                         "\"RateLimit-Policy\": {\"$ref\": \"#/components/headers/RateLimitPolicy\"}, "
-	                         "\"X-Request-Id\": {\"$ref\": \"#/components/headers/RequestId\"}}");
+	raw_member(w, "headers",
+	           "{\"RateLimit\": {\"$ref\": \"#/components/headers/RateLimit\"}, "
+	           "\"RateLimit-Policy\": {\"$ref\": \"#/components/headers/RateLimitPolicy\"}, "
+	           "\"X-Request-Id\": {\"$ref\": \"#/components/headers/RequestId\"}}");
 	if (method->options->success != 204) {
 		key(w, "content");
 		put(w, "{\"application/json\": {\"schema\": {\"$ref\": ");
@@ -372,13 +374,16 @@ operation(struct writer *w, const struct model_method *method)
 		*p = (char)tolower((unsigned char)*p);
 	key(w, verb);
 	open_object(w);
-	text_member(w, "operationId", arena_printf(w->arena, "%s_%s", name_snake(w->arena, method->service->name),
-	                                           name_snake(w->arena, method->name)));
-	text_member(w, "summary", method->doc[0] ? arena_strndup(w->arena, sentence, summary)
-	                                         : arena_printf(w->arena, "%s: %s", method->service->name, method->name));
+	text_member(w, "operationId",
+	            arena_printf(w->arena, "%s_%s", name_snake(w->arena, method->service->name),
+	                         name_snake(w->arena, method->name)));
+	text_member(w, "summary",
+	            method->doc[0] ? arena_strndup(w->arena, sentence, summary)
+	                           : arena_printf(w->arena, "%s: %s", method->service->name, method->name));
 	text_member(w, "description", method->doc);
-	raw_member(w, "tags", arena_printf(w->arena, "[\"%s\"]", method->options->tag ? method->options->tag
-	                                                                             : method->service->name));
+	raw_member(w, "tags",
+	           arena_printf(w->arena, "[\"%s\"]",
+	                        method->options->tag ? method->options->tag : method->service->name));
 	if (method->options->public_)
 		raw_member(w, "security", "[]");
 	else
@@ -454,16 +459,16 @@ problems(struct writer *w)
 		int code;
 		const char *text;
 	} PROBLEMS[] = {
-		{400, "The request is wrong; `errors` names each bad field."},
-		{401, "No key, or one that is not good."},
-		{403, "The key may not do this."},
-		{404, "There is no such thing, or it belongs to another tenant."},
-		{409, "The state of things forbids it, or a call with the same Idempotency-Key is running."},
-		{422, "The Idempotency-Key was used with another body."},
-		{429, "A limit refuses the call; Retry-After says when to come back."},
-		{500, "A fault of the service."},
-		{503, "A service is away or its queue is full; Retry-After says when to come back."},
-		{504, "The service did not answer in time."},
+	    {400, "The request is wrong; `errors` names each bad field."},
+	    {401, "No key, or one that is not good."},
+	    {403, "The key may not do this."},
+	    {404, "There is no such thing, or it belongs to another tenant."},
+	    {409, "The state of things forbids it, or a call with the same Idempotency-Key is running."},
+	    {422, "The Idempotency-Key was used with another body."},
+	    {429, "A limit refuses the call; Retry-After says when to come back."},
+	    {500, "A fault of the service."},
+	    {503, "A service is away or its queue is full; Retry-After says when to come back."},
+	    {504, "The service did not answer in time."},
 	};
 	key(w, "responses");
 	open_object(w);
@@ -471,7 +476,9 @@ problems(struct writer *w)
 		key(w, arena_printf(w->arena, "Problem%d", PROBLEMS[i].code));
 		open_object(w);
 		text_member(w, "description", PROBLEMS[i].text);
-		raw_member(w, "content", "{\"application/problem+json\": {\"schema\": {\"$ref\": \"#/components/schemas/Problem\"}}}");
+		raw_member(
+		    w, "content",
+		    "{\"application/problem+json\": {\"schema\": {\"$ref\": \"#/components/schemas/Problem\"}}}");
 		close_object(w);
 	}
 	close_object(w);
@@ -480,8 +487,10 @@ problems(struct writer *w)
 static const char PROBLEM_SCHEMA[] =
     "{\"type\": \"object\", \"description\": \"RFC 9457 problem details.\", \"properties\": {"
     "\"type\": {\"type\": \"string\", \"format\": \"uri-reference\"}, \"title\": {\"type\": \"string\"}, "
-    "\"status\": {\"type\": \"integer\"}, \"detail\": {\"type\": \"string\"}, \"code\": {\"type\": \"string\", "
-    "\"description\": \"Canonical status code, such as INVALID_ARGUMENT.\"}, \"request_id\": {\"type\": \"string\"}, "
+    "\"status\": {\"type\": \"integer\"}, \"detail\": {\"type\": \"string\"}, \"code\": {\"type\": "
+    "\"string\", "
+    "\"description\": \"Canonical status code, such as INVALID_ARGUMENT.\"}, \"request_id\": {\"type\": "
+    "\"string\"}, "
     "\"violated-policies\": {\"type\": \"array\", \"items\": {\"type\": \"string\"}}, "
     "\"errors\": {\"type\": \"array\", \"items\": {\"type\": \"object\", \"properties\": {"
     "\"pointer\": {\"type\": \"string\", \"description\": \"JSON pointer of the field (RFC 6901).\"}, "
@@ -496,14 +505,18 @@ components(struct writer *w, const struct model *model)
 	           "{\"bearer\": {\"type\": \"http\", \"scheme\": \"bearer\", \"description\": \"An API key.\"}, "
 	           "\"apiKey\": {\"type\": \"apiKey\", \"in\": \"header\", \"name\": \"X-API-Key\"}}");
 	raw_member(w, "headers",
-	           "{\"RateLimit\": {\"description\": \"What is left of each policy (draft-ietf-httpapi-ratelimit-headers).\", "
+	           "{\"RateLimit\": {\"description\": \"What is left of each policy "
+	           "(draft-ietf-httpapi-ratelimit-headers).\", "
 	           "\"schema\": {\"type\": \"string\"}},\n"
-	           "\"RateLimitPolicy\": {\"description\": \"Quota and window of each policy.\", \"schema\": {\"type\": \"string\"}},\n"
-	           "\"RequestId\": {\"description\": \"Name of this request in logs.\", \"schema\": {\"type\": \"string\"}}}");
-	raw_member(w, "parameters",
-	           "{\"IdempotencyKey\": {\"name\": \"Idempotency-Key\", \"in\": \"header\", \"required\": false, "
-	           "\"description\": \"Makes a repeated call replay the first one's response for 24 hours.\", "
-	           "\"schema\": {\"type\": \"string\", \"maxLength\": 255}}}");
+	           "\"RateLimitPolicy\": {\"description\": \"Quota and window of each policy.\", \"schema\": "
+	           "{\"type\": \"string\"}},\n"
+	           "\"RequestId\": {\"description\": \"Name of this request in logs.\", \"schema\": {\"type\": "
+	           "\"string\"}}}");
+	raw_member(
+	    w, "parameters",
+	    "{\"IdempotencyKey\": {\"name\": \"Idempotency-Key\", \"in\": \"header\", \"required\": false, "
+	    "\"description\": \"Makes a repeated call replay the first one's response for 24 hours.\", "
+	    "\"schema\": {\"type\": \"string\", \"maxLength\": 255}}}");
 	problems(w);
 	key(w, "schemas");
 	open_object(w);
@@ -527,8 +540,9 @@ emit_openapi(const struct model *model)
 	strbuf_init(&w.out, model->arena);
 	open_object(&w);
 	text_member(&w, "openapi", "3.1.0");
-	raw_member(&w, "info", "{\"title\": \"Corbel\", \"version\": \"1\", \"description\": "
-	                       "\"Back-office services for API products.\"}");
+	raw_member(&w, "info",
+	           "{\"title\": \"Corbel\", \"version\": \"1\", \"description\": "
+	           "\"Back-office services for API products.\"}");
 	raw_member(&w, "servers", "[{\"url\": \"/\"}]");
 	raw_member(&w, "security", "[{\"bearer\": []}, {\"apiKey\": []}]");
 	paths(&w, model);

@@ -15,7 +15,7 @@
 #include "base/hash.h"
 #include "base/text.h"
 
-#define OPTION_TAG 50501
+#define OPTION_TAG     50501
 #define PATH_MAX_DEPTH 12
 
 typedef Google__Protobuf__FileDescriptorProto FileProto;
@@ -156,7 +156,8 @@ load_fields(struct loader *loader, struct model_message *message)
 		field->proto = proto->field[i];
 		field->options = field_options(proto->field[i]);
 		field->doc = comment_here(loader);
-		field->is_repeated = proto->field[i]->label == GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__LABEL__LABEL_REPEATED;
+		field->is_repeated =
+		    proto->field[i]->label == GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__LABEL__LABEL_REPEATED;
 		leave(loader);
 	}
 	qsort(message->fields, message->field_count, sizeof(*message->fields), by_number);
@@ -309,7 +310,8 @@ reserve(struct model *model, const Google__Protobuf__FileDescriptorSet *set)
 	size_t messages = 0, enums = 0, services = 0;
 	for (size_t i = 0; i < set->n_file; i++) {
 		messages += count_messages(set->file[i]->message_type, set->file[i]->n_message_type);
-		enums += set->file[i]->n_enum_type + count_enums(set->file[i]->message_type, set->file[i]->n_message_type);
+		enums +=
+		    set->file[i]->n_enum_type + count_enums(set->file[i]->message_type, set->file[i]->n_message_type);
 		services += set->file[i]->n_service;
 	}
 	model->messages = ARENA_ARRAY(model->arena, struct model_message, messages + 1);

@@ -32,13 +32,13 @@ struct model_field {
 	const Corbel__FieldOptions *options; /* never NULL */
 	const char *doc;
 	bool is_repeated, is_map;
-	const struct model_message *message; /* of a message field */
+	const struct model_message *message;  /* of a message field */
 	const struct model_enum *enumeration; /* of an enum field */
 };
 
 struct model_message {
-	const char *full_name;   /* "corbel.v1.ApiKey" */
-	const char *short_name;  /* "ApiKey", nested "BatchCheckReply.Item" */
+	const char *full_name;  /* "corbel.v1.ApiKey" */
+	const char *short_name; /* "ApiKey", nested "BatchCheckReply.Item" */
 	const char *doc;
 	bool is_map_entry;
 	struct model_field *fields; /* in order of their numbers, as protobuf-c keeps them */
@@ -79,7 +79,8 @@ struct model {
 
 /* Exits with a message when the file cannot be read. */
 struct model *model_load(const char *path, struct arena *arena);
-const struct model_field *model_field_find(const struct model_message *message, const char *name, size_t length);
+const struct model_field *model_field_find(const struct model_message *message, const char *name,
+                                           size_t length);
 /* Prints one line for every breach of the contract's rules; returns how many. */
 size_t model_check(const struct model *model);
 
