@@ -10,6 +10,7 @@
 
 #include "base/random.h"
 #include "base/text.h"
+#include "ratelimitd/admission_log.h"
 #include "ratelimitd/job.h"
 #include "support/test_redis.h"
 
@@ -41,9 +42,18 @@ connect_to(struct test_redis *server)
 }
 
 static void
+free_twins(struct twin *twins)
+{
+	for (size_t i = 0; i < KEYS; i++)
+		if (twins[i].definition.rule.strategy == STRATEGY_SLIDING_LOG)
+			admission_log_free(twins[i].counter.log.log);
+}
+
+static void
 make_twins(const struct random *r, struct twin *twins)
 {
 	static const uint64_t WINDOWS[] = {1000, 5000, 20000, 100000, 86400000000};
+	free_twins(twins);
 	memset(twins, 0, KEYS * sizeof(*twins));
 	for (uint64_t i = 0; i < KEYS; i++) {
 		struct rule *rule = &twins[i].definition.rule;
@@ -184,6 +194,7 @@ START_TEST(redis_and_memory_never_disagree)
 		arena_reset(&arena);
 		run_batch(redis, &seeded.random, twins, &arena);
 	}
+	free_twins(twins);
 	arena_fini(&arena);
 	redis_free(redis);
 	test_redis_stop(server);
