@@ -268,6 +268,15 @@ report_batch(void *self, struct call *calls[], size_t count)
 	gathering_end(&gathering);
 }
 
+/* What may not be kept is granted to those who wait for it. */
+static uint64_t
+lease_units(const struct job *job, const Corbel__V1__LeaseRequest *request)
+{
+	uint64_t units = request->has_units ? request->units : 1,
+	         waiting = request->has_waiting ? request->waiting : 1;
+	return job_is_leasable(job) ? units : waiting;
+}
+
 static void
 lease_batch(void *self, struct call *calls[], size_t count)
 {
@@ -287,7 +296,7 @@ lease_batch(void *self, struct call *calls[], size_t count)
 		                       ? resolve(calls[i], gathering.snapshot, &check, NULL, &job->inquiry)
 		                       : status_make(STATUS_PERMISSION_DENIED, "leases are for ingresses");
 		if (status_ok(&st))
-			job->inquiry.items[0].cost = request->has_units ? request->units : 1;
+			job->inquiry.items[0].cost = lease_units(job, request);
 		job_add(&gathering, job, st);
 	}
 	gathering_end(&gathering);

@@ -1,12 +1,14 @@
 -- Decisions on counters that replicas share: one call decides many groups, each all or nothing.
 --
 -- KEYS: a counter each. ARGV: number of groups; for each group the number of its items; for each item
--- op strategy limit window burst cost floor ceiling backoff recover.
--- Answers: now, then for each item: allowed, and four numbers of its counter (strategy.h).
+-- op strategy limit window burst cost times floor ceiling backoff recover.
+-- Answers: now, then for each item: how many times its cost was admitted, and four numbers of its counter
+-- (strategy.h). A group of one item takes its cost up to `times` times: checks of one key that wait for the
+-- same answer are one item, and each time is decided as if it had come alone. In larger groups `times` is 1.
 --
 -- Numbers are doubles, exact to 2^53. Where a product may exceed that, muldiv() computes in digits of 7
 -- bits, so that nothing is ever rounded. Times are microseconds of this server's clock.
-local TAKE, LOOK, GIVE, RESET, REPORT, LEASE = 0, 1, 2, 3, 4, 5
+local TAKE, LOOK, GIVE, RESET, REPORT = 0, 1, 2, 3, 4
 local FIXED, LOG, SLIDING, ADAPTIVE = 1, 2, 3, 8
 local floor, min, max = math.floor, math.min, math.max
 
@@ -117,24 +119,27 @@ local function bring_up(it, s)
   else bucket_now(it, s) end
 end
 
-local function admits(it, s)
-  if it.cost == 0 then return true end
+-- How often the cost is admitted now, at most `times`.
+local function fits(it, s)
+  if it.cost == 0 then return it.times end
+  local room
   if it.strategy == FIXED or it.strategy == ADAPTIVE then
-    return s[2] + it.cost <= in_force(it, s, s[1])
+    room = in_force(it, s, s[1]) - s[2]
   elseif it.strategy == LOG then
-    return s[1] + it.cost <= it.limit
+    room = it.limit - s[1]
   elseif it.strategy == SLIDING then
-    local room = it.limit - s[2] - it.cost
-    if room < 0 then return false end
     local q, r = muldiv(s[3], it.window - max(0, now - s[1] * it.window), it.window)
-    return q < room or (q == room and r == 0)
+    room = it.limit - s[2] - (r > 0 and q + 1 or q)
+  elseif it.limit == 0 then
+    return 0
+  else
+    room = it.burst - (s[2] > 0 and s[1] + 1 or s[1])
   end
-  if it.limit == 0 then return false end
-  return s[1] + it.cost < it.burst or (s[1] + it.cost == it.burst and s[2] == 0)
+  return max(0, min(it.times, floor(room / it.cost)))
 end
 
-local function put(it, s, sign)
-  local cost = it.cost * sign
+local function put(it, s, times)
+  local cost = it.cost * times
   if it.strategy == LOG or it.strategy > SLIDING and it.strategy ~= ADAPTIVE then
     s[1] = s[1] + cost
     if s[1] < 0 then s[1], s[2] = 0, it.strategy == LOG and s[2] or 0 end
@@ -190,18 +195,17 @@ local function log_time_of(it, excess)
 end
 
 local function answer(out, it, s)
-  out[#out + 1] = it.allowed and 1 or 0
+  out[#out + 1] = it.granted
   if it.strategy == LOG then
     local tail = redis.call('LINDEX', it.key .. ':log', -1)
     local last = tail and string.match(tail, '(%d+)') or '0'
     out[#out + 1] = text(s[1])
     out[#out + 1] = last
-    out[#out + 1] = text(it.allowed and 0 or log_time_of(it, s[1] + it.cost - it.limit))
-    out[#out + 1] = text(it.cost)
+    out[#out + 1] = text(it.granted == it.times and 0 or log_time_of(it, s[1] + it.cost - it.limit))
+    out[#out + 1] = '0'
     return
   end
-  for i = 1, 3 do out[#out + 1] = text(s[i]) end
-  out[#out + 1] = it.op == LEASE and text(it.cost) or text(s[4])
+  for i = 1, 4 do out[#out + 1] = text(s[i]) end
 end
 
 local function change(it, s)
@@ -225,17 +229,16 @@ local function decide(group, out)
   local before = {}
   for i, it in ipairs(group) do
     local s = read(it.key, cache)
-    it.allowed = true
+    it.granted = it.times
     if it.op == GIVE or it.op == RESET or it.op == REPORT then
       change(it, s)
     else
       bring_up(it, s)
-      if it.op == LEASE then it.cost = min(it.cost, max(0, it.limit - s[2])) end
       if it.op == LOOK then it.cost = 0 end
-      it.allowed = admits(it, s)
-      allowed = allowed and it.allowed
+      it.granted = fits(it, s)
+      allowed = allowed and it.granted > 0
       before[i] = {s[1], s[2], s[3], s[4]}
-      if it.allowed then put(it, s, 1) end
+      put(it, s, it.granted)
     end
   end
   if not allowed then
@@ -246,8 +249,10 @@ local function decide(group, out)
   end
   for _, it in ipairs(group) do
     local s = cache[it.key]
-    if allowed and it.cost > 0 and (it.op == TAKE or it.op == LEASE) then
-      if it.strategy == LOG then redis.call('RPUSH', it.key .. ':log', text(s[2]) .. ' ' .. text(it.cost)) end
+    if allowed and it.cost > 0 and it.op == TAKE then
+      if it.strategy == LOG then
+        redis.call('RPUSH', it.key .. ':log', text(s[2]) .. ' ' .. text(it.cost * it.granted))
+      end
       write(it, s)
     elseif it.strategy == LOG and (it.op == TAKE or it.op == LOOK) then
       write(it, s) -- what has left the list must leave the sum
@@ -267,7 +272,7 @@ for _ = 1, tonumber(ARGV[1]) do
   for i = 1, word() do
     key = key + 1
     group[i] = {key = KEYS[key], op = word(), strategy = word(), limit = word(), window = word(), burst = word(),
-                cost = word(), floor = word(), ceiling = word(), backoff = word(), recover = word()}
+                cost = word(), times = word(), floor = word(), ceiling = word(), backoff = word(), recover = word()}
   end
   decide(group, out)
 end

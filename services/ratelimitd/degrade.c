@@ -83,7 +83,7 @@ job_decide_degraded(struct ratelimitd *self, struct job *job)
 		for (size_t i = 0; i < inquiry->count; i++)
 			admit(&inquiry->items[i]);
 		job->is_allowed = true;
-		job->granted = job->kind == JOB_LEASE && job_is_leasable(job) ? inquiry->items[0].cost : 0;
+		job->granted = job->kind == JOB_LEASE ? inquiry->items[0].cost : 0;
 		return status_ok_value();
 	}
 	/* A mixture counts all of it: the ones that fail open are then no looser than the others. */

@@ -62,8 +62,7 @@ decide_in_redis(struct engine *engine, struct job *jobs, struct arena *arena)
 	if (!status_ok(&st))
 		return st;
 	struct codec *codec = codec_new(arena);
-	for (struct job *job = jobs; job; job = job->next)
-		codec_add(codec, job);
+	codec_add(codec, jobs);
 	const struct redis_arg *keys = codec_keys(codec, &key_count);
 	const struct redis_arg *args = codec_args(codec, &arg_count);
 	st = redis_eval(conn, &engine->script, keys, key_count, args, arg_count, arena, &reply);

@@ -58,8 +58,8 @@ give_back(struct ratelimitd *self, struct inquiry *inquiry)
 	return result;
 }
 
-/* Only fixed windows are leased: their units may be spent at any time of the window without admitting
- * more, which holds for no other strategy. */
+/* Only fixed windows' units may be spent at any time of the window without admitting more, which holds for
+ * no other strategy. */
 bool
 job_is_leasable(const struct job *job)
 {
@@ -67,24 +67,33 @@ job_is_leasable(const struct job *job)
 	       !job->inquiry.definitions[0]->is_shadow;
 }
 
-/* Grants what there is, up to what is wanted. */
+/* Grants what there is, up to what is wanted; when that is nothing, the decision is that of one unit. */
 static enum table_result
 lease(struct ratelimitd *self, struct job *job)
 {
 	struct table_item *item = &job->inquiry.items[0];
+	bool is_shadow = job->inquiry.definitions[0]->is_shadow;
 	uint64_t units = item->cost;
+	enum table_result result = TABLE_REFUSED;
 
-	item->cost = 0;
-	if (table_take(self->table, item, 1) == TABLE_FULL)
-		return TABLE_FULL;
-	/* Another may take between the look and the take: try again with what is left then. */
-	for (int tries = 0;
-	     job_is_leasable(job) && tries < 8 && job->granted == 0 && item->decision.remaining > 0; tries++) {
-		item->cost = units < item->decision.remaining ? units : item->decision.remaining;
-		if (table_take(self->table, item, 1) == TABLE_OK)
-			job->granted = item->cost;
+	/* Another may take between a look and a take: try again with what is left then. */
+	for (int tries = 0; tries < 8 && result == TABLE_REFUSED; tries++) {
+		item->cost = 0;
+		if (table_take(self->table, item, 1) == TABLE_FULL)
+			return TABLE_FULL;
+		uint64_t left = item->decision.remaining > 0 ? item->decision.remaining : 1;
+		item->cost = units < left ? units : left;
+		result = table_take(self->table, item, 1);
+		if (result == TABLE_REFUSED && left == 1)
+			break;
 	}
-	return TABLE_OK;
+	job->granted = result == TABLE_OK ? item->cost : 0;
+	if (is_shadow) {
+		job->inquiry.was_refused[0] = job->granted < units;
+		item->decision.is_allowed = true;
+		job->granted = units;
+	}
+	return result == TABLE_FULL ? result : TABLE_OK;
 }
 
 static enum table_result
@@ -219,7 +228,7 @@ answer_lease(const struct job *job)
 
 	reply->has_granted = reply->has_valid_ms = true;
 	reply->granted = job->granted;
-	reply->valid_ms = left_ms < LEASE_MS ? left_ms : LEASE_MS;
+	reply->valid_ms = !job_is_leasable(job) ? 0 : left_ms < LEASE_MS ? left_ms : LEASE_MS;
 	reply->state = ARENA_NEW(call_arena(job->call), LimitState);
 	fill_state(reply->state, job, 0);
 }

@@ -37,6 +37,9 @@ struct job {
 	struct inquiry inquiry;
 	bool is_throttled; /* report */
 	uint32_t latency_ms;
+	struct job *twin, **last_twin; /* the codec's own: jobs decided with this one, and how many */
+	size_t twin_count;
+	bool is_counted;              /* the codec's own: not another's twin */
 	uint64_t granted;             /* lease: out */
 	bool is_allowed, is_degraded; /* out */
 };
@@ -47,7 +50,7 @@ struct status job_decide_in_table(struct ratelimitd *self, struct job *job);
 struct status job_decide_degraded(struct ratelimitd *self, struct job *job);
 /* Answers and ends the call (or the job's part of it). The job is gone afterwards. */
 void job_answer(struct ratelimitd *self, struct job *job, struct status st);
-/* Units a lease may have, for strategies that can be leased; 0 for others. */
+/* Whether units of the job's limit can be kept and spent later; of others, only what is spent at once. */
 bool job_is_leasable(const struct job *job);
 
 struct engine;
@@ -62,7 +65,8 @@ void engine_push(struct engine *engine, struct job *jobs);
 #define CODEC_JOBS_MAX 128u
 struct codec;
 struct codec *codec_new(struct arena *arena);
-void codec_add(struct codec *codec, struct job *job);
+/* All jobs of a list, once; at most CODEC_JOBS_MAX. */
+void codec_add(struct codec *codec, struct job *jobs);
 const struct redis_arg *codec_keys(const struct codec *codec, size_t *count);
 const struct redis_arg *codec_args(struct codec *codec, size_t *count);
 /* Fills the jobs' decisions; false when the reply is not what the script gives. */

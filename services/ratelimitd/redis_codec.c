@@ -3,6 +3,9 @@
  *
  * The script decides and counts; what callers are told besides (what remains, when to come back) follows
  * from the counter it returns, by the same arithmetic as in memory.
+ *
+ * Jobs that want the same of one counter ("twins": many callers of one hot key) are one item that takes its
+ * cost up to so many times. The first of them are admitted, one after the other, as if each had come alone.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +18,8 @@
 
 __extension__ typedef unsigned __int128 wide;
 
+#define LEADERS (2 * CODEC_JOBS_MAX) /* a power of two */
+
 /* Which item of which job stands at a place of the script's list. */
 struct place {
 	struct job *job;
@@ -25,6 +30,7 @@ struct codec {
 	struct arena *arena;
 	struct redis_arg keys[ITEMS_MAX];
 	struct place places[ITEMS_MAX];
+	struct job *leaders[LEADERS]; /* open addressing by the counter's key: jobs that others may join */
 	size_t item_count, group_count;
 	struct strbuf words; /* all arguments but the first, separated by NUL */
 	size_t word_count;
@@ -36,6 +42,7 @@ codec_new(struct arena *arena)
 	struct codec *codec = arena_alloc_raw(arena, sizeof(*codec));
 	codec->arena = arena;
 	codec->item_count = codec->group_count = codec->word_count = 0;
+	memset(codec->leaders, 0, sizeof(codec->leaders));
 	strbuf_init(&codec->words, arena);
 	return codec;
 }
@@ -52,18 +59,16 @@ static unsigned
 op_of(enum job_kind kind)
 {
 	static const unsigned OPS[] = {[JOB_TAKE] = 0,  [JOB_LOOK] = 1,   [JOB_GIVE_BACK] = 2,
-	                               [JOB_RESET] = 3, [JOB_REPORT] = 4, [JOB_LEASE] = 5};
+	                               [JOB_RESET] = 3, [JOB_REPORT] = 4, [JOB_LEASE] = 0};
 	return OPS[kind];
 }
 
-/* A report that is not bad changes nothing: it only looks. A lease of what cannot be leased, too. */
+/* A report that is not bad changes nothing: it only looks. */
 static unsigned
 op_for(const struct job *job, const struct rule *rule)
 {
 	bool is_bad = job->is_throttled || (rule->latency_ms > 0 && job->latency_ms > rule->latency_ms);
-	if ((job->kind == JOB_REPORT && !is_bad) || (job->kind == JOB_LEASE && !job_is_leasable(job)))
-		return op_of(JOB_LOOK);
-	return op_of(job->kind);
+	return op_of(job->kind == JOB_REPORT && !is_bad ? JOB_LOOK : job->kind);
 }
 
 static void
@@ -71,6 +76,7 @@ put_item(struct codec *codec, struct job *job, size_t i)
 {
 	const struct table_item *item = &job->inquiry.items[i];
 	const struct rule *rule = item->rule;
+	bool is_lease = job->kind == JOB_LEASE;
 	const char *key = arena_printf(codec->arena, "corbel:rl:{%s}:%016llx%016llx", job->inquiry.tenant,
 	                               (unsigned long long)item->key.high, (unsigned long long)item->key.low);
 
@@ -81,7 +87,8 @@ put_item(struct codec *codec, struct job *job, size_t i)
 	put_word(codec, rule->limit);
 	put_word(codec, rule->window_us);
 	put_word(codec, rule->burst);
-	put_word(codec, item->cost);
+	put_word(codec, is_lease ? 1 : item->cost);
+	put_word(codec, is_lease ? item->cost : 1 + job->twin_count);
 	put_word(codec, rule->floor);
 	put_word(codec, rule->ceiling);
 	put_word(codec, rule->backoff_permille);
@@ -89,12 +96,11 @@ put_item(struct codec *codec, struct job *job, size_t i)
 }
 
 /* The limits that decide together are one group; each in shadow is one of its own. */
-void
-codec_add(struct codec *codec, struct job *job)
+static void
+put_groups(struct codec *codec, struct job *job)
 {
 	size_t real = 0;
 
-	job->is_allowed = true;
 	for (size_t i = 0; i < job->inquiry.count; i++)
 		real += !job->inquiry.definitions[i]->is_shadow;
 	if (real > 0) {
@@ -111,6 +117,65 @@ codec_add(struct codec *codec, struct job *job)
 		put_word(codec, 1);
 		put_item(codec, job, i);
 	}
+}
+
+static bool
+may_have_twins(const struct job *job)
+{
+	return (job->kind == JOB_TAKE || job->kind == JOB_LOOK) && job->inquiry.count == 1 &&
+	       !job->inquiry.definitions[0]->is_shadow;
+}
+
+static bool
+is_same_rule(const struct rule *a, const struct rule *b)
+{
+	return a == b ||
+	       (a->strategy == b->strategy && a->limit == b->limit && a->window_us == b->window_us &&
+	        a->burst == b->burst && a->floor == b->floor && a->ceiling == b->ceiling &&
+	        a->backoff_permille == b->backoff_permille && a->recover_permille == b->recover_permille);
+}
+
+static bool
+is_twin(const struct job *a, const struct job *b)
+{
+	const struct table_item *x = &a->inquiry.items[0], *y = &b->inquiry.items[0];
+	return a->kind == b->kind && x->cost == y->cost && x->key.low == y->key.low &&
+	       x->key.high == y->key.high && is_same_rule(x->rule, y->rule) &&
+	       strcmp(a->inquiry.tenant, b->inquiry.tenant) == 0;
+}
+
+/* Lists the job with those that want the same; false when it is the first of its kind. */
+static bool
+join_twins(struct codec *codec, struct job *job)
+{
+	size_t at = job->inquiry.items[0].key.low & (LEADERS - 1);
+
+	for (; codec->leaders[at]; at = (at + 1) & (LEADERS - 1)) {
+		struct job *leader = codec->leaders[at];
+		if (!is_twin(leader, job))
+			continue;
+		*leader->last_twin = job;
+		leader->last_twin = &job->twin;
+		leader->twin_count++;
+		return true;
+	}
+	codec->leaders[at] = job;
+	return false;
+}
+
+void
+codec_add(struct codec *codec, struct job *jobs)
+{
+	for (struct job *job = jobs; job; job = job->next) {
+		job->is_allowed = true;
+		job->twin = NULL;
+		job->last_twin = &job->twin;
+		job->twin_count = 0;
+		job->is_counted = !may_have_twins(job) || !join_twins(codec, job);
+	}
+	for (struct job *job = jobs; job; job = job->next)
+		if (job->is_counted)
+			put_groups(codec, job);
 }
 
 const struct redis_arg *
@@ -212,34 +277,67 @@ wanted_of(const struct inquiry *inquiry, size_t last)
 	return wanted;
 }
 
+/* One decision about the counter as it is after it. */
 static void
-read_item(const struct place *place, uint64_t now_us, bool is_allowed, uint64_t s[4])
+read_decision(struct job *job, size_t at, uint64_t now_us, bool is_allowed, const uint64_t s[4])
 {
-	struct job *job = place->job;
-	struct table_item *item = &job->inquiry.items[place->item];
+	struct table_item *item = &job->inquiry.items[at];
 	const struct rule *rule = item->rule;
-	bool is_shadow = job->inquiry.definitions[place->item]->is_shadow;
+	bool is_shadow = job->inquiry.definitions[at]->is_shadow;
+	uint64_t own = job->kind == JOB_LEASE ? 1 : item->cost;
+	uint64_t cost = is_allowed ? 0 : is_shadow || job->kind == JOB_LEASE ? own : wanted_of(&job->inquiry, at);
 
-	if (job->kind == JOB_LEASE) {
-		job->granted = job_is_leasable(job) ? s[3] : 0;
-		if (rule->strategy == STRATEGY_FIXED_WINDOW)
-			s[3] = 0;
-	}
-	uint64_t cost = is_allowed ? 0 : is_shadow ? item->cost : wanted_of(&job->inquiry, place->item);
 	if (rule->strategy == STRATEGY_SLIDING_LOG) {
-		log_decision(rule, now_us, item->cost, is_allowed, s, &item->decision);
+		log_decision(rule, now_us, own, is_allowed, s, &item->decision);
 	} else {
 		struct counter counter = counter_from(rule, s);
 		counter_take(rule, &counter, now_us, cost, &item->decision);
 		item->decision.is_allowed = is_allowed;
-		item->decision.delay_us = is_allowed && job->kind == JOB_TAKE ? delay_of(rule, s, item->cost) : 0;
+		item->decision.delay_us = is_allowed && job->kind == JOB_TAKE ? delay_of(rule, s, own) : 0;
 	}
 	if (is_shadow) {
-		job->inquiry.was_refused[place->item] = !is_allowed;
+		job->inquiry.was_refused[at] = !is_allowed;
 		item->decision.is_allowed = true;
 	} else {
 		job->is_allowed = job->is_allowed && is_allowed;
 	}
+}
+
+/* Where a strategy keeps the units that are used. */
+static size_t
+used_at(enum strategy strategy)
+{
+	return strategy == STRATEGY_FIXED_WINDOW || strategy == STRATEGY_ADAPTIVE ||
+	       strategy == STRATEGY_SLIDING_COUNTER;
+}
+
+/* The counter's state `after` all that were granted, as each of the twins saw it. */
+static void
+read_twins(const struct place *place, uint64_t now_us, uint64_t granted, const uint64_t after[4])
+{
+	const struct table_item *item = &place->job->inquiry.items[place->item];
+	size_t used = used_at(item->rule->strategy);
+	uint64_t turn = 0;
+
+	for (struct job *job = place->job; job; job = job->twin, turn++) {
+		uint64_t s[4] = {after[0], after[1], after[2], after[3]};
+		if (turn < granted)
+			s[used] -= (granted - 1 - turn) * item->cost;
+		read_decision(job, place->item, now_us, turn < granted, s);
+	}
+}
+
+static void
+read_item(const struct place *place, uint64_t now_us, uint64_t granted, const uint64_t s[4])
+{
+	struct job *job = place->job;
+
+	if (job->kind != JOB_LEASE) {
+		read_twins(place, now_us, granted, s);
+		return;
+	}
+	job->granted = job->inquiry.definitions[0]->is_shadow ? job->inquiry.items[0].cost : granted;
+	read_decision(job, place->item, now_us, granted > 0, s);
 }
 
 bool
@@ -256,9 +354,9 @@ codec_read(struct codec *codec, const struct redis_reply *reply)
 		for (int n = 0; n < 4; n++)
 			if (!number_of(&at[1 + n], &s[n]))
 				return false;
-		if (at[0].type != REDIS_INTEGER)
+		if (at[0].type != REDIS_INTEGER || at[0].integer < 0)
 			return false;
-		read_item(&codec->places[i], now_us, at[0].integer != 0, s);
+		read_item(&codec->places[i], now_us, (uint64_t)at[0].integer, s);
 	}
 	return true;
 }
