@@ -76,6 +76,13 @@ call_plan(const struct call *call)
 	return principal(call) ? text_or_empty(principal(call)->plan) : "";
 }
 
+size_t
+call_key_limits(const struct call *call, const ProtobufCBinaryData **out)
+{
+	*out = principal(call) ? principal(call)->limits : NULL;
+	return principal(call) ? principal(call)->n_limits : 0;
+}
+
 bool
 call_is_operator(const struct call *call)
 {

@@ -36,6 +36,8 @@ struct store_conn *call_store(const struct call *call);
 const char *call_tenant(const struct call *call);
 const char *call_key_id(const struct call *call);
 const char *call_plan(const struct call *call);
+/* Limits of the caller's key alone, each a packed PlanLimit; returns their number. */
+size_t call_key_limits(const struct call *call, const ProtobufCBinaryData **out);
 bool call_is_operator(const struct call *call); /* tenant "root", or internal */
 bool call_is_internal(const struct call *call); /* another daemon, on its own behalf */
 bool call_has_scope(const struct call *call, const char *scope);

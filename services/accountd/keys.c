@@ -150,6 +150,16 @@ check_scopes(struct call *call, char *const *scopes, size_t count)
 	return status_ok_value();
 }
 
+/* A key's limits win over its plan's, so a tenant that set its own would leave its plan. */
+static struct status
+check_limits(struct call *call, Corbel__V1__PlanLimit *const *limits, size_t count, bool is_changed)
+{
+	if (!is_changed || call_is_operator(call))
+		return limits_check(call, limits, count);
+	call_violation(call, "/limits", "only operators may set the limits of a key");
+	return status_make(STATUS_PERMISSION_DENIED, "/limits: only operators may set the limits of a key");
+}
+
 static struct status
 check_expiry(struct call *call, bool has_expiry, int64_t expires_at)
 {
@@ -209,7 +219,7 @@ keys_create(struct call *call, const Corbel__V1__CreateKeyRequest *request, Corb
 	if (status_ok(&st))
 		st = check_expiry(call, request->has_expires_at, request->expires_at);
 	if (status_ok(&st))
-		st = limits_check(call, request->limits, request->n_limits);
+		st = check_limits(call, request->limits, request->n_limits, request->n_limits > 0);
 	if (status_ok(&st)) {
 		key_from_request(call, request, tenant, key);
 		st = check_scopes(call, key->scopes, key->n_scopes);
@@ -359,8 +369,9 @@ struct status
 keys_update(struct call *call, const Corbel__V1__UpdateKeyRequest *request, ApiKey *reply)
 {
 	struct status st = check_expiry(call, request->has_expires_at, request->expires_at);
+	bool has_limits = request->n_limits > 0 || scope_has_null(request->nulls, request->n_nulls, "limits");
 	if (status_ok(&st))
-		st = limits_check(call, request->limits, request->n_limits);
+		st = check_limits(call, request->limits, request->n_limits, has_limits);
 	return status_ok(&st) ? key_change(call, request->id, apply_update, request, reply) : st;
 }
 

@@ -9,6 +9,8 @@
 
 typedef Corbel__V1__PlanLimit PlanLimit;
 
+#define LOG_UNITS_MAX UINT64_C(10000)
+
 static const struct store_sql PLAN_INSERT = {"plan_insert",
                                              "INSERT INTO plans (name, message) VALUES ($1, $2)"};
 static const struct store_sql PLAN_SEED = {
@@ -48,17 +50,26 @@ plan_find(struct call *call, const struct store_rows *rows, Plan *out)
 	return rows_count(rows) > 0 ? plan_from_row(call_arena(call), rows, 0, out) : scope_not_found("plan");
 }
 
+static struct status
+limit_refuse(struct call *call, size_t at, const char *field, const char *why)
+{
+	const char *pointer = arena_printf(call_arena(call), "/limits/%zu/%s", at, field);
+	call_violation(call, pointer, "%s", why);
+	return status_make(STATUS_INVALID_ARGUMENT, "%s: %s", pointer, why);
+}
+
 struct status
 limits_check(struct call *call, PlanLimit *const *limits, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
+		if (limits[i]->strategy == CORBEL__V1__STRATEGY__SLIDING_LOG && limits[i]->limit > LOG_UNITS_MAX)
+			return limit_refuse(call, i, "limit",
+			                    "must be at most 10000 for SLIDING_LOG, which keeps every admission");
 		for (size_t j = 0; j < i; j++) {
 			if (strcmp(limits[i]->resource, limits[j]->resource) != 0)
 				continue;
-			const char *pointer = arena_printf(call_arena(call), "/limits/%zu/resource", i);
-			call_violation(call, pointer, "'%s' appears twice", limits[i]->resource);
-			return status_make(STATUS_INVALID_ARGUMENT, "%s: '%s' appears twice", pointer,
-			                   limits[i]->resource);
+			return limit_refuse(call, i, "resource",
+			                    arena_printf(call_arena(call), "'%s' appears twice", limits[i]->resource));
 		}
 	}
 	return status_ok_value();

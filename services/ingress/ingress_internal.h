@@ -168,8 +168,9 @@ struct key_entry {
 	bool is_valid, is_linked;
 	uint64_t until_ms;
 	Corbel__Bus__Principal principal;
-	struct arena arena;      /* what the principal points at */
-	uint64_t calls, limited; /* not yet reported */
+	const char **limit_names; /* names of the principal's own limits, in their order */
+	struct arena arena;       /* what the principal points at */
+	uint64_t calls, limited;  /* not yet reported */
 	uint64_t last_used_ms;
 };
 struct key_cache *key_cache_new(struct shard *shard);

@@ -165,6 +165,24 @@ copy(struct arena *arena, const char *text)
 	return text ? arena_strdup(arena, text) : NULL;
 }
 
+/* The limits of the key alone travel with its calls. */
+static void
+take_limits(struct key_entry *entry, const Corbel__V1__VerifyKeyReply *reply)
+{
+	Corbel__Bus__Principal *who = &entry->principal;
+
+	who->n_limits = reply->n_limits;
+	who->limits = ARENA_ARRAY(&entry->arena, ProtobufCBinaryData, reply->n_limits + 1);
+	entry->limit_names = ARENA_ARRAY(&entry->arena, const char *, reply->n_limits + 1);
+	for (size_t i = 0; i < reply->n_limits; i++) {
+		const Corbel__V1__PlanLimit *limit = reply->limits[i];
+		who->limits[i].len = corbel__v1__plan_limit__get_packed_size(limit);
+		who->limits[i].data = arena_alloc_raw(&entry->arena, who->limits[i].len + 1);
+		corbel__v1__plan_limit__pack(limit, who->limits[i].data);
+		entry->limit_names[i] = copy(&entry->arena, limit->resource);
+	}
+}
+
 /* An entry from accountd's answer, held by the caller. */
 static struct key_entry *
 entry_from(const struct inquiry *inquiry, const Corbel__V1__VerifyKeyReply *reply)
@@ -185,6 +203,7 @@ entry_from(const struct inquiry *inquiry, const Corbel__V1__VerifyKeyReply *repl
 	entry->principal.scopes = ARENA_ARRAY(&entry->arena, char *, reply->n_scopes + 1);
 	for (size_t i = 0; i < reply->n_scopes; i++)
 		entry->principal.scopes[i] = copy(&entry->arena, reply->scopes[i]);
+	take_limits(entry, reply);
 	if (reply->has_expires_at) {
 		int64_t left = reply->expires_at - clock_wall_ms(shard->ingress->env.clock);
 		ttl = left <= 0 ? 0 : (uint64_t)left < ttl ? (uint64_t)left : ttl;

@@ -1,9 +1,11 @@
 /*
  * lease_cache: units of plan limits, taken from ratelimitd in advance and spent here.
  *
- * One lease for each (tenant, limit): a hot tenant's calls cost one call to ratelimitd for many. A lease
- * ends within a second and never outlives its window, so that what is admitted in a window never exceeds
- * the limit; what was not spent is lost to that window. A refusal is remembered until the window ends.
+ * One lease for each (tenant, limit): a hot tenant's calls cost one call to ratelimitd for many. A key with
+ * a limit of its own has its own lease. A lease ends within a second of when it was asked for and never
+ * outlives its window, so that what is admitted in a window never exceeds the limit; what was not spent is
+ * lost to that window. Of strategies whose units cannot be kept, only what calls wait for is taken. A refusal
+ * is remembered until more can be admitted, and for a second at most: limits may be raised meanwhile.
  * While ratelimitd is away calls are admitted and counted: Corbel's own limits protect it, they do not
  * bill.
  */
@@ -17,18 +19,22 @@
 #define BUCKETS        4096u
 #define ENTRIES_MAX    50000u
 #define ASK_MS         1000u
+#define REFUSED_MS     1000u /* for how long a refusal is believed, at most */
 #define NONE_MS        5000u /* for how long "no such limit" is believed */
 #define CHUNK_MAX      10000u
 #define NAME_MAX_BYTES 160u
 
 struct lease {
 	struct lease *next;
-	char name[NAME_MAX_BYTES]; /* tenant, plan and limit */
+	char name[NAME_MAX_BYTES]; /* tenant or key, plan and limit */
 	struct lease_cache *cache;
 	uint64_t units, until_ms;    /* to spend */
 	uint64_t unlimited_until_ms; /* there is no such limit, or nobody to ask */
 	uint64_t refused_until_ms;
-	uint64_t want; /* units to ask for next: grows while they are spent */
+	uint64_t want;        /* units to ask for next: grows while they are spent */
+	uint64_t retry_at_ms; /* as told to callers */
+	uint64_t asked_ms;
+	size_t waiting_count, asked_for; /* now; when ratelimitd was asked */
 	bool is_asking, is_impossible;
 	uint64_t quota, window_ms, remaining, reset_at_ms; /* as last told; quota 0: not told */
 	struct request *waiting, **last;
@@ -100,12 +106,31 @@ drop_idle(struct lease_cache *cache, uint64_t now_ms)
 	}
 }
 
+/* The limit of that name of the caller's key alone; NULL: the key shares its tenant's. */
+static ProtobufCBinaryData *
+own_limit(const struct key_entry *key, const char *limit)
+{
+	for (size_t i = 0; i < key->principal.n_limits; i++)
+		if (strcmp(key->limit_names[i], limit) == 0)
+			return &key->principal.limits[i];
+	return NULL;
+}
+
+/* Whom the limit counts. */
+static const char *
+subject_of(const struct request *request, const char *limit)
+{
+	const Corbel__Bus__Principal *who = &request->key->principal;
+	return own_limit(request->key, limit) ? who->key_id : who->tenant;
+}
+
 static struct lease *
 lease_for(struct lease_cache *cache, const struct request *request, const char *limit, uint64_t now_ms)
 {
-	const Corbel__Bus__Principal *who = &request->key->principal;
+	const char *plan = request->key->principal.plan;
 	char name[NAME_MAX_BYTES];
-	int length = snprintf(name, sizeof(name), "%s %s %s", who->tenant, who->plan ? who->plan : "", limit);
+	int length =
+	    snprintf(name, sizeof(name), "%s %s %s", subject_of(request, limit), plan ? plan : "", limit);
 	size_t size = length > 0 && (size_t)length < sizeof(name) ? (size_t)length : sizeof(name) - 1;
 	struct lease **bucket = &cache->buckets[hash_table64(name, size) % BUCKETS];
 
@@ -146,10 +171,18 @@ put_headers(const struct lease *lease, struct request *request, uint64_t now_ms)
 static void
 refuse(const struct lease *lease, struct request *request, uint64_t now_ms)
 {
-	uint64_t retry_ms = lease->refused_until_ms > now_ms ? lease->refused_until_ms - now_ms : 1;
+	uint64_t retry_ms = lease->retry_at_ms > now_ms ? lease->retry_at_ms - now_ms : 1;
 	usage_add(request->shard->ingress->usage, request->key, true);
 	put_headers(lease, request, now_ms);
 	respond_limited(request, limit_of(lease), retry_ms, lease->is_impossible);
+}
+
+static void
+spend(struct lease *lease, struct request *request, uint64_t now_ms)
+{
+	lease->units--;
+	put_headers(lease, request, now_ms);
+	request->granted(request);
 }
 
 /* Settles the request from what is at hand; false when ratelimitd must be asked. */
@@ -161,9 +194,7 @@ settle(struct lease *lease, struct request *request, uint64_t now_ms)
 		return true;
 	}
 	if (lease->until_ms > now_ms && lease->units > 0) {
-		lease->units--;
-		put_headers(lease, request, now_ms);
-		request->granted(request);
+		spend(lease, request, now_ms);
 		return true;
 	}
 	if (lease->refused_until_ms > now_ms) {
@@ -183,7 +214,8 @@ learn(struct lease *lease, const Corbel__V1__LeaseReply *reply, uint64_t now_ms)
 	bool was_spent = lease->units == 0;
 
 	lease->units = reply->granted;
-	lease->until_ms = now_ms + reply->valid_ms;
+	/* ratelimitd counted from when it decided, which was later than this. */
+	lease->until_ms = lease->asked_ms + reply->valid_ms;
 	lease->quota = state ? state->quota : 0;
 	lease->window_ms = state ? state->window_ms : 0;
 	lease->remaining = state ? state->remaining : 0;
@@ -194,8 +226,43 @@ learn(struct lease *lease, const Corbel__V1__LeaseReply *reply, uint64_t now_ms)
 	lease->want = was_spent ? lease->want * 2 : lease->want / 2;
 	lease->want = lease->want > most ? most : lease->want;
 	lease->want = lease->want < 1 ? 1 : lease->want;
-	if (reply->granted == 0)
-		lease->refused_until_ms = lease->reset_at_ms > now_ms ? lease->reset_at_ms : now_ms + 1000;
+	if (reply->granted > 0)
+		return;
+	uint64_t retry_ms = state && state->has_retry_after_ms ? state->retry_after_ms : REFUSED_MS;
+	lease->retry_at_ms = now_ms + retry_ms;
+	lease->refused_until_ms = now_ms + (retry_ms < REFUSED_MS ? retry_ms : REFUSED_MS);
+}
+
+static void
+wait_in_line(struct lease *lease, struct request *request)
+{
+	request->next = NULL;
+	*lease->last = request;
+	lease->last = &request->next;
+	lease->waiting_count++;
+}
+
+/* Those who waited when ratelimitd was asked have their units at the time of its decision, whenever its
+ * answer came. */
+static void
+settle_waiting(struct lease *lease, uint64_t now_ms)
+{
+	struct request *request = lease->waiting;
+	size_t entitled = lease->asked_for;
+
+	lease->waiting = NULL;
+	lease->last = &lease->waiting;
+	lease->waiting_count = 0;
+	for (struct request *next; request; request = next) {
+		next = request->next;
+		request->next = NULL;
+		if (entitled > 0 && lease->units > 0) {
+			entitled--;
+			spend(lease, request, now_ms);
+		} else if (!settle(lease, request, now_ms)) {
+			wait_in_line(lease, request);
+		}
+	}
 }
 
 static void
@@ -223,21 +290,23 @@ answered(struct pool_call *call)
 		if (!is_undefined)
 			counter_add(cache->unchecked, 1);
 	}
-	struct request *request = lease->waiting;
-	lease->waiting = NULL;
-	lease->last = &lease->waiting;
-	while (request) {
-		struct request *next = request->next;
-		request->next = NULL;
-		if (!settle(lease, request, now_ms)) {
-			*lease->last = request;
-			lease->last = &request->next;
-		}
-		request = next;
-	}
+	settle_waiting(lease, now_ms);
 	/* More waited than was granted: ask again for the rest. */
 	if (lease->waiting)
 		ask(lease, lease->waiting);
+}
+
+/* The key may be forgotten before ratelimitd answers. */
+static void
+copy_own_limit(struct lease *lease, const struct request *request)
+{
+	const ProtobufCBinaryData *own = own_limit(request->key, limit_of(lease));
+	if (!own)
+		return;
+	lease->principal.limits = ARENA_NEW(&lease->arena, ProtobufCBinaryData);
+	lease->principal.limits->data = arena_memdup(&lease->arena, own->data, own->len);
+	lease->principal.limits->len = own->len;
+	lease->principal.n_limits = 1;
 }
 
 static void
@@ -250,16 +319,19 @@ ask(struct lease *lease, const struct request *request)
 
 	arena_reset(&lease->arena);
 	check.limit = arena_strdup(&lease->arena, limit_of(lease));
-	/* All of a tenant's keys share its plan's limits on Corbel's own API. */
-	check.key = arena_strdup(&lease->arena, who->tenant);
+	/* A tenant's keys share its plan's limits on Corbel's own API, unless a key has its own. */
+	check.key = arena_strdup(&lease->arena, subject_of(request, check.limit));
 	check.plan = who->plan ? arena_strdup(&lease->arena, who->plan) : NULL;
 	question.check = &check;
 	question.has_units = true;
 	question.units = lease->want;
+	question.has_waiting = true;
+	question.waiting = lease->waiting_count;
 	question.tenant_id = arena_strdup(&lease->arena, who->tenant);
 	corbel__bus__principal__init(&lease->principal);
 	lease->principal.tenant = (char *)(uintptr_t) "root";
 	lease->principal.has_internal = lease->principal.internal = true;
+	copy_own_limit(lease, request);
 	size_t size = corbel__v1__lease_request__get_packed_size(&question);
 	uint8_t *bytes = arena_alloc_raw(&lease->arena, size + 1);
 	corbel__v1__lease_request__pack(&question, bytes);
@@ -274,6 +346,8 @@ ask(struct lease *lease, const struct request *request)
 	                                 .done = answered,
 	                                 .user = lease};
 	lease->is_asking = true;
+	lease->asked_ms = shard_now_ms(shard);
+	lease->asked_for = lease->waiting_count;
 	counter_add(lease->cache->asked, 1);
 	port_call(shard->port, shard->ingress->ratelimits, &lease->call);
 }
@@ -288,9 +362,7 @@ lease_take(struct lease_cache *cache, struct request *request, const char *limit
 	request->granted = next;
 	if (!lease->waiting && settle(lease, request, now_ms))
 		return;
-	request->next = NULL;
-	*lease->last = request;
-	lease->last = &request->next;
+	wait_in_line(lease, request);
 	request_wait(request);
 	if (!lease->is_asking)
 		ask(lease, request);

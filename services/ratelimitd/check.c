@@ -23,6 +23,12 @@ counter_key(const char *tenant, const struct definition *definition, const char 
 	                          .low = hash_mix64(low, high)};
 }
 
+bool
+limit_is_open(const struct call *call, const char *name)
+{
+	return call_is_operator(call) || strncmp(name, "api.", 4) != 0;
+}
+
 /* The tenant a call is for: its own, or the one an operator names. */
 static struct status
 tenant_of(const struct call *call, const char *named, const char **out)
@@ -36,6 +42,30 @@ tenant_of(const struct call *call, const char *named, const char **out)
 	return status_ok_value();
 }
 
+/* The limit of that name of the caller's API key alone, made in the call's arena; NULL: none. An operator
+ * who acts for another tenant acts by that tenant's limits. */
+static const struct definition *
+own_definition(struct call *call, const char *tenant, const char *name)
+{
+	struct arena_allocator memory = arena_allocator(call_arena(call));
+	ProtobufCAllocator allocator = {memory.alloc, memory.free, memory.arena};
+	const ProtobufCBinaryData *limits;
+	size_t count = call_key_limits(call, &limits);
+
+	if (count > 0 && !call_is_internal(call) && strcmp(call_tenant(call), tenant) != 0)
+		return NULL;
+	for (size_t i = 0; i < count; i++) {
+		const Corbel__V1__PlanLimit *limit =
+		    corbel__v1__plan_limit__unpack(&allocator, limits[i].len, limits[i].data);
+		if (!limit || !limit->resource || strcmp(limit->resource, name) != 0 || limit->window_ms == 0)
+			continue;
+		struct definition *definition = ARENA_NEW(call_arena(call), struct definition);
+		definition_from_plan(limit, definition);
+		return definition;
+	}
+	return NULL;
+}
+
 static struct status
 resolve_one(struct call *call, const struct snapshot *snapshot, struct inquiry *inquiry,
             const LimitCheck *check)
@@ -43,8 +73,12 @@ resolve_one(struct call *call, const struct snapshot *snapshot, struct inquiry *
 	size_t at = inquiry->count;
 	const char *plan = check->plan && call_is_operator(call) ? check->plan : call_plan(call);
 	const char *key = check->key ? check->key : call_key_id(call);
-	const struct limit_query query = {
-	    .tenant = inquiry->tenant, .name = check->limit, .key = key, .route = check->route, .plan = plan};
+	const struct limit_query query = {.tenant = inquiry->tenant,
+	                                  .name = check->limit,
+	                                  .key = key,
+	                                  .route = check->route,
+	                                  .plan = plan,
+	                                  .own = own_definition(call, inquiry->tenant, check->limit)};
 	const struct definition *definition = snapshot_find(snapshot, &query);
 
 	if (!definition) {
@@ -139,6 +173,17 @@ gathering_end(struct gathering *gathering)
 	}
 }
 
+static struct status
+guard(const struct call *call, const struct inquiry *inquiry)
+{
+	for (size_t i = 0; i < inquiry->count; i++)
+		if (!limit_is_open(call, inquiry->definitions[i]->name))
+			return status_make(STATUS_PERMISSION_DENIED,
+			                   "limit '%s': only operators change what is used of it",
+			                   inquiry->definitions[i]->name);
+	return status_ok_value();
+}
+
 /* CheckRequest and GiveBackRequest have the same fields. */
 _Static_assert(sizeof(Corbel__V1__GiveBackRequest) == sizeof(CheckRequest), "the same fields");
 
@@ -154,6 +199,8 @@ for_each(void *self, struct call *calls[], size_t count, enum job_kind kind)
 		                           NULL, &job->inquiry);
 		for (size_t c = 0; kind == JOB_LOOK && c < job->inquiry.count; c++)
 			job->inquiry.items[c].cost = 0;
+		if (status_ok(&st) && kind == JOB_GIVE_BACK)
+			st = guard(calls[i], &job->inquiry);
 		job_add(&gathering, job, st);
 	}
 	gathering_end(&gathering);
@@ -240,9 +287,11 @@ reset_batch(void *self, struct call *calls[], size_t count)
 	for (size_t i = 0; i < count; i++) {
 		const Corbel__V1__ResetRequest *request = (const Corbel__V1__ResetRequest *)call_request(calls[i]);
 		struct job *job = job_new(&gathering, calls[i], JOB_RESET);
-		job_add(&gathering, job,
-		        resolve_pair(calls[i], gathering.snapshot, request->limit, request->key, request->tenant_id,
-		                     &job->inquiry));
+		struct status st = resolve_pair(calls[i], gathering.snapshot, request->limit, request->key,
+		                                request->tenant_id, &job->inquiry);
+		if (status_ok(&st))
+			st = guard(calls[i], &job->inquiry);
+		job_add(&gathering, job, st);
 	}
 	gathering_end(&gathering);
 }

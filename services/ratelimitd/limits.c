@@ -128,6 +128,15 @@ limit_tenant(struct call *call, const char *named, const char **out)
 	return status_ok_value();
 }
 
+static struct status
+limit_guard(struct call *call, const char *name)
+{
+	if (limit_is_open(call, name))
+		return status_ok_value();
+	call_violation(call, "/name", "only operators change limits of Corbel's own API");
+	return status_make(STATUS_PERMISSION_DENIED, "name: only operators change limits of Corbel's own API");
+}
+
 /* Commits, then brings this replica up to date and tells the others. */
 static struct status
 limits_commit(struct call *call, struct store_tx *tx, struct status st, const char *tenant)
@@ -209,6 +218,9 @@ limits_create(struct call *call, const Corbel__V1__CreateLimitRequest *request, 
 	struct store_tx tx;
 	struct status st = limit_tenant(call, request->tenant_id, &tenant);
 
+	if (!status_ok(&st))
+		return st;
+	st = limit_guard(call, request->name);
 	if (!status_ok(&st))
 		return st;
 	limit_from_request(call, request, tenant, reply);
@@ -342,6 +354,8 @@ limits_update(struct call *call, const Corbel__V1__UpdateLimitRequest *request, 
 	st = store_query(&tx, &LIMIT_GET, STORE_PARAMS(store_text(request->id)), 1, call_arena(call), &rows);
 	if (status_ok(&st))
 		st = limit_of_row(call, rows, reply);
+	if (status_ok(&st))
+		st = limit_guard(call, reply->name);
 	if (status_ok(&st)) {
 		limit_patch(request, reply);
 		reply->updated_at = call_now_ms(call);
@@ -366,6 +380,8 @@ limits_delete(struct call *call, const Corbel__V1__DeleteLimitRequest *request, 
 	st = store_query(&tx, &LIMIT_GET, STORE_PARAMS(store_text(request->id)), 1, call_arena(call), &rows);
 	if (status_ok(&st))
 		st = limit_of_row(call, rows, &limit);
+	if (status_ok(&st))
+		st = limit_guard(call, limit.name);
 	if (status_ok(&st))
 		st = store_exec(&tx, &LIMIT_DELETE, STORE_PARAMS(store_text(limit.id), store_text(limit.tenant_id)),
 		                NULL);

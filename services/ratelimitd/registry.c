@@ -128,20 +128,34 @@ rule_defaults(struct rule *rule)
 }
 
 void
-snapshot_add_plan(struct snapshot *snapshot, const char *plan, const Corbel__V1__PlanLimit *limit)
+definition_from_plan(const Corbel__V1__PlanLimit *limit, struct definition *out)
 {
-	struct definition definition = {
+	*out = (struct definition){
 	    .tenant = "",
-	    .name = arena_strdup(&snapshot->arena, limit->resource),
+	    .name = limit->resource,
 	    .level = CORBEL__V1__LIMIT_LEVEL__PLAN,
-	    .subject = arena_strdup(&snapshot->arena, plan),
+	    .subject = "",
 	    .rule = {.strategy = limit->has_strategy ? (enum strategy)limit->strategy : STRATEGY_FIXED_WINDOW,
 	             .limit = limit->limit,
 	             .window_us = limit->window_ms * 1000,
 	             .burst = limit->burst},
 	    .on_failure = CORBEL__V1__FAILURE_MODE__LOCAL_SHARE,
 	};
-	rule_defaults(&definition.rule);
+	rule_defaults(&out->rule);
+	/* A log keeps every admission: what is more than it may keep cannot be asked of it. */
+	if (out->rule.strategy == STRATEGY_SLIDING_LOG && out->rule.limit > RULE_LOG_MAX)
+		out->rule.limit = RULE_LOG_MAX;
+	out->identity = identity_of(out);
+}
+
+void
+snapshot_add_plan(struct snapshot *snapshot, const char *plan, const Corbel__V1__PlanLimit *limit)
+{
+	struct definition definition;
+
+	definition_from_plan(limit, &definition);
+	definition.name = arena_strdup(&snapshot->arena, limit->resource);
+	definition.subject = arena_strdup(&snapshot->arena, plan);
 	struct node *node = add_node(snapshot, &definition);
 	node->plan = definition.subject;
 	node->hash = hash_of("", definition.name, CORBEL__V1__LIMIT_LEVEL__PLAN, definition.subject);
@@ -208,31 +222,33 @@ levels_of(const struct snapshot *snapshot, const char *tenant, const char *name)
 	return 0;
 }
 
+/* What the tenant itself has defined at a level. */
+static const struct definition *
+find_at(const struct snapshot *snapshot, const struct limit_query *query, uint32_t levels,
+        Corbel__V1__LimitLevel level, const char *subject)
+{
+	return levels & 1u << level && subject ? lookup(snapshot, query->tenant, query->name, level, subject)
+	                                       : NULL;
+}
+
 const struct definition *
 snapshot_find(const struct snapshot *snapshot, const struct limit_query *query)
 {
-	const struct {
-		Corbel__V1__LimitLevel level;
-		const char *subject;
-	} order[] = {
-	    {CORBEL__V1__LIMIT_LEVEL__KEY, query->key},
-	    {CORBEL__V1__LIMIT_LEVEL__ROUTE, query->route},
-	    {CORBEL__V1__LIMIT_LEVEL__PLAN, query->plan},
-	    {CORBEL__V1__LIMIT_LEVEL__TENANT, ""},
-	};
 	uint32_t levels = levels_of(snapshot, query->tenant, query->name);
+	const struct definition *found =
+	    find_at(snapshot, query, levels, CORBEL__V1__LIMIT_LEVEL__KEY, query->key);
 
-	for (size_t i = 0; levels && i < sizeof(order) / sizeof(order[0]); i++) {
-		if (!(levels & 1u << order[i].level) || !order[i].subject)
-			continue;
-		const struct definition *found =
-		    lookup(snapshot, query->tenant, query->name, order[i].level, order[i].subject);
-		if (found)
-			return found;
-	}
-	return query->plan && query->plan[0]
-	           ? lookup(snapshot, "", query->name, CORBEL__V1__LIMIT_LEVEL__PLAN, query->plan)
-	           : NULL;
+	if (!found)
+		found = query->own;
+	if (!found)
+		found = find_at(snapshot, query, levels, CORBEL__V1__LIMIT_LEVEL__ROUTE, query->route);
+	if (!found)
+		found = find_at(snapshot, query, levels, CORBEL__V1__LIMIT_LEVEL__PLAN, query->plan);
+	if (!found)
+		found = find_at(snapshot, query, levels, CORBEL__V1__LIMIT_LEVEL__TENANT, "");
+	if (!found && query->plan && query->plan[0])
+		found = lookup(snapshot, "", query->name, CORBEL__V1__LIMIT_LEVEL__PLAN, query->plan);
+	return found;
 }
 
 struct registry *

@@ -4,8 +4,9 @@
  * An immutable snapshot is swapped in whole when definitions or plans change; whoever decides holds a
  * reference for the length of a batch. Nothing on the hot path waits for SQL or for accountd.
  *
- * A name is resolved for a tenant from the most specific definition to the most general: KEY, ROUTE,
- * PLAN, TENANT of the tenant itself, then the limit of that resource in the caller's plan.
+ * A name is resolved for a tenant from the most specific definition to the most general: KEY, the limit of
+ * the caller's API key alone, ROUTE, PLAN, TENANT of the tenant itself, then the limit of that resource in
+ * the caller's plan.
  */
 #ifndef CORBEL_RATELIMITD_REGISTRY_H
 #define CORBEL_RATELIMITD_REGISTRY_H
@@ -43,8 +44,12 @@ void snapshot_seal(struct snapshot *snapshot);
 struct snapshot *snapshot_hold(struct snapshot *snapshot);
 void snapshot_release(struct snapshot *snapshot);
 
+/* The definition that a limit of a plan, or of an API key alone, makes; texts are borrowed from it. */
+void definition_from_plan(const Corbel__V1__PlanLimit *limit, struct definition *out);
+
 struct limit_query {
 	const char *tenant, *name, *key, *route, *plan;
+	const struct definition *own; /* of the caller's API key alone; NULL: none */
 };
 /* NULL: the tenant has no such limit. */
 const struct definition *snapshot_find(const struct snapshot *snapshot, const struct limit_query *query);

@@ -30,7 +30,9 @@ def defined_everywhere(client, name, count=40):
 
 
 def check(client, *checks):
-    return client.post("/v1/ratelimits/check", {"checks": [dict(zip(("limit", "key", "cost"), c)) for c in checks]})
+    """Each check is (limit, key, cost); without a key (None) it is the caller's own."""
+    fields = [{k: v for k, v in zip(("limit", "key", "cost"), c) if v is not None} for c in checks]
+    return client.post("/v1/ratelimits/check", {"checks": fields})
 
 
 def hammer(client, name, key, threads=8, each=40):
@@ -160,3 +162,79 @@ def test_redis_that_goes_away_leaves_each_limits_own_policy(own):
     assert time.monotonic() - start < 5
     stack.redis.start()
     until(lambda: not check(tenant, ("closed", "k2")).json()["limits"][0].get("degraded"), "Redis decides again", 3)
+
+
+def key_of(stack, tenant, scopes, *limits):
+    """A client with a further key of the tenant, which has limits of its own."""
+    made = stack.operator.post("/v1/keys", {"tenant_id": tenant.tenant_id, "scopes": scopes, "limits": [
+        {"resource": name, "limit": units, "window_ms": DAY_MS, "strategy": strategy}
+        for name, units, strategy in limits]})
+    assert made.status_code == 201, made.text
+    client = stack.client(made.json()["secret"])
+    client.key_id = made.json()["key"]["id"]
+    return client
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_keys_own_limit_wins_over_its_plans(stack, strategy):
+    tenant = stack.tenant(plan="free", scopes=["*"])
+    small = key_of(stack, tenant, ["ratelimits.check"], ("charts", 3, strategy))
+    assert [check(small, ("charts", None)).json()["allowed"] for _ in range(5)] == [True] * 3 + [False] * 2
+    until(lambda: check(tenant, ("charts", "k", 0)).status_code == 200, "the plan's limits are known", 10)
+    assert check(tenant, ("charts", None, 0)).json()["limits"][0]["quota"] == 50
+
+
+def test_a_limit_that_only_a_key_has_is_no_other_keys(stack):
+    tenant = stack.tenant(plan="free", scopes=["*"])
+    small = key_of(stack, tenant, ["ratelimits.check"], ("exports", 2, "FIXED_WINDOW"))
+    assert [check(small, ("exports", "k")).json()["allowed"] for _ in range(3)] == [True, True, False]
+    assert check(tenant, ("exports", "k")).status_code == 404
+
+
+@pytest.mark.parametrize("strategy", ["FIXED_WINDOW", "TOKEN_BUCKET", "SLIDING_LOG"])
+def test_a_keys_own_limit_holds_for_corbels_own_api(stack, strategy):
+    tenant = stack.tenant(plan="unlimited", scopes=["*"])
+    small = key_of(stack, tenant, ["limits.read"], ("api.read", 4, strategy))
+    answers = [small.get("/v1/limits") for _ in range(6)]
+    assert [a.status_code for a in answers] == [200] * 4 + [429] * 2
+    assert int(answers[-1].headers["Retry-After"]) > 60
+    assert '"api.read";q=4' in answers[0].headers["RateLimit-Policy"]
+    assert tenant.get("/v1/limits").status_code == 200
+
+
+def test_a_changed_limit_of_a_key_is_in_force_within_a_second(stack):
+    tenant = stack.tenant(plan="unlimited", scopes=["*"])
+    reads = key_of(stack, tenant, ["limits.read"], ("api.read", 1, "FIXED_WINDOW"))
+    draws = key_of(stack, tenant, ["ratelimits.check"], ("charts", 1, "FIXED_WINDOW"))
+    assert [reads.get("/v1/limits").status_code for _ in range(2)] == [200, 429]
+    assert [check(draws, ("charts", "k")).json()["allowed"] for _ in range(2)] == [True, False]
+    for client, name in ((reads, "api.read"), (draws, "charts")):
+        raised = {"limits": [{"resource": name, "limit": 20, "window_ms": DAY_MS}]}
+        assert stack.operator.patch(f"/v1/keys/{client.key_id}", raised).status_code == 200
+    until(lambda: check(draws, ("charts", "k")).json()["allowed"], "the key's new limit is in force", 2)
+    until(lambda: reads.get("/v1/limits").status_code == 200, "the key's new limit of the API is in force", 2)
+
+
+def test_only_operators_give_keys_limits_of_their_own(stack, tenant):
+    limits = [{"resource": "charts", "limit": 10**9, "window_ms": 1000}]
+    refused = tenant.post("/v1/keys", {"limits": limits})
+    assert refused.status_code == 403 and refused.json()["errors"][0]["pointer"] == "/limits"
+    small = key_of(stack, tenant, ["*"], ("api.write", 100, "FIXED_WINDOW"))
+    for body in ({"limits": limits}, {"limits": None}):
+        assert small.patch(f"/v1/keys/{small.key_id}", body).status_code == 403
+
+
+def test_only_operators_touch_the_limits_of_corbels_own_api(tenant):
+    body = {"name": "api.read", "strategy": "FIXED_WINDOW", "limit": 10**9, "window_ms": 1000}
+    assert tenant.post("/v1/limits", body).status_code == 403
+    pair = {"limit": "api.read", "key": tenant.tenant_id}
+    assert tenant.post("/v1/ratelimits/reset", pair).status_code in (403, 404)
+    assert tenant.post("/v1/ratelimits/give-back", {"checks": [{**pair, "cost": 5}]}).status_code in (403, 404)
+
+
+def test_a_gateway_that_asks_for_a_key_holds_it_to_its_own_limit(own):
+    stack = own(Serve, "--ingress.forward_limits=* /charts* = charts")
+    tenant = stack.tenant(plan="free", scopes=["*"])
+    small = key_of(stack, tenant, ["ratelimits.check"], ("charts", 2, "TOKEN_BUCKET"))
+    asked = {"X-Original-Method": "GET", "X-Original-URI": "/charts/1"}
+    assert [small.get("/v1/auth/forward", headers=asked).status_code for _ in range(3)] == [200, 200, 429]
