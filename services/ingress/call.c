@@ -86,7 +86,7 @@ take_idempotency_key(struct request *request)
 	for (size_t i = 0; i < length && is_good; i++)
 		is_good = text[i] > ' ' && text[i] < 0x7F;
 	if (!is_good) {
-		respond_problem(request, 400, "invalid-argument", "Invalid request",
+		respond_problem(request, "invalid-argument",
 		                "Idempotency-Key must be 1 to 255 visible ASCII characters");
 		return false;
 	}
@@ -145,12 +145,11 @@ decode(struct request *request)
 	struct status st = status_ok_value();
 
 	if (request->body_size > 0 && type && !is_json(type)) {
-		respond_problem(request, 415, "unsupported-media-type", "Unsupported media type",
-		                "the body must be application/json");
+		respond_problem(request, "unsupported-media-type", "the body must be application/json");
 		return false;
 	}
 	if (request->body_size > 0 && (request->verb == API_GET || request->verb == API_DELETE)) {
-		respond_problem(request, 400, "invalid-argument", "Invalid request", "this method takes no body");
+		respond_problem(request, "invalid-argument", "this method takes no body");
 		return false;
 	}
 	const char *text = request->body_size > 0 ? request->body : "{}";

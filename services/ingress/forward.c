@@ -39,7 +39,7 @@ original(const struct request *request, const char **method, const char **path)
 	if (!*method)
 		*method = request->verb_text;
 	if (!*path)
-		*path = request->url + strlen("/v1/auth/forward");
+		*path = request->url + sizeof(FORWARD_PATH) - 1;
 }
 
 /* An entry is "METHOD PATTERN = LIMIT"; "*" is any method, and the pattern is a shell glob over the path

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "ingress_internal.h"
+#include "problem.h"
 
 #define USAGE_MS 1000u
 
@@ -30,10 +31,10 @@ static const struct config_option OPTIONS[] = {
      .help = "Largest request body."},
     {.name = "ingress.header_max",
      .type = CONFIG_SIZE,
-     .def = "16KiB",
+     .def = "12KiB",
      .min = 4096,
      .max = 1 << 20,
-     .help = "Memory for one request's headers, its URL and the response's headers."},
+     .help = "Largest head of a request: its URL and headers."},
     {.name = "ingress.connections",
      .type = CONFIG_INTEGER,
      .def = "4096",
@@ -58,6 +59,12 @@ static const struct config_option OPTIONS[] = {
      .min = 1000,
      .max = 3600000,
      .help = "Time for a request to arrive and for its answer to be fetched."},
+    {.name = "ingress.key_ttl",
+     .type = CONFIG_DURATION,
+     .def = "30s",
+     .min = 1000,
+     .max = 30000,
+     .help = "Time that a verified key is believed when the news of its revocation is lost."},
     {.name = "ingress.anonymous_per_minute",
      .type = CONFIG_INTEGER,
      .def = "120",
@@ -108,12 +115,12 @@ on_keys(void *arg, const char *node, const char *topic, const void *payload, siz
 	if (!changed)
 		return;
 	for (size_t i = 0; i < changed->n_key_ids; i++) {
-		notice = (struct notice){.drops_all = false};
+		notice = (struct notice){.is_doubt = false};
 		snprintf(notice.key_id, sizeof(notice.key_id), "%s", changed->key_ids[i]);
 		tell_all(arg, &notice);
 	}
 	for (size_t i = 0; i < changed->n_tenant_ids; i++) {
-		notice = (struct notice){.drops_all = false};
+		notice = (struct notice){.is_doubt = false};
 		snprintf(notice.tenant_id, sizeof(notice.tenant_id), "%s", changed->tenant_ids[i]);
 		tell_all(arg, &notice);
 	}
@@ -124,9 +131,8 @@ static void
 on_event(void *arg, const char *node, enum subscriber_event event)
 {
 	(void)node;
-	/* Silence alone loses nothing yet: entries end by themselves, and what was missed shows as a gap. */
-	if (event == SUBSCRIBER_GAP || event == SUBSCRIBER_RESTARTED || event == SUBSCRIBER_JOINED)
-		tell_all(arg, &(struct notice){.drops_all = true});
+	if (event != SUBSCRIBER_BACK)
+		tell_all(arg, &(struct notice){.is_doubt = true});
 }
 
 /* ---- life ---- */
@@ -145,6 +151,7 @@ read_settings(struct ingress *self)
 	settings->connections_per_address = (unsigned)config_integer(config, "ingress.connections_per_address");
 	settings->idle_s = (unsigned)(config_duration_ms(config, "ingress.idle_timeout") / 1000);
 	settings->request_ms = config_duration_ms(config, "ingress.request_timeout");
+	settings->key_ttl_ms = config_duration_ms(config, "ingress.key_ttl");
 	settings->has_x_headers = config_bool(config, "ingress.x_ratelimit_headers");
 	settings->anonymous_per_minute = (uint64_t)config_integer(config, "ingress.anonymous_per_minute");
 	settings->ipv6_prefix = (unsigned)config_integer(config, "ingress.ipv6_prefix");
@@ -198,6 +205,7 @@ create(const struct service_env *env, void **out)
 	}
 	self->routes = routes_new(api_services);
 	self->docs_page = pages_make_docs();
+	self->problems_page = problem_make_page();
 	self->usage = usage_new(self);
 	self->shard_count = (size_t)config_integer(env->config, "ingress.shards");
 	self->shards = mem_array(self->shard_count, sizeof(*self->shards));
@@ -293,6 +301,7 @@ destroy(void *arg)
 	routes_free(self->routes);
 	networks_free(self->settings.proxies);
 	mem_free(self->docs_page);
+	mem_free(self->problems_page);
 	mem_free(self);
 }
 

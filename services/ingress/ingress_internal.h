@@ -27,7 +27,7 @@ struct settings {
 	size_t body_max, header_max;
 	unsigned connections, connections_per_address;
 	unsigned idle_s;
-	uint64_t request_ms;
+	uint64_t request_ms, key_ttl_ms;
 	bool has_x_headers;
 	uint64_t anonymous_per_minute;
 	unsigned ipv6_prefix;
@@ -45,7 +45,7 @@ struct ingress {
 	struct shard *shards;
 	size_t shard_count;
 	char address[128]; /* as listened on, with the port in use */
-	char *docs_page;
+	char *docs_page, *problems_page;
 	_Atomic bool is_draining;
 	struct metric_counter *requests, *bad_requests, *unauthenticated, *limited, *failures;
 	struct metric_histogram *latency;
@@ -55,7 +55,7 @@ struct ingress {
 /* What other threads tell a shard. */
 struct notice {
 	struct notice *next;
-	bool drops_all;
+	bool is_doubt; /* publications may have been lost */
 	char key_id[64], tenant_id[64];
 };
 
@@ -137,15 +137,21 @@ void request_authenticate(struct request *request);
 const char *request_header(const struct request *request, const char *name);
 void request_free_spare(struct shard *shard);
 
+/* ---- head.c ---- */
+/* False when the request's head is refused; it is answered then, and the connection ends with it. */
+bool head_check(struct request *request, const char *version);
+
 /* ---- call.c ---- */
 void call_begin(struct request *request);
 
 /* ---- respond.c ---- */
 void respond_status(struct request *request, const struct status *st);
-void respond_problem(struct request *request, unsigned http, const char *slug, const char *title,
-                     const char *detail);
+/* `slug` is one of problem.c; `detail` may be NULL. */
+void respond_problem(struct request *request, const char *slug, const char *detail);
 void respond_violations(struct request *request, const struct violations *violations);
 void respond_reply(struct request *request, const Corbel__Bus__Reply *reply);
+/* 405, or 204 to OPTIONS; `allowed` lists the path's methods, and may be empty. */
+void respond_wrong_verb(struct request *request, const char *allowed);
 void respond_text(struct request *request, unsigned http, const char *type, const char *text, size_t size);
 void respond_limited(struct request *request, const char *limit, uint64_t retry_ms, bool is_for_good);
 /* Gives the response to the connection; wakes it if it waits. */
@@ -157,6 +163,7 @@ bool pages_serve(struct request *request);
 char *pages_make_docs(void);
 
 /* ---- forward.c ---- */
+#define FORWARD_PATH "/v1/auth/forward"
 void forward_begin(struct request *request);
 
 /* ---- key_cache.c ---- */
@@ -167,6 +174,8 @@ struct key_entry {
 	unsigned holders;
 	bool is_valid, is_linked;
 	uint64_t until_ms;
+	uint64_t generation; /* of the cache, when accountd was asked */
+	uint64_t ask_at_ms;  /* when a doubted entry is asked after again */
 	Corbel__Bus__Principal principal;
 	const char **limit_names; /* names of the principal's own limits, in their order */
 	struct arena arena;       /* what the principal points at */

@@ -2,9 +2,10 @@
  * key_cache: keys that were verified lately, good and bad.
  *
  * A key is known by the first 16 bytes of its SHA-256; its text is not kept. A miss asks accountd once,
- * however many requests wait for the same key. accountd's publications drop what changed; what a lost one
- * would leave behind ends after 30 seconds. An answer that was on its way while something was dropped is
- * used for those who waited and not kept.
+ * however many requests wait for the same key. accountd's publications drop what changed. When one may have
+ * been lost (a gap, a new publisher, silence) every entry is in doubt: its next use asks again, and believes
+ * it only if accountd cannot be reached. In any case an entry ends after ingress.key_ttl. An answer that was
+ * on its way while something was dropped or doubted is used for those who waited and not kept.
  */
 #include <stdio.h>
 #include <string.h>
@@ -15,9 +16,11 @@
 
 #define BUCKETS     16384u
 #define ENTRIES_MAX 100000u
-#define GOOD_MS     30000u
 #define BAD_MS      5000u
 #define VERIFY_MS   3000u
+/* Who has a doubted entry to fall back on waits less, and not for each request. */
+#define REVERIFY_MS 500u
+#define DOUBT_MS    1000u
 
 /* A question on its way to accountd, and who waits for the answer. */
 struct inquiry {
@@ -35,7 +38,8 @@ struct key_cache {
 	struct key_entry *buckets[BUCKETS];
 	struct key_entry *newest, *oldest;
 	size_t count;
-	uint64_t generation; /* rises with every drop */
+	uint64_t generation; /* rises with every drop and doubt */
+	uint64_t doubted;    /* entries of earlier generations are in doubt */
 	struct inquiry *inquiries;
 	Corbel__Bus__Principal self; /* asks as another daemon */
 };
@@ -115,6 +119,12 @@ key_cache_free(struct key_cache *cache)
 	mem_free(cache);
 }
 
+static bool
+is_in_doubt(const struct key_cache *cache, const struct key_entry *entry, uint64_t now_ms)
+{
+	return entry->generation < cache->doubted && entry->ask_at_ms <= now_ms;
+}
+
 static struct key_entry *
 lookup(struct key_cache *cache, const uint8_t digest[16], uint64_t now_ms)
 {
@@ -146,10 +156,13 @@ void
 key_cache_notice(struct key_cache *cache, const struct notice *notice)
 {
 	cache->generation++;
+	if (notice->is_doubt) {
+		cache->doubted = cache->generation;
+		return;
+	}
 	for (struct key_entry *entry = cache->newest, *older; entry; entry = older) {
 		older = entry->older;
-		if (notice->drops_all ||
-		    (notice->key_id[0] && entry->principal.key_id &&
+		if ((notice->key_id[0] && entry->principal.key_id &&
 		     strcmp(entry->principal.key_id, notice->key_id) == 0) ||
 		    (notice->tenant_id[0] && entry->principal.tenant &&
 		     strcmp(entry->principal.tenant, notice->tenant_id) == 0))
@@ -189,8 +202,11 @@ entry_from(const struct inquiry *inquiry, const Corbel__V1__VerifyKeyReply *repl
 {
 	struct key_entry *entry = mem_alloc(sizeof(*entry));
 	struct shard *shard = inquiry->cache->shard;
-	uint64_t now = shard_now_ms(shard), ttl = reply->valid ? GOOD_MS : BAD_MS;
+	uint64_t now = shard_now_ms(shard), ttl = shard->ingress->settings.key_ttl_ms;
 
+	if (!reply->valid && ttl > BAD_MS)
+		ttl = BAD_MS;
+	entry->generation = inquiry->generation;
 	arena_init(&entry->arena, 512, 1u << 20);
 	memcpy(entry->digest, inquiry->digest, sizeof(entry->digest));
 	entry->holders = 1;
@@ -222,7 +238,7 @@ refuse(struct request *request)
 	}
 	counter_add(request->shard->ingress->unauthenticated, 1);
 	/* One text for every kind of bad key: a guesser learns nothing. */
-	respond_problem(request, 401, "unauthenticated", "Not authenticated", "the API key is not valid");
+	respond_problem(request, "unauthenticated", "the API key is not valid");
 }
 
 static void
@@ -260,18 +276,39 @@ unpack(struct inquiry *inquiry)
 	                                            call->reply->payload.data);
 }
 
+/* What the inquiry ends with, held by the caller: the answer, or without one the entry that was in doubt, or
+ * NULL. */
+static struct key_entry *
+conclude(struct inquiry *inquiry)
+{
+	struct key_cache *cache = inquiry->cache;
+	uint64_t now = shard_now_ms(cache->shard);
+	const Corbel__V1__VerifyKeyReply *reply = unpack(inquiry);
+	struct key_entry *old = lookup(cache, inquiry->digest, now);
+
+	if (!reply) {
+		if (!old)
+			return NULL;
+		old->ask_at_ms = now + DOUBT_MS;
+		old->holders++;
+		return old;
+	}
+	struct key_entry *entry = entry_from(inquiry, reply);
+	if (old)
+		forget(cache, old);
+	if (inquiry->generation == cache->generation)
+		keep(cache, entry);
+	return entry;
+}
+
 static void
 answered(struct pool_call *call)
 {
 	struct inquiry *inquiry = call->user;
-	struct key_cache *cache = inquiry->cache;
-	const Corbel__V1__VerifyKeyReply *reply = unpack(inquiry);
-	struct key_entry *entry = reply ? entry_from(inquiry, reply) : NULL;
+	struct key_entry *entry = conclude(inquiry);
 	struct status st = pool_call_status(call);
 
 	inquiry_end(inquiry);
-	if (entry && inquiry->generation == cache->generation)
-		keep(cache, entry);
 	for (struct request *request = inquiry->waiting, *next; request; request = next) {
 		next = request->next;
 		request->next = NULL;
@@ -291,7 +328,7 @@ answered(struct pool_call *call)
 
 static void
 ask(struct key_cache *cache, struct request *request, const uint8_t digest[16], const char *text,
-    size_t length)
+    size_t length, uint32_t wait_ms)
 {
 	struct inquiry *inquiry = mem_alloc(sizeof(*inquiry));
 	Corbel__V1__VerifyKeyRequest question = CORBEL__V1__VERIFY_KEY_REQUEST__INIT;
@@ -308,7 +345,7 @@ ask(struct key_cache *cache, struct request *request, const uint8_t digest[16], 
 	uint8_t *bytes = arena_alloc_raw(&inquiry->arena, size + 1);
 	corbel__v1__verify_key_request__pack(&question, bytes);
 	inquiry->call = (struct pool_call){.method = KEYS_VERIFY->id,
-	                                   .deadline_mono_ms = shard_now_ms(cache->shard) + VERIFY_MS,
+	                                   .deadline_mono_ms = shard_now_ms(cache->shard) + wait_ms,
 	                                   .request_id = request->request_id,
 	                                   .traceparent = request->traceparent,
 	                                   .principal = &cache->self,
@@ -333,13 +370,13 @@ key_cache_authenticate(struct key_cache *cache, struct request *request, const c
 	}
 	hash_sha256(text, length, digest);
 	struct key_entry *entry = lookup(cache, digest, now);
-	if (entry) {
+	if (entry && !is_in_doubt(cache, entry, now)) {
 		use_unlink(cache, entry);
 		use_link(cache, entry);
 		admit(request, entry);
 		return;
 	}
-	if (!address_has(cache->shard->addresses, &request->peer, now, &retry_ms)) {
+	if (!entry && !address_has(cache->shard->addresses, &request->peer, now, &retry_ms)) {
 		respond_limited(request, "anonymous", retry_ms, false);
 		return;
 	}
@@ -351,5 +388,5 @@ key_cache_authenticate(struct key_cache *cache, struct request *request, const c
 		request_wait(request);
 		return;
 	}
-	ask(cache, request, digest, text, length);
+	ask(cache, request, digest, text, length, entry ? REVERIFY_MS : VERIFY_MS);
 }

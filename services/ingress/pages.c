@@ -126,32 +126,73 @@ serve_ready(struct request *request)
 	             body.length);
 }
 
+static void
+serve_health(struct request *request)
+{
+	static const char HEALTHY[] = "{\"status\":\"pass\"}";
+	respond_text(request, 200, "application/health+json", HEALTHY, sizeof(HEALTHY) - 1);
+}
+
+static void
+serve_openapi(struct request *request)
+{
+	respond_text(request, 200, "application/json", api_openapi_json, api_openapi_json_size);
+}
+
+static void
+serve_docs(struct request *request)
+{
+	const char *page = request->shard->ingress->docs_page;
+	respond_text(request, 200, "text/html; charset=utf-8", page, strlen(page));
+}
+
+static void
+serve_problems(struct request *request)
+{
+	const char *page = request->shard->ingress->problems_page;
+	respond_text(request, 200, "text/html; charset=utf-8", page, strlen(page));
+}
+
+static const struct page {
+	const char *path;
+	void (*serve)(struct request *request);
+} PAGES[] = {{"/healthz", serve_health},
+             {"/readyz", serve_ready},
+             {"/openapi.json", serve_openapi},
+             {"/docs", serve_docs},
+             {"/docs/problems", serve_problems}};
+
+static const struct page *
+page_at(const struct request *request)
+{
+	for (size_t i = 0; i < sizeof(PAGES) / sizeof(PAGES[0]); i++)
+		if (is_path(request, PAGES[i].path))
+			return &PAGES[i];
+	return NULL;
+}
+
+/* The path itself, or one below it: Envoy appends the original path. */
+static bool
+is_forward(const struct request *request)
+{
+	size_t length = sizeof(FORWARD_PATH) - 1;
+	return request->path_length >= length && memcmp(request->url, FORWARD_PATH, length) == 0 &&
+	       (request->path_length == length || request->url[length] == '/');
+}
+
 bool
 pages_serve(struct request *request)
 {
-	static const char HEALTHY[] = "{\"status\":\"pass\"}";
-	const struct ingress *ingress = request->shard->ingress;
-
-	if (request->path_length == 16 && is_path(request, "/v1/auth/forward")) {
+	if (is_forward(request)) {
 		forward_begin(request);
 		return true;
 	}
-	if (request->path_length > 17 && memcmp(request->url, "/v1/auth/forward/", 17) == 0) {
-		forward_begin(request);
-		return true;
-	}
-	if (request->verb != API_GET)
+	const struct page *page = page_at(request);
+	if (!page)
 		return false;
-	if (is_path(request, "/healthz"))
-		respond_text(request, 200, "application/health+json", HEALTHY, sizeof(HEALTHY) - 1);
-	else if (is_path(request, "/readyz"))
-		serve_ready(request);
-	else if (is_path(request, "/openapi.json"))
-		respond_text(request, 200, "application/json", api_openapi_json, api_openapi_json_size);
-	else if (is_path(request, "/docs"))
-		respond_text(request, 200, "text/html; charset=utf-8", ingress->docs_page,
-		             strlen(ingress->docs_page));
+	if (request->verb == API_GET)
+		page->serve(request);
 	else
-		return false;
+		respond_wrong_verb(request, "GET, HEAD");
 	return true;
 }

@@ -84,6 +84,17 @@ request_free_spare(struct shard *shard)
 
 /* ---- beginning ---- */
 
+/* A target in absolute form is read as what a client would send to the origin: RFC 9112 section 3.2.2. */
+static const char *
+path_of(const char *uri)
+{
+	bool is_absolute = strncasecmp(uri, "http://", 7) == 0 || strncasecmp(uri, "https://", 8) == 0;
+	if (!is_absolute)
+		return uri;
+	const char *path = strchr(strstr(uri, "//") + 2, '/');
+	return path ? path : "/";
+}
+
 void *
 request_url(void *arg, const char *uri, struct MHD_Connection *http)
 {
@@ -94,6 +105,7 @@ request_url(void *arg, const char *uri, struct MHD_Connection *http)
 	request->connection = http;
 	request->link = link;
 	request->started_ns = clock_mono_ns(shard->ingress->env.clock);
+	uri = path_of(uri);
 	request->url = strnlen(uri, URL_MAX + 1) <= URL_MAX ? arena_strdup(&request->arena, uri) : NULL;
 	if (link) {
 		link->request = request;
@@ -229,14 +241,7 @@ method_not_allowed(struct request *request)
 	char allowed[64];
 	size_t length = routes_allowed(request->shard->ingress->routes, request->url, request->path_length,
 	                               allowed, sizeof(allowed));
-	bool is_options = strcmp(request->verb_text, "OPTIONS") == 0;
-
-	if (is_options)
-		respond_text(request, 204, NULL, "", 0);
-	else
-		respond_problem(request, 405, "method-not-allowed", "Method not allowed", NULL);
-	if (length > 0)
-		(void)MHD_add_response_header(request->response, "Allow", allowed);
+	respond_wrong_verb(request, length > 0 ? allowed : "");
 }
 
 static void
@@ -244,13 +249,9 @@ dispatch(struct request *request)
 {
 	struct ingress *ingress = request->shard->ingress;
 
-	if (!request->url) {
-		respond_problem(request, 414, "uri-too-long", "URI too long", "the URL must be at most 8192 bytes");
-		return;
-	}
 	if (request->is_too_large) {
 		respond_problem(
-		    request, 413, "content-too-large", "Content too large",
+		    request, "content-too-large",
 		    arena_printf(&request->arena, "the body must be at most %zu bytes", ingress->settings.body_max));
 		return;
 	}
@@ -270,7 +271,7 @@ dispatch(struct request *request)
 		method_not_allowed(request);
 		break;
 	default:
-		respond_problem(request, 404, "not-found", "Not found", "there is nothing at this path");
+		respond_problem(request, "not-found", "there is nothing at this path");
 		break;
 	}
 }
@@ -304,7 +305,7 @@ request_authenticate(struct request *request)
 		return;
 	}
 	counter_add(request->shard->ingress->unauthenticated, 1);
-	respond_problem(request, 401, "unauthenticated", "Not authenticated",
+	respond_problem(request, "unauthenticated",
 	                "an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY");
 }
 
@@ -337,12 +338,13 @@ request_handle(void *arg, struct MHD_Connection *http, const char *url, const ch
 	(void)arg;
 	(void)http;
 	(void)url;
-	(void)version;
 
 	if (request->state == REQUEST_ANSWERED)
 		return request->response ? send_response(request) : MHD_YES;
 	if (!request->verb_text) {
 		begin(request, method);
+		if (!head_check(request, version))
+			return send_response(request);
 		/* Refused before the body is sent: who expects "100 Continue" saves it. */
 		if (is_announced_too_large(request)) {
 			request->is_too_large = true;

@@ -7,51 +7,7 @@
 #include "base/text.h"
 #include "http/ratelimit_headers.h"
 #include "ingress_internal.h"
-
-struct outcome {
-	unsigned http;
-	const char *slug, *title;
-};
-
-/* DESIGN's table: canonical code to HTTP status. */
-static const struct outcome OUTCOMES[STATUS_CODES] = {
-    [STATUS_OK] = {200, "ok", "OK"},
-    [STATUS_CANCELLED] = {499, "cancelled", "Cancelled"},
-    [STATUS_UNKNOWN] = {500, "internal", "Internal error"},
-    [STATUS_INVALID_ARGUMENT] = {400, "invalid-argument", "Invalid request"},
-    [STATUS_DEADLINE_EXCEEDED] = {504, "deadline-exceeded", "Not answered in time"},
-    [STATUS_NOT_FOUND] = {404, "not-found", "Not found"},
-    [STATUS_ALREADY_EXISTS] = {409, "already-exists", "Exists already"},
-    [STATUS_PERMISSION_DENIED] = {403, "permission-denied", "Permission denied"},
-    [STATUS_RESOURCE_EXHAUSTED] = {429, "quota-exceeded", "Quota exceeded"},
-    [STATUS_FAILED_PRECONDITION] = {409, "failed-precondition", "Not possible in the present state"},
-    [STATUS_ABORTED] = {409, "aborted", "Aborted"},
-    [STATUS_OUT_OF_RANGE] = {400, "out-of-range", "Out of range"},
-    [STATUS_UNIMPLEMENTED] = {501, "unimplemented", "Not implemented"},
-    [STATUS_INTERNAL] = {500, "internal", "Internal error"},
-    [STATUS_UNAVAILABLE] = {503, "unavailable", "Unavailable"},
-    [STATUS_DATA_LOSS] = {500, "data-loss", "Data loss"},
-    [STATUS_UNAUTHENTICATED] = {401, "unauthenticated", "Not authenticated"},
-};
-
-/* Problems whose HTTP status is not their code's. */
-static const struct outcome PROBLEMS[] = {
-    {422, "idempotency-key-reused", "The Idempotency-Key was used with another request"},
-    {409, "idempotency-in-progress", "A request with this Idempotency-Key is running"},
-    {503, "overloaded", "Overloaded"},
-};
-
-static struct outcome
-outcome_of(enum status_code code, const char *slug)
-{
-	struct outcome outcome = OUTCOMES[code];
-	for (size_t i = 0; slug && slug[0] && i < sizeof(PROBLEMS) / sizeof(PROBLEMS[0]); i++)
-		if (strcmp(PROBLEMS[i].slug, slug) == 0)
-			return PROBLEMS[i];
-	if (slug && slug[0])
-		outcome.slug = slug;
-	return outcome;
-}
+#include "problem.h"
 
 static void
 add_header(struct MHD_Response *response, const char *name, const char *value)
@@ -111,22 +67,28 @@ respond_text(struct request *request, unsigned http, const char *type, const cha
 	respond_with(request, http, text_response(type, text, size));
 }
 
+void
+respond_wrong_verb(struct request *request, const char *allowed)
+{
+	if (strcmp(request->verb_text, "OPTIONS") == 0)
+		respond_text(request, 204, NULL, "", 0);
+	else
+		respond_problem(request, "method-not-allowed", NULL);
+	if (allowed[0])
+		add_header(request->response, "Allow", allowed);
+}
+
 /* The members that every problem has; the object stays open. */
 static void
-problem_open(struct request *request, const struct outcome *outcome, const char *code, const char *detail,
+problem_open(struct request *request, const struct problem *problem, const char *code, const char *detail,
              struct strbuf *out)
 {
-	/* These three are registered; the rest are ours. */
-	bool is_registered = strcmp(outcome->slug, "quota-exceeded") == 0 ||
-	                     strcmp(outcome->slug, "temporary-reduced-capacity") == 0 ||
-	                     strcmp(outcome->slug, "abnormal-usage-detected") == 0;
-	strbuf_puts(out, is_registered ? "{\"type\":\"https://iana.org/assignments/http-problem-types#"
-	                               : "{\"type\":\"/docs/problems#");
-	strbuf_puts(out, outcome->slug);
+	strbuf_puts(out, "{\"type\":\"");
+	problem_put_type(problem, out);
 	strbuf_puts(out, "\",\"title\":");
-	strbuf_json_string(out, outcome->title, strlen(outcome->title));
+	strbuf_json_string(out, problem->title, strlen(problem->title));
 	strbuf_puts(out, ",\"status\":");
-	strbuf_u64(out, outcome->http);
+	strbuf_u64(out, problem->http);
 	if (detail && detail[0]) {
 		strbuf_puts(out, ",\"detail\":");
 		strbuf_json_string(out, detail, strlen(detail));
@@ -153,26 +115,25 @@ problem_send(struct request *request, unsigned http, struct strbuf *body, uint64
 }
 
 void
-respond_problem(struct request *request, unsigned http, const char *slug, const char *title,
-                const char *detail)
+respond_problem(struct request *request, const char *slug, const char *detail)
 {
-	const struct outcome outcome = {http, slug, title};
+	const struct problem *problem = problem_named(slug);
 	struct strbuf body;
 	strbuf_init(&body, &request->arena);
-	problem_open(request, &outcome, NULL, detail, &body);
-	problem_send(request, http, &body, 0);
+	problem_open(request, problem, NULL, detail, &body);
+	problem_send(request, problem->http, &body, 0);
 }
 
 void
 respond_status(struct request *request, const struct status *st)
 {
 	/* A refusal that our own queues give is not the caller's quota. */
-	struct outcome outcome =
-	    outcome_of(st->code, st->code == STATUS_RESOURCE_EXHAUSTED ? "overloaded" : NULL);
+	struct problem problem =
+	    problem_of(st->code, st->code == STATUS_RESOURCE_EXHAUSTED ? "overloaded" : NULL);
 	struct strbuf body;
 	strbuf_init(&body, &request->arena);
-	problem_open(request, &outcome, status_code_name(st->code), st->message, &body);
-	problem_send(request, outcome.http, &body, outcome.http == 503 ? 1000 : 0);
+	problem_open(request, &problem, status_code_name(st->code), st->message, &body);
+	problem_send(request, problem.http, &body, problem.http == 503 ? 1000 : 0);
 }
 
 static void
@@ -189,49 +150,49 @@ void
 respond_violations(struct request *request, const struct violations *violations)
 {
 	struct status st = violations_status(violations);
-	struct outcome outcome = outcome_of(st.code, NULL);
+	struct problem problem = problem_of(st.code, NULL);
 	struct strbuf body;
 
 	strbuf_init(&body, &request->arena);
-	problem_open(request, &outcome, status_code_name(st.code), st.message, &body);
+	problem_open(request, &problem, status_code_name(st.code), st.message, &body);
 	for (size_t i = 0; i < violations->count; i++)
 		put_error(&body, i == 0, violations->items[i].pointer, violations->items[i].detail);
 	if (violations->count > 0)
 		strbuf_putc(&body, ']');
 	counter_add(request->shard->ingress->bad_requests, 1);
-	problem_send(request, outcome.http, &body, 0);
+	problem_send(request, problem.http, &body, 0);
 }
 
 void
 respond_limited(struct request *request, const char *limit, uint64_t retry_ms, bool is_for_good)
 {
-	struct outcome outcome = outcome_of(STATUS_RESOURCE_EXHAUSTED, NULL);
+	struct problem problem = problem_of(STATUS_RESOURCE_EXHAUSTED, NULL);
 	struct strbuf body;
 
 	strbuf_init(&body, &request->arena);
-	problem_open(request, &outcome, "RESOURCE_EXHAUSTED", NULL, &body);
+	problem_open(request, &problem, "RESOURCE_EXHAUSTED", NULL, &body);
 	strbuf_puts(&body, ",\"violated-policies\":[");
 	strbuf_json_string(&body, limit, strlen(limit));
 	strbuf_putc(&body, ']');
 	counter_add(request->shard->ingress->limited, 1);
-	problem_send(request, outcome.http, &body, is_for_good ? 0 : retry_ms ? retry_ms : 1);
+	problem_send(request, problem.http, &body, is_for_good ? 0 : retry_ms ? retry_ms : 1);
 }
 
 static void
 respond_failure(struct request *request, const Corbel__Bus__Reply *reply)
 {
 	enum status_code code = status_code_from_wire(reply->code);
-	struct outcome outcome = outcome_of(code, reply->problem);
+	struct problem problem = problem_of(code, reply->problem);
 	struct strbuf body;
 
 	strbuf_init(&body, &request->arena);
-	problem_open(request, &outcome, status_code_name(code), reply->message, &body);
+	problem_open(request, &problem, status_code_name(code), reply->message, &body);
 	for (size_t i = 0; i < reply->n_violations; i++)
 		put_error(&body, i == 0, reply->violations[i]->pointer ? reply->violations[i]->pointer : "",
 		          reply->violations[i]->detail ? reply->violations[i]->detail : "");
 	if (reply->n_violations > 0)
 		strbuf_putc(&body, ']');
-	problem_send(request, outcome.http, &body, reply->retry_after_ms);
+	problem_send(request, problem.http, &body, reply->retry_after_ms);
 }
 
 static ProtobufCMessage *

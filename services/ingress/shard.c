@@ -21,6 +21,9 @@
 
 #define INSPECT_MS  1000u
 #define TURN_MAX_MS 500
+/* Of a connection's memory, beside the largest head: for libmicrohttpd's lists, and so that a head that is
+ * somewhat too large can still be read and refused in words. */
+#define RESPONSE_HEAD_BYTES 4096u
 
 uint64_t
 shard_now_ms(const struct shard *shard)
@@ -188,7 +191,7 @@ http_start(struct shard *shard)
 	    request_handle, shard, MHD_OPTION_EXTERNAL_LOGGER, ignore_log, NULL, MHD_OPTION_LISTEN_SOCKET,
 	    shard->listen_fd, MHD_OPTION_CONNECTION_LIMIT, settings->connections,
 	    MHD_OPTION_PER_IP_CONNECTION_LIMIT, settings->connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT,
-	    settings->idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, settings->header_max,
+	    settings->idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, settings->header_max + RESPONSE_HEAD_BYTES,
 	    MHD_OPTION_NOTIFY_COMPLETED, request_ended, shard, MHD_OPTION_NOTIFY_CONNECTION, connection_event,
 	    shard, MHD_OPTION_URI_LOG_CALLBACK, request_url, shard, MHD_OPTION_END);
 	return shard->http ? status_ok_value() : status_make(STATUS_UNAVAILABLE, "cannot start the HTTP server");

@@ -1,0 +1,27 @@
+/*
+ * problem: the kinds of problem (RFC 9457) that an answer can be, and the page that explains them.
+ *
+ * A leaf: constant tables.
+ */
+#ifndef CORBEL_INGRESS_PROBLEM_H
+#define CORBEL_INGRESS_PROBLEM_H
+
+#include "base/status.h"
+#include "base/text.h"
+
+struct problem {
+	const char *slug;
+	unsigned http;
+	const char *title, *meaning;
+	bool is_registered; /* with IANA, which then gives its type */
+};
+
+/* Never NULL: a slug that a service invented has its code's status and title. */
+struct problem problem_of(enum status_code code, const char *slug);
+/* By slug alone, which must be one of the table. */
+const struct problem *problem_named(const char *slug);
+void problem_put_type(const struct problem *problem, struct strbuf *out);
+/* The page behind the types that are not registered; each problem has its slug as its anchor. */
+char *problem_make_page(void);
+
+#endif
