@@ -42,14 +42,6 @@ corbel_protobuf(TARGET corbel_messages ROOT ${PROTO_ROOT} FILES ${CONTRACT_PROTO
 target_link_libraries(corbel_messages PUBLIC corbel_descriptor)
 add_dependencies(corbel_messages corbel_descriptor)
 
-# OpenTelemetry's protocol, under proto/opentelemetry (telemetry exports it).
-file(GLOB_RECURSE OTLP_PROTOS RELATIVE ${PROTO_ROOT} CONFIGURE_DEPENDS ${PROTO_ROOT}/opentelemetry/*.proto)
-if(OTLP_PROTOS)
-  corbel_protobuf(TARGET corbel_otlp ROOT ${PROTO_ROOT} FILES ${OTLP_PROTOS})
-else()
-  add_library(corbel_otlp INTERFACE)
-endif()
-
 # apigen: one descriptor set in; C tables, openapi.json and reference pages out.
 file(GLOB APIGEN_SOURCES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tools/apigen/*.c)
 file(GLOB SERVED_PROTOS RELATIVE ${PROTO_ROOT} CONFIGURE_DEPENDS ${PROTO_ROOT}/corbel/*.proto)

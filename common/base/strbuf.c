@@ -1,7 +1,9 @@
 /*
  * text: the growing string.
  */
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -108,6 +110,19 @@ strbuf_i64(struct strbuf *buf, int64_t value)
 	if (value < 0)
 		strbuf_putc(buf, '-');
 	strbuf_u64(buf, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+}
+
+void
+strbuf_double(struct strbuf *buf, double value)
+{
+	char text[40];
+
+	for (int digits = 6; digits <= 17; digits++) {
+		snprintf(text, sizeof(text), "%.*g", digits, value);
+		if (fabs(strtod(text, NULL) - value) <= 0)
+			break;
+	}
+	strbuf_puts(buf, text);
 }
 
 void

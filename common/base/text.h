@@ -60,6 +60,8 @@ void strbuf_puts(struct strbuf *buf, const char *text);
 void strbuf_putc(struct strbuf *buf, char c);
 void strbuf_u64(struct strbuf *buf, uint64_t value);
 void strbuf_i64(struct strbuf *buf, int64_t value);
+/* The shortest decimal text that reads back as the same number; `value` is finite. */
+void strbuf_double(struct strbuf *buf, double value);
 void strbuf_printf(struct strbuf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Adds a JSON string with its quotes; `text` is valid UTF-8. */
 void strbuf_json_string(struct strbuf *buf, const char *text, size_t length);

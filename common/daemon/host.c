@@ -15,6 +15,8 @@
 #include "base/random.h"
 #include "daemon/host_internal.h"
 
+#define FLUSH_MS 2000 /* for each kind of telemetry at the end */
+
 /* ---------------------------------------------------------------- directories */
 
 /* mkdir -p, private to us. */
@@ -158,6 +160,39 @@ level_of(const char *text)
 	return LOG_OFF;
 }
 
+static enum otlp_encoding
+encoding_of(const char *text)
+{
+	return strcmp(text, "json") == 0 ? OTLP_JSON : OTLP_PROTOBUF;
+}
+
+static void
+collect(void *arg)
+{
+	struct host *self = arg;
+	process_stats_refresh(self->stats);
+}
+
+static void
+start_push(struct host *self, const char *name)
+{
+	const struct config *config = self->options.config;
+	struct metric_push_options options = {.service = name,
+	                                      .node = self->node,
+	                                      .endpoint = config_text(config, "metrics.endpoint"),
+	                                      .encoding = encoding_of(config_text(config, "metrics.protocol")),
+	                                      .headers = config_list(config, "otlp.headers"),
+	                                      .interval_ms = config_duration_ms(config, "metrics.interval"),
+	                                      .metrics = self->metrics,
+	                                      .log = self->log,
+	                                      .clock = self->clock,
+	                                      .collect = collect,
+	                                      .arg = self};
+
+	if (options.endpoint)
+		self->push = metric_push_new(&options);
+}
+
 static void
 make_telemetry(struct host *self, const char *name)
 {
@@ -170,22 +205,26 @@ make_telemetry(struct host *self, const char *name)
 	                          .node = self->node,
 	                          .queue_records = 4096,
 	                          .clock = self->clock};
-	struct tracer_options tracer = {
-	    .service = name,
-	    .node = self->node,
-	    .sample_ratio = (double)config_integer(config, "trace.sample_permille") / 1000,
-	    .endpoint = config_text(config, "trace.endpoint"),
-	    .is_protobuf = strcmp(config_text(config, "trace.protocol"), "protobuf") == 0,
-	    .file = config_text(config, "trace.file"),
-	    .queue_spans = (uint32_t)config_integer(config, "trace.queue"),
-	    .clock = self->clock};
+	struct tracer_options tracer = {.service = name,
+	                                .node = self->node,
+	                                .sample_ratio =
+	                                    (double)config_integer(config, "trace.sample_permille") / 1000,
+	                                .endpoint = config_text(config, "trace.endpoint"),
+	                                .encoding = encoding_of(config_text(config, "trace.protocol")),
+	                                .headers = config_list(config, "otlp.headers"),
+	                                .file = config_text(config, "trace.file"),
+	                                .queue_spans = (uint32_t)config_integer(config, "trace.queue"),
+	                                .clock = self->clock};
 
 	if (!tracer.endpoint && !tracer.file)
 		tracer.sample_ratio = 0;
-	self->log = log_new(&log);
 	self->metrics = metrics_new();
+	self->log = log_new(&log);
 	self->stats = process_stats_new(self->metrics, self->clock);
+	tracer.log = self->log;
+	tracer.metrics = self->metrics;
 	self->tracer = tracer_new(&tracer);
+	start_push(self, name);
 }
 
 static struct status
@@ -225,13 +264,6 @@ static bool
 write_ready(void *arg, struct strbuf *body)
 {
 	return host_is_ready(arg, body);
-}
-
-static void
-collect(void *arg)
-{
-	struct host *self = arg;
-	process_stats_refresh(self->stats);
 }
 
 static bool
@@ -427,7 +459,8 @@ host_free(struct host *self)
 		redis_free(self->redis);
 	if (self->bus)
 		bus_free(self->bus);
-	tracer_free(self->tracer, 2000);
+	tracer_free(self->tracer, FLUSH_MS);
+	metric_push_free(self->push, FLUSH_MS);
 	log_free(self->log);
 	process_stats_free(self->stats);
 	metrics_free(self->metrics);

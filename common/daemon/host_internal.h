@@ -12,6 +12,7 @@
 #include "daemon/host.h"
 #include "daemon/process_stats.h"
 #include "daemon/workers.h"
+#include "telemetry/metric_push.h"
 
 /* A life goes one way through these. */
 enum hosted_state { HOSTED_STARTING, HOSTED_MIGRATING, HOSTED_RUNNING, HOSTED_DRAINING };
@@ -46,6 +47,7 @@ struct host {
 	struct log *log;
 	struct metrics *metrics;
 	struct tracer *tracer;
+	struct metric_push *push; /* NULL: metrics are only scraped */
 	const struct clock *clock;
 	const struct random *random;
 	struct bus *bus;

@@ -121,6 +121,27 @@ static const struct config_option COMMON[] = {
      .min = 64,
      .max = 1048576,
      .help = "Spans that may wait for export; more are dropped and counted."},
+    {.name = "metrics.endpoint",
+     .type = CONFIG_TEXT,
+     .help =
+         "OTLP/HTTP collector that metrics are pushed to, such as http://127.0.0.1:4318; none when unset. "
+         "/metrics of the admin port stays."},
+    {.name = "metrics.protocol",
+     .type = CONFIG_CHOICE,
+     .def = "protobuf",
+     .choices = "protobuf|json",
+     .help = "Encoding of metrics sent to metrics.endpoint."},
+    {.name = "metrics.interval",
+     .type = CONFIG_DURATION,
+     .def = "60s",
+     .min = 100,
+     .max = 3600000,
+     .help = "How often metrics are pushed to metrics.endpoint."},
+    {.name = "otlp.headers",
+     .type = CONFIG_LIST,
+     .max = 16,
+     .is_secret = true,
+     .help = "HTTP headers of requests to the collectors, name=value each, such as authorization=Bearer …."},
     {.name = NULL}};
 
 struct options {
@@ -298,14 +319,29 @@ begins_with(const char *text, const char *prefix)
 }
 
 static void
+check_headers(struct check *check)
+{
+	for (const char *const *header = config_list(check->config, "otlp.headers"); *header; header++) {
+		if (strchr(*header, '=') == NULL || **header == '=')
+			complain(check, "otlp.headers", "expected name=value");
+	}
+}
+
+static void
 check_urls(struct check *check)
 {
+	static const char *const collectors[] = {"trace.endpoint", "metrics.endpoint"};
 	const char *store = config_text(check->config, "store.url");
 	const char *redis = config_text(check->config, "redis.url");
 
 	if (store && !begins_with(store, "sqlite:") && !begins_with(store, "postgresql://") &&
 	    !begins_with(store, "postgres://"))
 		complain(check, "store.url", "expected sqlite:/directory or postgresql://…");
+	for (size_t i = 0; i < sizeof(collectors) / sizeof(collectors[0]); i++) {
+		const char *url = config_text(check->config, collectors[i]);
+		if (url && !begins_with(url, "http://") && !begins_with(url, "https://"))
+			complain(check, collectors[i], "expected http://host:port or https://…");
+	}
 	if (redis && !begins_with(redis, "redis://") && !begins_with(redis, "unix://"))
 		complain(check, "redis.url", "expected redis://host:port/db or unix:///path");
 }
@@ -325,5 +361,6 @@ options_check(const struct config *config, const struct service *const *services
 			complain(&check, "pub.listen", "is for a process with one service; use pub.NAME here");
 	}
 	check_urls(&check);
+	check_headers(&check);
 	return check.count;
 }

@@ -4,6 +4,7 @@
 #include "daemon/process_stats.h"
 
 #include <dirent.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include "base/arena.h"
 
 struct process_stats {
+	pthread_mutex_t lock; /* one refresh at a time: the CPU counter is read and then moved */
 	struct metric_counter *cpu_s;
 	struct metric_gauge *resident_bytes, *open_fds, *max_fds, *threads;
 };
@@ -35,6 +37,7 @@ process_stats_new(struct metrics *metrics, const struct clock *clock)
 	const char *version = CORBEL_VERSION;
 	struct process_stats *self = mem_alloc(sizeof(*self));
 
+	pthread_mutex_init(&self->lock, NULL);
 	self->cpu_s = metrics_counter(metrics, &cpu, NULL);
 	self->resident_bytes = metrics_gauge(metrics, &resident, NULL);
 	self->open_fds = metrics_gauge(metrics, &open_files, NULL);
@@ -48,6 +51,9 @@ process_stats_new(struct metrics *metrics, const struct clock *clock)
 void
 process_stats_free(struct process_stats *self)
 {
+	if (!self)
+		return;
+	pthread_mutex_destroy(&self->lock);
 	mem_free(self);
 }
 
@@ -99,7 +105,9 @@ process_stats_refresh(struct process_stats *self)
 	struct rlimit files;
 	int64_t fds = count_entries("/proc/self/fd"), threads = count_entries("/proc/self/task");
 
+	pthread_mutex_lock(&self->lock);
 	refresh_cpu(self);
+	pthread_mutex_unlock(&self->lock);
 	refresh_memory(self);
 	if (fds > 0)
 		gauge_set(self->open_fds, fds - 1); /* without the one that we looked with */

@@ -11,7 +11,7 @@ struct process_stats;
 
 struct process_stats *process_stats_new(struct metrics *metrics, const struct clock *clock);
 void process_stats_free(struct process_stats *stats);
-/* Before each exposition; one thread. */
+/* Before each exposition. Any thread. */
 void process_stats_refresh(struct process_stats *stats);
 
 #endif

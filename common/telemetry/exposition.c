@@ -31,22 +31,18 @@ put_escaped(struct strbuf *out, const char *text)
 	}
 }
 
-/* The shortest exact text, with ".0" where it would look like a whole number. */
+/* With ".0" where it would look like a whole number. */
 static void
 put_double(struct strbuf *out, double value)
 {
-	char text[40];
+	size_t start = out->length;
+
 	if (isnan(value) || isinf(value)) {
 		strbuf_puts(out, isnan(value) ? "NaN" : value > 0 ? "+Inf" : "-Inf");
 		return;
 	}
-	for (int digits = 6; digits <= 17; digits++) {
-		snprintf(text, sizeof(text), "%.*g", digits, value);
-		if (fabs(strtod(text, NULL) - value) <= 0)
-			break;
-	}
-	strbuf_puts(out, text);
-	if (!strpbrk(text, ".e"))
+	strbuf_double(out, value);
+	if (!strpbrk(out->data + start, ".e"))
 		strbuf_puts(out, ".0");
 }
 

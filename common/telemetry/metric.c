@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 
 static const double DEFAULT_BOUNDS[] = {0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
                                         0.1,    0.25,  0.5,    1.0,   2.5,  5.0,   10.0};
@@ -36,6 +37,7 @@ metrics_new(void)
 	struct metrics *metrics = mem_alloc(sizeof(*metrics));
 	pthread_mutex_init(&metrics->lock, NULL);
 	metrics->last = &metrics->first;
+	metrics->start_us = clock_wall_us(clock_system());
 	return metrics;
 }
 
@@ -89,6 +91,7 @@ family_new(const struct metric_spec *spec, enum metric_kind kind)
 	}
 	family->max_series = spec->max_series ? spec->max_series : DEFAULT_MAX_SERIES;
 	family->bound_count = spec->buckets ? spec->bucket_count : DEFAULT_BOUND_COUNT;
+	assert(family->bound_count <= BOUNDS_MAX);
 	if (kind == KIND_HISTOGRAM) {
 		family->bounds = mem_array(family->bound_count, sizeof(double));
 		memcpy(family->bounds, spec->buckets ? spec->buckets : DEFAULT_BOUNDS,

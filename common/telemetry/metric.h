@@ -26,7 +26,7 @@ struct metric_spec {
 	const char *const *labels; /* names, NULL-terminated; NULL: none */
 	size_t max_series;         /* bound of the label sets; 0: 200 */
 	const double *buckets;     /* histogram: upper bounds, rising, without +Inf; NULL: 0.5 ms … 10 s */
-	size_t bucket_count;
+	size_t bucket_count;       /* at most 64 */
 };
 
 struct metrics *metrics_new(void);

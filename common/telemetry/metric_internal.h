@@ -13,6 +13,7 @@
 #define STRIPES     8u /* cells of a counter, so that threads do not share a cache line */
 #define LABELS_MAX  8u
 #define SKETCH_BINS 2048u
+#define BOUNDS_MAX  64u /* of a histogram */
 
 enum metric_kind { KIND_COUNTER, KIND_GAUGE, KIND_HISTOGRAM, KIND_SUMMARY };
 
@@ -66,6 +67,7 @@ struct family {
 struct metrics {
 	pthread_mutex_t lock;
 	struct family *first, **last;
+	int64_t start_us; /* since when counters count; never changes */
 };
 
 double fixed_to_double(int64_t fixed);

@@ -2,7 +2,7 @@
  * trace: spans into a bounded ring, and a thread that exports them.
  *
  * Spans are copied into the ring under a short lock. The exporter takes up to a batch at a time and
- * writes it as JSON lines, to OTLP/HTTP, or both; while a collector is away spans are dropped and
+ * writes it as a JSON line, to OTLP/HTTP, or both; while a collector is away spans are dropped and
  * counted, never kept beyond the ring.
  */
 #include "telemetry/trace.h"
@@ -16,6 +16,7 @@
 #include "base/arena.h"
 #include "base/random.h"
 #include "telemetry/otlp.h"
+#include "telemetry/otlp_client.h"
 
 #define BATCH 256u
 
@@ -26,10 +27,16 @@ struct tracer {
 	size_t head, count, capacity;
 	bool is_stopping;
 	_Atomic uint64_t dropped;
+	struct metric_counter *exported, *overflowed, *unsent;
 	uint64_t sample_below; /* of 2^32 */
 	const struct clock *clock;
-	struct otlp *otlp; /* NULL when nothing exports; touched by the exporter's thread only */
+	bool is_exporting;
 	pthread_t exporter;
+	/* The exporter's, but for otlp_client_hurry(). */
+	char *service, *node;
+	enum otlp_encoding encoding;
+	struct otlp_client *client; /* NULL: no collector */
+	FILE *file;                 /* NULL: none */
 };
 
 static void
@@ -64,14 +71,36 @@ span_begin(struct tracer *tracer, struct span *span, const char *name, enum span
 	span->start_us = tracer && span->context.is_sampled ? clock_wall_us(tracer->clock) : 0;
 }
 
+/* Bytes of `text` that fit, without half a character at the end. */
+static size_t
+fitting(const char *text, size_t room)
+{
+	size_t length = strnlen(text, room + 1);
+	if (length <= room)
+		return length;
+	length = room;
+	while (length > 0 && ((unsigned char)text[length] & 0xC0) == 0x80)
+		length--;
+	return length;
+}
+
 void
 span_attribute(struct span *span, const char *name, const char *text)
 {
 	if (!span->context.is_sampled || span->attribute_count == SPAN_ATTRIBUTES_MAX)
 		return;
-	span->attributes[span->attribute_count].name = name;
-	snprintf(span->attributes[span->attribute_count].text, sizeof(span->attributes[0].text), "%s", text);
-	span->attribute_count++;
+	char *out = span->attributes[span->attribute_count].text;
+	size_t length = fitting(text, sizeof(span->attributes[0].text) - 1);
+	memcpy(out, text, length);
+	out[length] = '\0';
+	span->attributes[span->attribute_count++].name = name;
+}
+
+static void
+count_drops(struct tracer *tracer, struct metric_counter *reason, uint64_t spans)
+{
+	atomic_fetch_add_explicit(&tracer->dropped, spans, memory_order_relaxed);
+	counter_add(reason, spans);
 }
 
 void
@@ -79,7 +108,7 @@ span_end(struct tracer *tracer, struct span *span, enum status_code code)
 {
 	bool is_taken = false;
 
-	if (!tracer || !tracer->otlp || !span->context.is_sampled)
+	if (!tracer || !tracer->is_exporting || !span->context.is_sampled)
 		return;
 	span->end_us = clock_wall_us(tracer->clock);
 	span->code = code;
@@ -92,7 +121,7 @@ span_end(struct tracer *tracer, struct span *span, enum status_code code)
 	}
 	pthread_mutex_unlock(&tracer->lock);
 	if (!is_taken)
-		atomic_fetch_add_explicit(&tracer->dropped, 1, memory_order_relaxed);
+		count_drops(tracer, tracer->overflowed, 1);
 }
 
 /* Waits for a batch, a second, or the end. Returns the number of spans taken. */
@@ -118,22 +147,103 @@ take_batch(struct tracer *tracer, struct span *batch, bool *is_stopping)
 	return taken;
 }
 
+static void
+write_line(struct tracer *tracer, const struct otlp_resource *resource, const struct span *spans,
+           size_t count)
+{
+	struct strbuf line;
+
+	strbuf_init(&line, NULL);
+	otlp_encode_spans(resource, spans, count, OTLP_JSON, &line);
+	strbuf_putc(&line, '\n');
+	if (fwrite(line.data, 1, line.length, tracer->file) != line.length || fflush(tracer->file) != 0)
+		count_drops(tracer, tracer->unsent, count);
+	else if (!tracer->client)
+		counter_add(tracer->exported, count);
+	strbuf_fini(&line);
+}
+
+static void
+send_batch(struct tracer *tracer, const struct otlp_resource *resource, const struct span *spans,
+           size_t count)
+{
+	struct strbuf body;
+	uint64_t lost;
+
+	strbuf_init(&body, NULL);
+	otlp_encode_spans(resource, spans, count, tracer->encoding, &body);
+	if (otlp_client_send(tracer->client, &body, &lost) != OTLP_TAKEN || lost > count)
+		lost = count;
+	counter_add(tracer->exported, count - lost);
+	if (lost > 0)
+		count_drops(tracer, tracer->unsent, lost);
+	strbuf_fini(&body);
+}
+
 static void *
 exporter_main(void *arg)
 {
 	struct tracer *tracer = arg;
+	struct otlp_resource resource = {tracer->service, tracer->node};
 	struct span *batch = mem_array(BATCH, sizeof(*batch));
 	bool is_stopping = false;
 
 	for (;;) {
 		size_t taken = take_batch(tracer, batch, &is_stopping);
-		if (taken > 0 && !otlp_export_spans(tracer->otlp, batch, taken))
-			atomic_fetch_add_explicit(&tracer->dropped, taken, memory_order_relaxed);
+		if (taken > 0 && tracer->file)
+			write_line(tracer, &resource, batch, taken);
+		if (taken > 0 && tracer->client)
+			send_batch(tracer, &resource, batch, taken);
 		if (taken == 0 && is_stopping)
 			break;
 	}
 	mem_free(batch);
 	return NULL;
+}
+
+static void
+make_metrics(struct tracer *tracer, struct metrics *metrics)
+{
+	static const char *const LABELS[] = {"reason", NULL};
+	static const struct metric_spec EXPORTED = {.name = "corbel_trace_spans_exported",
+	                                            .help = "Spans that reached the collector or the file."};
+	static const struct metric_spec DROPPED = {
+	    .name = "corbel_trace_spans_dropped",
+	    .help = "Spans lost: queue_full before export, not_taken by the collector or the file.",
+	    .labels = LABELS};
+
+	tracer->exported = metrics_counter(metrics, &EXPORTED, NULL);
+	tracer->overflowed = metrics_counter(metrics, &DROPPED, (const char *[]){"queue_full"});
+	tracer->unsent = metrics_counter(metrics, &DROPPED, (const char *[]){"not_taken"});
+}
+
+static void
+open_outputs(struct tracer *tracer, const struct tracer_options *options)
+{
+	struct otlp_client_options client = {.endpoint = options->endpoint,
+	                                     .signal = "traces",
+	                                     .encoding = tracer->encoding,
+	                                     .headers = options->headers,
+	                                     .log = options->log,
+	                                     .metrics = options->metrics};
+
+	if (options->endpoint)
+		tracer->client = otlp_client_new(&client);
+	if (options->file)
+		tracer->file = strcmp(options->file, "-") == 0 ? stderr : fopen(options->file, "ae");
+	if (options->file && !tracer->file)
+		log_warn(options->log, "no trace file", LOG_TEXT("path", options->file));
+}
+
+static void
+start_export(struct tracer *tracer, const struct tracer_options *options)
+{
+	make_metrics(tracer, options->metrics);
+	open_outputs(tracer, options);
+	if (!tracer->client && !tracer->file)
+		return;
+	tracer->ring = mem_array(tracer->capacity, sizeof(*tracer->ring));
+	tracer->is_exporting = pthread_create(&tracer->exporter, NULL, exporter_main, tracer) == 0;
 }
 
 struct tracer *
@@ -150,15 +260,23 @@ tracer_new(const struct tracer_options *options)
 	tracer->clock = options->clock ? options->clock : clock_system();
 	tracer->sample_below = (uint64_t)(options->sample_ratio * 4294967296.0);
 	tracer->capacity = options->queue_spans ? options->queue_spans : 4096;
-	if (!options->endpoint && !options->file)
-		return tracer;
-	tracer->ring = mem_array(tracer->capacity, sizeof(*tracer->ring));
-	tracer->otlp = otlp_new(options);
-	if (pthread_create(&tracer->exporter, NULL, exporter_main, tracer) != 0) {
-		otlp_free(tracer->otlp);
-		tracer->otlp = NULL;
-	}
+	tracer->service = mem_strdup(options->service ? options->service : "corbel");
+	tracer->node = mem_strdup(options->node ? options->node : "");
+	tracer->encoding = options->encoding;
+	if (options->endpoint || options->file)
+		start_export(tracer, options);
 	return tracer;
+}
+
+static void
+stop_export(struct tracer *tracer, uint32_t grace_ms)
+{
+	otlp_client_hurry(tracer->client, grace_ms);
+	pthread_mutex_lock(&tracer->lock);
+	tracer->is_stopping = true;
+	pthread_cond_signal(&tracer->wake);
+	pthread_mutex_unlock(&tracer->lock);
+	pthread_join(tracer->exporter, NULL);
 }
 
 void
@@ -166,18 +284,16 @@ tracer_free(struct tracer *tracer, uint32_t grace_ms)
 {
 	if (!tracer)
 		return;
-	if (tracer->otlp) {
-		otlp_set_deadline(tracer->otlp, grace_ms);
-		pthread_mutex_lock(&tracer->lock);
-		tracer->is_stopping = true;
-		pthread_cond_signal(&tracer->wake);
-		pthread_mutex_unlock(&tracer->lock);
-		pthread_join(tracer->exporter, NULL);
-		otlp_free(tracer->otlp);
-	}
+	if (tracer->is_exporting)
+		stop_export(tracer, grace_ms);
+	otlp_client_free(tracer->client);
+	if (tracer->file && tracer->file != stderr)
+		(void)fclose(tracer->file);
 	pthread_cond_destroy(&tracer->wake);
 	pthread_mutex_destroy(&tracer->lock);
 	mem_free(tracer->ring);
+	mem_free(tracer->service);
+	mem_free(tracer->node);
 	mem_free(tracer);
 }
 

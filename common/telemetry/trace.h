@@ -14,6 +14,9 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "telemetry/log.h"
+#include "telemetry/metric.h"
+#include "telemetry/otlp_writer.h"
 
 #define TRACEPARENT_LENGTH 55
 
@@ -45,7 +48,7 @@ struct span {
 	uint32_t attribute_count;
 	struct {
 		const char *name; /* static */
-		char text[56];    /* cut */
+		char text[56];    /* cut between characters */
 	} attributes[SPAN_ATTRIBUTES_MAX];
 };
 
@@ -65,10 +68,13 @@ struct tracer_options {
 	const char *node;
 	double sample_ratio;  /* 0 to 1, for new traces; parents' decisions are kept */
 	const char *endpoint; /* OTLP/HTTP base, such as "http://127.0.0.1:4318"; NULL: none */
-	bool is_protobuf;     /* application/x-protobuf rather than JSON */
-	const char *file;     /* also append JSON lines here; "-" is standard error; or NULL */
-	uint32_t queue_spans; /* bound; default 4096 */
+	enum otlp_encoding encoding;
+	const char *const *headers; /* of requests to the collector, "name=value" each; NULL: none */
+	const char *file;           /* also append JSON lines here; "-" is standard error; or NULL */
+	uint32_t queue_spans;       /* bound; default 4096 */
 	const struct clock *clock;
+	struct log *log;         /* NULL: silent */
+	struct metrics *metrics; /* NULL: uncounted */
 };
 struct tracer *tracer_new(const struct tracer_options *options);
 /* Exports what is queued within `grace_ms`, then ends. */
