@@ -265,13 +265,17 @@ class Redis:
 
 
 class Processes(Stack):
-    """One process a daemon; `replicas` says how many of each: Processes(replicas={"ratelimitd": 4})."""
+    """One process a daemon; `replicas` says how many of each: Processes(replicas={"ratelimitd": 4}). `own` gives
+    one of them options of its own, made from the stack: own={"ingress1": lambda stack: ["--pub.accountd=…"]}.
+    The first ingress has the stack's address; url_of(n) is that of the n-th."""
 
     DAEMONS = ("accountd", "ratelimitd", "ingress")
 
-    def __init__(self, *options, replicas=None, redis=True):
+    def __init__(self, *options, replicas=None, redis=True, own=None):
         super().__init__()
         self.options = options
+        self.own = own or {}
+        self.ports = {0: self.port}
         self.replicas = {name: 1 for name in self.DAEMONS} | (replicas or {})
         self.postgres = Postgres(self)
         self.redis = Redis(self) if redis else None
@@ -283,6 +287,9 @@ class Processes(Stack):
         account = self.by_name["accountd", 0]
         self.admin_key = account.wait_for(r"^first admin key: (\S+)").group(1)
         until(self.is_ready, "the ingress is ready")
+
+    def url_of(self, ingress):
+        return f"http://127.0.0.1:{self.ports[ingress]}"
 
     def address(self, name, number, kind):
         return f"ipc://{self.directory}/run/{name}{number}.{kind}"
@@ -305,7 +312,8 @@ class Processes(Stack):
         if name == "accountd":
             argv.append(f"--accountd.peppers=1:{'5a' * 32}")
         if name == "ingress":
-            argv.append(f"--ingress.listen=127.0.0.1:{self.port}")
+            argv.append(f"--ingress.listen=127.0.0.1:{self.ports.setdefault(number, free_port())}")
+        argv += self.own.get(f"{name}{number}", lambda _: [])(self)
         argv += [o for o in self.options if o.startswith(f"--{name}.") or o.split(".")[0][2:] not in self.DAEMONS]
         process = self.spawn(f"{name}{number}", argv)
         process.wait_for(r"^ready$")
