@@ -116,7 +116,7 @@ function(corbel_tests)
       corbel_program(${layer} ${file} name corbel_test_support PkgConfig::CHECK m)
       add_test(NAME ${layer}.${name} COMMAND ${name})
       set_tests_properties(${layer}.${name} PROPERTIES LABELS ${layer} TIMEOUT 300
-        ENVIRONMENT "CORBEL_BIN=${CMAKE_BINARY_DIR}/bin;CORBEL_SOURCE=${CMAKE_SOURCE_DIR};TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/support/tsan.supp")
+        ENVIRONMENT "CORBEL_BIN=${CMAKE_BINARY_DIR}/bin;CORBEL_SOURCE=${CMAKE_SOURCE_DIR}")
     endforeach()
   endforeach()
   file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/bench/*_bench.c)
