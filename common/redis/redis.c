@@ -154,8 +154,8 @@ wait_for_one(struct redis *redis, uint32_t wait_ms, bool *is_up)
 	return conn;
 }
 
-struct status
-redis_take(struct redis *redis, uint32_t wait_ms, struct redis_conn **out)
+static struct status
+take(struct redis *redis, uint32_t wait_ms, uint32_t patience_ms, struct redis_conn **out)
 {
 	bool is_up;
 	struct redis_conn *conn = wait_for_one(redis, wait_ms, &is_up);
@@ -167,6 +167,7 @@ redis_take(struct redis *redis, uint32_t wait_ms, struct redis_conn **out)
 	if (!conn)
 		return status_make(STATUS_RESOURCE_EXHAUSTED, "redis: all %u connections were in use for %u ms",
 		                   redis->limit, wait_ms);
+	conn->patience_ms = patience_ms;
 	if (conn->fd >= 0 && !redis_conn_is_alive(conn))
 		redis_conn_close(conn);
 	if (conn->fd < 0) {
@@ -179,6 +180,18 @@ redis_take(struct redis *redis, uint32_t wait_ms, struct redis_conn **out)
 	else
 		redis_put(redis, conn);
 	return st;
+}
+
+struct status
+redis_take(struct redis *redis, uint32_t wait_ms, struct redis_conn **out)
+{
+	return take(redis, wait_ms, 0, out);
+}
+
+struct status
+redis_take_hurried(struct redis *redis, uint32_t patience_ms, struct redis_conn **out)
+{
+	return take(redis, 0, patience_ms, out);
 }
 
 void
@@ -224,7 +237,7 @@ redis_pipeline(struct redis_conn *conn, const struct redis_pipeline_item *items,
 
 	if (conn->is_broken)
 		return status_make(STATUS_UNAVAILABLE, "redis: the connection was lost");
-	conn->deadline_ms = start_ns / 1000000u + redis->command_timeout_ms;
+	conn->deadline_ms = start_ns / 1000000u + or_default(conn->patience_ms, redis->command_timeout_ms);
 	struct status st = redis_exchange(conn, items, count, arena, out);
 	histogram_observe(redis->duration, (double)(clock_mono_ns(redis->clock) - start_ns) / 1e9);
 	if (status_ok(&st))

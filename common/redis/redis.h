@@ -43,6 +43,9 @@ bool redis_is_up(const struct redis *redis); /* false while the breaker is open 
 /* A connection for one thread. UNAVAILABLE at once while the breaker is open (until the first probe has
  * ended, after `wait_ms`); RESOURCE_EXHAUSTED when all are taken for longer than `wait_ms`. */
 struct status redis_take(struct redis *redis, uint32_t wait_ms, struct redis_conn **out);
+/* The same for a thread in a hurry: waits for nobody, and until it is put back, connecting and each round
+ * trip take at most `patience_ms`. What was sent by then may still be done by the server. */
+struct status redis_take_hurried(struct redis *redis, uint32_t patience_ms, struct redis_conn **out);
 /* A connection that failed is closed and counted. */
 void redis_put(struct redis *redis, struct redis_conn *conn);
 

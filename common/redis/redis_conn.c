@@ -34,7 +34,8 @@ away(const struct redis_conn *conn, const char *what, const char *why)
 
 /* ---------------------------------------------------------------- waiting */
 
-/* False when the deadline has passed. */
+/* False when the deadline has passed and there is nothing: a thread that slept too long takes what has
+ * arrived meanwhile. */
 static bool
 wait_for(const struct redis_conn *conn, short events)
 {
@@ -43,9 +44,7 @@ wait_for(const struct redis_conn *conn, short events)
 
 	do {
 		uint64_t now = clock_mono_ms(conn->redis->clock);
-		if (now >= conn->deadline_ms)
-			return false;
-		ready = poll(&fd, 1, (int)(conn->deadline_ms - now));
+		ready = poll(&fd, 1, now < conn->deadline_ms ? (int)(conn->deadline_ms - now) : 0);
 	} while (ready < 0 && errno == EINTR);
 	return ready > 0;
 }
@@ -210,7 +209,7 @@ select_database(struct redis_conn *conn)
 struct status
 redis_conn_open(struct redis_conn *conn)
 {
-	start_timer(conn, conn->redis->connect_timeout_ms);
+	start_timer(conn, conn->patience_ms ? conn->patience_ms : conn->redis->connect_timeout_ms);
 	conn->is_broken = false;
 	struct status st = connect_to_any(conn);
 	if (!status_ok(&st))

@@ -41,6 +41,7 @@ struct redis_conn {
 	bool is_broken;       /* of no use any more */
 	uint64_t generation;  /* of the pool when it was connected */
 	uint64_t deadline_ms; /* of the round trip that runs */
+	uint32_t patience_ms; /* of whoever took it; 0: the pool's time-outs */
 };
 
 struct redis_sha {

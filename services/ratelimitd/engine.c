@@ -2,8 +2,11 @@
  * engine: the thread that decides in Redis.
  *
  * It takes whatever has been queued since its last turn, up to 128 jobs, and decides all of them in one
- * round trip: the busier it is, the larger the batches. While Redis is away (the breaker is open) jobs are
- * decided by each limit's failure mode, at once.
+ * round trip: the busier it is, the larger the batches.
+ *
+ * A round trip that takes longer than option ratelimitd.redis_patience opens the breaker; while it is open
+ * jobs are decided by each limit's failure mode, at once. What Redis was sent by then it may still count:
+ * that admits too little, never too much.
  */
 #include <string.h>
 
@@ -17,6 +20,7 @@ extern const char ratelimitd_decide_lua[];
 struct engine {
 	struct ratelimitd *self;
 	struct redis_script script;
+	uint32_t patience_ms;
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct job *first, **last; /* guarded by `lock`, as are count and is_stopping */
@@ -58,7 +62,7 @@ decide_in_redis(struct engine *engine, struct job *jobs, struct arena *arena)
 	struct redis_conn *conn;
 	size_t key_count, arg_count;
 
-	struct status st = redis_take(redis, 0, &conn);
+	struct status st = redis_take_hurried(redis, engine->patience_ms, &conn);
 	if (!status_ok(&st))
 		return st;
 	struct codec *codec = codec_new(arena);
@@ -121,6 +125,7 @@ engine_new(struct ratelimitd *self, struct engine **out)
 	struct engine *engine = mem_alloc(sizeof(*engine));
 
 	engine->self = self;
+	engine->patience_ms = (uint32_t)config_duration_ms(self->env.config, "ratelimitd.redis_patience");
 	engine->script = (struct redis_script){.name = "decide", .source = ratelimitd_decide_lua};
 	engine->last = &engine->first;
 	pthread_mutex_init(&engine->lock, NULL);

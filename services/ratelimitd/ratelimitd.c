@@ -21,6 +21,12 @@ static const struct config_option OPTIONS[] = {
      .min = 1000,
      .max = 1000000000,
      .help = "Counters held in memory; a new key beyond them is refused until others expire."},
+    {.name = "ratelimitd.redis_patience",
+     .type = CONFIG_DURATION,
+     .def = "5ms",
+     .min = 1,
+     .max = 2000,
+     .help = "How long a decision waits for Redis; then each limit's failure mode decides."},
     {.name = NULL}};
 
 static void

@@ -309,6 +309,9 @@ class Processes(Stack):
                 f"--pub.listen={self.address(name, number, 'pub')}", *self.addresses()]
         if self.redis:
             argv.append(f"--redis.url={self.redis.url}")
+            if name == "ratelimitd":
+                # More than the default: on a machine that is busy with tests, Redis may not run for that long.
+                argv.append("--ratelimitd.redis_patience=500ms")
         if name == "accountd":
             argv.append(f"--accountd.peppers=1:{'5a' * 32}")
         if name == "ingress":

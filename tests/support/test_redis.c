@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/arena.h"
@@ -48,8 +49,8 @@ test_redis_prepare(const char *password)
 	return redis;
 }
 
-void
-test_redis_restart(struct test_redis *redis)
+static void
+run(struct test_redis *redis, const char *key_delay_us)
 {
 	char port[8];
 	const char *program =
@@ -67,6 +68,10 @@ test_redis_restart(struct test_redis *redis)
 	                            "",
 	                            "--appendonly",
 	                            "no",
+	                            "--key-load-delay",
+	                            key_delay_us,
+	                            "--loading-process-events-interval-bytes",
+	                            "1024",
 	                            redis->password ? "--requirepass" : NULL,
 	                            redis->password,
 	                            NULL};
@@ -82,6 +87,18 @@ test_redis_restart(struct test_redis *redis)
 	}
 }
 
+void
+test_redis_restart(struct test_redis *redis)
+{
+	run(redis, "0");
+}
+
+void
+test_redis_restart_slowly(struct test_redis *redis, const char *key_delay_us)
+{
+	run(redis, key_delay_us);
+}
+
 struct test_redis *
 test_redis_start(const char *password)
 {
@@ -89,6 +106,26 @@ test_redis_start(const char *password)
 
 	test_redis_restart(redis);
 	return redis;
+}
+
+void
+test_redis_tell(const struct test_redis *redis, const char *command)
+{
+	redisContext *context = redisConnect("127.0.0.1", redis->port);
+	const char *words[8];
+	char *copy = mem_strdup(command), *rest = copy, *word;
+	int count = 0;
+
+	while (count < 8 && (word = strsep(&rest, " ")) != NULL)
+		words[count++] = word;
+	redisReply *reply = context && !context->err ? redisCommandArgv(context, count, words, NULL) : NULL;
+	if (!reply || reply->type == REDIS_REPLY_ERROR) {
+		fprintf(stderr, "%s: %s\n", command, reply ? reply->str : "no answer");
+		abort();
+	}
+	freeReplyObject(reply);
+	redisFree(context);
+	mem_free(copy);
 }
 
 void

@@ -25,6 +25,10 @@ struct test_redis *test_redis_start(const char *password);
 struct test_redis *test_redis_prepare(const char *password);
 /* Starts again on the same port, empty. */
 void test_redis_restart(struct test_redis *redis);
+/* The same; it takes so long for each key that was saved, and answers LOADING meanwhile. */
+void test_redis_restart_slowly(struct test_redis *redis, const char *key_delay_us);
+/* Says a command, its words with a space between them; aborts the test when the answer is an error. */
+void test_redis_tell(const struct test_redis *redis, const char *command);
 void test_redis_kill(struct test_redis *redis);   /* kill -9 */
 void test_redis_freeze(struct test_redis *redis); /* SIGSTOP: takes connections, answers nothing */
 void test_redis_thaw(struct test_redis *redis);
