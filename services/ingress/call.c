@@ -115,7 +115,10 @@ send_call(struct request *request)
 	call->payload_size = size;
 	call->done = completed;
 	call->user = request;
-	request_wait(request);
+	if (call->is_fast)
+		request_hold(request);
+	else
+		request_wait(request);
 	port_call(request->shard->port,
 	          strcmp(request->method->daemon, "ratelimitd") == 0 ? ingress->ratelimits
 	          : strcmp(request->method->daemon, "accountd") == 0

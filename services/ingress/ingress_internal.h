@@ -79,6 +79,7 @@ struct shard {
 	struct request *spare; /* finished requests, to be used again */
 	size_t spare_count;
 	struct connection *connections;
+	size_t held; /* requests that wait without being suspended */
 	uint64_t inspected_ms;
 };
 
@@ -100,6 +101,8 @@ struct request {
 	char *body;
 	size_t body_size, body_capacity;
 	bool is_too_large;
+	bool is_held;   /* waits without being suspended */
+	bool is_orphan; /* its connection is gone; ends with the answer that nobody waits for */
 	char request_id[64];
 	char traceparent[56];
 	struct address peer; /* of the client, through trusted proxies */
@@ -132,6 +135,10 @@ void request_ended(void *shard, struct MHD_Connection *connection, void **closur
 void *request_url(void *shard, const char *uri, struct MHD_Connection *connection);
 /* Hangs the request up until it is answered. */
 void request_wait(struct request *request);
+/* The same for a short wait, after which nothing but the answer follows: no header may be read any more. */
+void request_hold(struct request *request);
+/* An orphan is over. */
+void request_end_orphan(struct request *request);
 /* Looks after the caller's key, then calls request->authenticated. */
 void request_authenticate(struct request *request);
 const char *request_header(const struct request *request, const char *name);

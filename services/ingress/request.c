@@ -14,6 +14,8 @@
 #define ARENA_BLOCK   (16u << 10)
 #define ARENA_CEILING (64u << 20)
 #define SPARE_MAX     1024u
+#define HELD_MAX      128u
+#define HELD_IDLE_S   5u
 #define URL_MAX       8192u
 
 /* ---- memory ---- */
@@ -318,6 +320,31 @@ request_wait(struct request *request)
 	MHD_suspend_connection(request->connection);
 }
 
+/* Suspending and resuming costs two system calls. A connection that is not suspended and not answered is
+ * asked about again in each turn of the loop, which for few connections costs next to nothing. */
+void
+request_hold(struct request *request)
+{
+	struct shard *shard = request->shard;
+
+	/* libmicrohttpd's idle time runs on for them. */
+	bool is_patient = shard->ingress->settings.idle_s >= HELD_IDLE_S;
+
+	if (request->state == REQUEST_WAITING || shard->held >= HELD_MAX || !is_patient) {
+		request_wait(request);
+		return;
+	}
+	request->state = REQUEST_WAITING;
+	request->is_held = true;
+	shard->held++;
+}
+
+void
+request_end_orphan(struct request *request)
+{
+	request_put(request);
+}
+
 static enum MHD_Result
 send_response(struct request *request)
 {
@@ -341,6 +368,8 @@ request_handle(void *arg, struct MHD_Connection *http, const char *url, const ch
 
 	if (request->state == REQUEST_ANSWERED)
 		return request->response ? send_response(request) : MHD_YES;
+	if (request->state == REQUEST_WAITING)
+		return MHD_YES;
 	if (!request->verb_text) {
 		begin(request, method);
 		if (!head_check(request, version))
@@ -380,5 +409,10 @@ request_ended(void *arg, struct MHD_Connection *http, void **closure, enum MHD_R
 	                  (double)(clock_mono_ns(shard->ingress->env.clock) - request->started_ns) / 1e9);
 	atomic_fetch_sub_explicit(&shard->active, 1, memory_order_relaxed);
 	*closure = NULL;
+	/* The client hung up while its call is under way: the answer ends it. */
+	if (request->state == REQUEST_WAITING) {
+		request->is_orphan = true;
+		return;
+	}
 	request_put(request);
 }

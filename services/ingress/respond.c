@@ -35,8 +35,16 @@ add_x_headers(struct request *request, struct MHD_Response *response)
 void
 respond_with(struct request *request, unsigned http, struct MHD_Response *response)
 {
-	bool was_waiting = request->state == REQUEST_WAITING;
+	bool was_suspended = request->state == REQUEST_WAITING && !request->is_held;
 
+	if (request->is_held)
+		request->shard->held--;
+	request->is_held = false;
+	if (request->is_orphan) {
+		MHD_destroy_response(response);
+		request_end_orphan(request);
+		return;
+	}
 	add_header(response, "X-Request-Id", request->request_id);
 	if (request->policy.length > 0) {
 		add_header(response, "RateLimit-Policy", request->policy.data);
@@ -47,7 +55,7 @@ respond_with(struct request *request, unsigned http, struct MHD_Response *respon
 	request->response = response;
 	request->status = http;
 	request->state = REQUEST_ANSWERED;
-	if (was_waiting)
+	if (was_suspended)
 		MHD_resume_connection(request->connection);
 }
 
@@ -55,7 +63,7 @@ static struct MHD_Response *
 text_response(const char *type, const char *text, size_t size)
 {
 	struct MHD_Response *response =
-	    MHD_create_response_from_buffer(size, (void *)(uintptr_t)text, MHD_RESPMEM_MUST_COPY);
+	    MHD_create_response_from_buffer(size, (void *)(uintptr_t)text, MHD_RESPMEM_PERSISTENT);
 	if (type && size > 0)
 		add_header(response, "Content-Type", type);
 	return response;

@@ -72,7 +72,11 @@ turn_timeout(struct shard *shard)
 	MHD_UNSIGNED_LONG_LONG http_ms;
 	int timeout = TURN_MAX_MS, port_ms = port_timeout_ms(shard->port);
 
-	if (MHD_get_timeout(shard->http, &http_ms) == MHD_YES && http_ms < (unsigned)timeout)
+	/* Held requests count as ready there, so it would say "at once" until they are answered. What else is
+	 * ready, a long body say, gets its turn in a millisecond then. */
+	if (shard->held > 0)
+		timeout = atomic_load_explicit(&shard->active, memory_order_relaxed) > shard->held ? 1 : timeout;
+	else if (MHD_get_timeout(shard->http, &http_ms) == MHD_YES && http_ms < (unsigned)timeout)
 		timeout = (int)http_ms;
 	return port_ms >= 0 && port_ms < timeout ? port_ms : timeout;
 }
