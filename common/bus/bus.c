@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "bus_internal.h"
 #include "resolver.h"
+#include "series.h"
 
 static void *
 timer_main(void *arg)
@@ -127,6 +128,7 @@ bus_free(struct bus *bus)
 	pthread_join(bus->timer, NULL);
 	pthread_join(bus->resolver, NULL);
 	ports_free_idle(bus);
+	series_free_all(bus);
 	pthread_cond_destroy(&bus->wake);
 	pthread_mutex_destroy(&bus->lock);
 	mem_free(bus->node);

@@ -53,6 +53,7 @@ struct bus {
 	bool is_stopping;
 	bool is_ticking, is_resolving; /* a callback runs: removal waits */
 	struct port *idle_ports;       /* for pool_call_wait() */
+	struct call_series *series;    /* one a service that is called */
 	pthread_t timer, resolver;
 };
 

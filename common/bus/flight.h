@@ -28,8 +28,10 @@ struct flight {
 	struct pool *pool;
 	struct replica *replica; /* held once chosen; NULL before */
 	uint64_t deadline_ms;
-	size_t heap_index;      /* in the port's deadlines; port's thread only */
-	_Atomic bool has_ended; /* the port gave up: not worth sending */
+	uint64_t started_ns;
+	struct call_series *series; /* outlives the pool */
+	size_t heap_index;          /* in the port's deadlines; port's thread only */
+	_Atomic bool has_ended;     /* the port gave up: not worth sending */
 	bool is_fast, has_route;
 	uint64_t route;
 	/* the outcome, written by the pool before the flight is handed back */
@@ -55,6 +57,7 @@ void pool_pump(struct pool *pool);
 /* The flight ended by its deadline: its replica may be stuck. True when it may have been sent. */
 bool pool_note_timeout(struct flight *flight);
 void replica_release(struct replica *replica);
+struct call_series *pool_series(const struct pool *pool);
 /* Counts a call against the pool's bound; false when it is reached. */
 bool pool_admit(struct pool *pool);
 

@@ -180,10 +180,8 @@ lane_send(struct lane *lane)
 		give_up(lane);
 		return;
 	}
-	if (!lane->is_ping) {
-		counter_add(pool->calls, lane->count);
+	if (!lane->is_ping)
 		histogram_observe(pool->sizes, (double)lane->count);
-	}
 	lane->state = LANE_SENDING;
 	nng_aio_set_msg(lane->aio, message);
 	nng_ctx_send(lane->ctx, lane->aio);

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/random.h"
 #include "pool_internal.h"
+#include "series.h"
 
 #define REMOVED_GRACE_MS 10000u
 #define OVERDUE_MS       200u
@@ -81,6 +82,12 @@ pool_admit(struct pool *pool)
 	return false;
 }
 
+struct call_series *
+pool_series(const struct pool *pool)
+{
+	return pool->series;
+}
+
 void
 pool_submit(struct pool *pool, struct flight *flight)
 {
@@ -100,8 +107,6 @@ pool_fail(struct pool *pool, struct flight *flight, enum status_code code, const
 	flight->message = message;
 	flight->was_sent = was_sent;
 	atomic_fetch_sub(&pool->queued, 1);
-	if (code == STATUS_UNAVAILABLE)
-		counter_add(pool->unavailable, 1);
 	port_complete(flight);
 }
 
@@ -282,6 +287,7 @@ tick(void *arg, uint64_t now_ms)
 	}
 	pthread_mutex_unlock(&pool->lock);
 	gauge_set(pool->healthy, healthy);
+	gauge_set(pool->in_flight, atomic_load(&pool->queued));
 	for (size_t i = 0; i < overdue.count; i++)
 		nng_aio_cancel(overdue.aios[i]);
 	for (size_t i = 0; i < ping_count; i++)
@@ -363,35 +369,26 @@ register_metrics(struct pool *pool)
 {
 	static const char *const LABELS[] = {"service", NULL};
 	static const double SIZES[] = {1, 2, 4, 8, 16, 32, 64, 128};
+	static const struct metric_spec SET_ASIDE = {
+	    .name = "corbel_bus_client_set_aside", .help = "Times a replica was set aside.", .labels = LABELS};
+	static const struct metric_spec HEALTHY = {
+	    .name = "corbel_bus_client_healthy_replicas", .help = "Replicas that get calls.", .labels = LABELS};
+	static const struct metric_spec IN_FLIGHT = {.name = "corbel_bus_client_in_flight",
+	                                             .help = "Calls waiting to be sent or answered.",
+	                                             .labels = LABELS};
+	static const struct metric_spec BATCH = {.name = "corbel_bus_client_batch_calls",
+	                                         .help = "Calls in a message.",
+	                                         .labels = LABELS,
+	                                         .buckets = SIZES,
+	                                         .bucket_count = sizeof(SIZES) / sizeof(SIZES[0])};
 	const char *const values[] = {pool->service};
 	struct metrics *m = pool->bus->metrics;
 
-	pool->calls = metrics_counter(
-	    m, &(struct metric_spec){.name = "corbel_bus_client_calls", .help = "Calls sent", .labels = LABELS},
-	    values);
-	pool->unavailable =
-	    metrics_counter(m,
-	                    &(struct metric_spec){.name = "corbel_bus_client_unavailable",
-	                                          .help = "Calls that reached no replica or lost it",
-	                                          .labels = LABELS},
-	                    values);
-	pool->set_aside = metrics_counter(m,
-	                                  &(struct metric_spec){.name = "corbel_bus_client_set_aside",
-	                                                        .help = "Times a replica was set aside",
-	                                                        .labels = LABELS},
-	                                  values);
-	pool->healthy = metrics_gauge(m,
-	                              &(struct metric_spec){.name = "corbel_bus_client_healthy_replicas",
-	                                                    .help = "Replicas that get calls",
-	                                                    .labels = LABELS},
-	                              values);
-	pool->sizes = metrics_histogram(m,
-	                                &(struct metric_spec){.name = "corbel_bus_client_batch_calls",
-	                                                      .help = "Calls in a message",
-	                                                      .labels = LABELS,
-	                                                      .buckets = SIZES,
-	                                                      .bucket_count = sizeof(SIZES) / sizeof(SIZES[0])},
-	                                values);
+	pool->set_aside = metrics_counter(m, &SET_ASIDE, values);
+	pool->healthy = metrics_gauge(m, &HEALTHY, values);
+	pool->in_flight = metrics_gauge(m, &IN_FLIGHT, values);
+	pool->sizes = metrics_histogram(m, &BATCH, values);
+	pool->series = series_for(pool->bus, pool->service);
 }
 
 struct status

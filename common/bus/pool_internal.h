@@ -74,8 +74,9 @@ struct pool {
 	struct replica *replicas;
 	_Atomic bool is_closing;
 	_Atomic uint64_t batch_number;
-	struct metric_counter *calls, *unavailable, *set_aside;
-	struct metric_gauge *healthy;
+	struct call_series *series;
+	struct metric_counter *set_aside;
+	struct metric_gauge *healthy, *in_flight;
 	struct metric_histogram *sizes;
 };
 

@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "flight.h"
 #include "resolver.h"
+#include "series.h"
 
 #define POOLS_MAX 32 /* that one flush can touch */
 
@@ -229,6 +230,8 @@ flight_new(struct port *port, struct pool *pool, struct pool_call *call)
 	flight->call = call;
 	flight->pool = pool;
 	flight->deadline_ms = call->deadline_mono_ms;
+	flight->series = pool_series(pool);
+	flight->started_ns = clock_mono_ns(port->bus->clock);
 	flight->is_fast = call->is_fast;
 	flight->has_route = call->has_route;
 	flight->route = call->route;
@@ -313,22 +316,38 @@ port_complete(struct flight *flight)
 	pthread_mutex_unlock(&port->lock);
 }
 
+/* What the call came to: a reply may carry a failure of its own. */
+static enum status_code
+outcome_of(const struct pool_call *call)
+{
+	bool is_refused = call->code == STATUS_OK && call->reply && call->reply->has_code;
+	return is_refused ? status_code_from_wire(call->reply->code) : call->code;
+}
+
+/* The caller has its outcome in `call`; the port lets go of the flight. */
+static void
+end_call(struct port *port, struct flight *flight, struct pool_call *call)
+{
+	heap_remove(port, flight);
+	flight->call = NULL;
+	call->internal[0] = NULL;
+	series_count(flight->series, outcome_of(call), flight->started_ns);
+	if (call->done)
+		call->done(call);
+	flight_release(flight);
+}
+
 /* Ends the caller's call with the flight's outcome. */
 static void
 finish(struct port *port, struct flight *flight)
 {
 	struct pool_call *call = flight->call;
 
-	heap_remove(port, flight);
-	flight->call = NULL;
-	call->internal[0] = NULL;
 	call->code = flight->code;
 	call->reply = flight->reply;
 	call->message = flight->message;
 	call->was_sent = flight->was_sent;
-	if (call->done)
-		call->done(call);
-	flight_release(flight);
+	end_call(port, flight, call);
 }
 
 static size_t
@@ -377,16 +396,11 @@ abandon(struct port *port, struct flight *flight, enum status_code code, const c
 	struct pool_call *call = flight->call;
 
 	atomic_store(&flight->has_ended, true);
-	heap_remove(port, flight);
-	flight->call = NULL;
-	call->internal[0] = NULL;
 	call->code = code;
 	call->reply = NULL;
 	call->message = message;
 	call->was_sent = was_sent;
-	if (call->done)
-		call->done(call);
-	flight_release(flight);
+	end_call(port, flight, call);
 }
 
 static size_t
@@ -428,6 +442,8 @@ port_cancel(struct port *port, struct pool_call *call)
 	                        .call = call,
 	                        .pool = flight->pool,
 	                        .deadline_ms = flight->deadline_ms,
+	                        .started_ns = flight->started_ns,
+	                        .series = flight->series,
 	                        .was_sent = flight->was_sent};
 	atomic_fetch_add(&port->holders, 1);
 	heap_put(port, flight->heap_index, note);

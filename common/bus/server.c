@@ -59,32 +59,38 @@ struct server {
 	_Atomic size_t holders;   /* the owner, and each busy batch */
 	_Atomic bool is_draining, is_closed;
 	char url[BUS_URL_MAX];
-	struct metric_counter *received, *refused, *garbage;
+	struct metric_counter *received, *refused, *expired, *garbage;
 	struct metric_histogram *sizes;
 };
 
 static void
-register_metrics(struct server *server)
+register_metrics(struct server *server, const char *service)
 {
+	static const char *const LABELS[] = {"service", NULL};
 	static const double SIZES[] = {1, 2, 4, 8, 16, 32, 64, 128};
+	static const struct metric_spec RECEIVED = {
+	    .name = "corbel_bus_server_calls", .help = "Calls received.", .labels = LABELS};
+	static const struct metric_spec REFUSED = {.name = "corbel_bus_server_refused",
+	                                           .help = "Calls refused because too many were in flight.",
+	                                           .labels = LABELS};
+	static const struct metric_spec EXPIRED = {.name = "corbel_bus_server_expired",
+	                                           .help = "Calls whose time was over when they arrived.",
+	                                           .labels = LABELS};
+	static const struct metric_spec GARBAGE = {
+	    .name = "corbel_bus_server_garbage", .help = "Messages that could not be read.", .labels = LABELS};
+	static const struct metric_spec BATCH = {.name = "corbel_bus_server_batch_calls",
+	                                         .help = "Calls in a message.",
+	                                         .labels = LABELS,
+	                                         .buckets = SIZES,
+	                                         .bucket_count = sizeof(SIZES) / sizeof(SIZES[0])};
+	const char *const values[] = {service ? service : ""};
 	struct metrics *m = server->bus->metrics;
-	server->received = metrics_counter(
-	    m, &(struct metric_spec){.name = "corbel_bus_server_calls", .help = "Calls received"}, NULL);
-	server->refused =
-	    metrics_counter(m,
-	                    &(struct metric_spec){.name = "corbel_bus_server_refused",
-	                                          .help = "Calls refused because too many were in flight"},
-	                    NULL);
-	server->garbage = metrics_counter(
-	    m,
-	    &(struct metric_spec){.name = "corbel_bus_server_garbage", .help = "Messages that could not be read"},
-	    NULL);
-	server->sizes = metrics_histogram(m,
-	                                  &(struct metric_spec){.name = "corbel_bus_server_batch_calls",
-	                                                        .help = "Calls in a message",
-	                                                        .buckets = SIZES,
-	                                                        .bucket_count = sizeof(SIZES) / sizeof(SIZES[0])},
-	                                  NULL);
+
+	server->received = metrics_counter(m, &RECEIVED, values);
+	server->refused = metrics_counter(m, &REFUSED, values);
+	server->expired = metrics_counter(m, &EXPIRED, values);
+	server->garbage = metrics_counter(m, &GARBAGE, values);
+	server->sizes = metrics_histogram(m, &BATCH, values);
 }
 
 /* One length-delimited field of a protobuf message, appended. */
@@ -268,7 +274,8 @@ serve(struct batch *batch)
 	batch->calls = ARENA_ARRAY(&batch->arena, struct server_call *, count + 1);
 	atomic_store(&batch->open, count + 1);
 	counter_add(server->received, count);
-	histogram_observe(server->sizes, (double)count);
+	if (count > 0)
+		histogram_observe(server->sizes, (double)count); /* without calls it is a ping */
 	for (size_t i = 0; i < count; i++) {
 		struct server_call *call = make_call(batch, batch->request->calls[i], now_ms);
 		bool is_full = atomic_fetch_add(&server->in_flight, 1) >= server->max_in_flight;
@@ -276,6 +283,7 @@ serve(struct batch *batch)
 			counter_add(server->refused, 1);
 			refuse(call, STATUS_RESOURCE_EXHAUSTED, "too many calls in flight");
 		} else if (batch->request->calls[i]->budget_ms == 0) {
+			counter_add(server->expired, 1);
 			refuse(call, STATUS_DEADLINE_EXCEEDED, "the call's time was over when it arrived");
 		} else {
 			batch->calls[accepted++] = call;
@@ -381,7 +389,7 @@ server_new(struct bus *bus, const struct server_options *options, struct server 
 	server->max_in_flight = options->max_calls_in_flight ? options->max_calls_in_flight : 4096;
 	server->batch_count = options->contexts ? options->contexts : 320;
 	server->batches = mem_array(server->batch_count, sizeof(*server->batches));
-	register_metrics(server);
+	register_metrics(server, options->service);
 	struct status st = server_start(server, options);
 	if (!status_ok(&st)) {
 		server_free(server, 0);

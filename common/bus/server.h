@@ -35,6 +35,7 @@ struct server_call {
 };
 
 struct server_options {
+	const char *service; /* label of metrics; may be NULL */
 	const char *address; /* to listen on; several URLs are allowed */
 	/* Gets every batch; see above. */
 	void (*handle)(void *arg, struct server_call *calls[], size_t count);

@@ -27,6 +27,7 @@ struct bound_method {
 	api_handler handler; /* NULL: batched */
 	service_batch batch; /* NULL: handler */
 	struct metric_histogram *duration;
+	struct metric_gauge *in_flight;
 	/* Series of each outcome, made when first seen. */
 	_Atomic(struct metric_counter *) outcomes[STATUS_CODES];
 };

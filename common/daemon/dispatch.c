@@ -77,6 +77,7 @@ call_init(struct call *call, const struct turn *turn, struct bound_method *bound
 	call->arena = batch ? &batch->arena : wire->arena;
 	call->wall_ms = turn->wall_ms;
 	call->start_ns = turn->start_ns;
+	gauge_add(bound->in_flight, 1);
 	begin_trace(call);
 }
 
@@ -260,21 +261,27 @@ count_methods(const struct service *service)
 	return count;
 }
 
-static struct metric_histogram *
-duration_of(struct metrics *metrics, const struct api_method *method)
+static void
+make_series(const struct dispatcher *self, struct bound_method *bound)
 {
-	static const char *const labels[] = {"method", NULL};
+	static const char *const labels[] = {"service", "method", NULL};
 	static const double buckets[] = {0.00001, 0.00005, 0.0001, 0.0005, 0.001, 0.005, 0.01,
 	                                 0.05,    0.1,     0.5,    1,      5,     10};
-	static const struct metric_spec spec = {.name = "corbel_rpc_server_duration_seconds",
-	                                        .help = "Time from a call's arrival to its reply.",
-	                                        .unit = "seconds",
-	                                        .labels = labels,
-	                                        .max_series = 1000,
-	                                        .buckets = buckets,
-	                                        .bucket_count = sizeof(buckets) / sizeof(buckets[0])};
+	static const struct metric_spec duration = {.name = "corbel_rpc_server_duration_seconds",
+	                                            .help = "Time from a call's arrival to its reply.",
+	                                            .unit = "seconds",
+	                                            .labels = labels,
+	                                            .max_series = 1000,
+	                                            .buckets = buckets,
+	                                            .bucket_count = sizeof(buckets) / sizeof(buckets[0])};
+	static const struct metric_spec in_flight = {.name = "corbel_rpc_server_in_flight",
+	                                             .help = "Calls being served or waiting for a worker.",
+	                                             .labels = labels,
+	                                             .max_series = 1000};
+	const char *const values[] = {self->options.service->name, bound->method->name};
 
-	return metrics ? metrics_histogram(metrics, &spec, &method->name) : NULL;
+	bound->duration = metrics_histogram(self->options.metrics, &duration, values);
+	bound->in_flight = metrics_gauge(self->options.metrics, &in_flight, values);
 }
 
 static struct status
@@ -291,7 +298,7 @@ bind_method(struct dispatcher *self, struct bound_method *bound, const struct ap
 	bound->method = method;
 	bound->handler = batch ? NULL : handler;
 	bound->batch = batch;
-	bound->duration = duration_of(self->options.metrics, method);
+	make_series(self, bound);
 	uint32_t i = method->id & self->table_mask;
 	while (self->table[i])
 		i = (i + 1) & self->table_mask;

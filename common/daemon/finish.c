@@ -59,7 +59,7 @@ call_pack_reply(struct call *call)
 struct metric_counter *
 bound_outcome(struct dispatcher *self, struct bound_method *bound, enum status_code code)
 {
-	static const char *const labels[] = {"method", "code", NULL};
+	static const char *const labels[] = {"service", "method", "code", NULL};
 	static const struct metric_spec spec = {.name = "corbel_rpc_server_requests",
 	                                        .help = "Calls served, by method and outcome.",
 	                                        .labels = labels,
@@ -68,7 +68,7 @@ bound_outcome(struct dispatcher *self, struct bound_method *bound, enum status_c
 	struct metric_counter *counter = atomic_load_explicit(&bound->outcomes[code], memory_order_acquire);
 
 	if (!counter && self->options.metrics) {
-		const char *values[] = {bound->method->name, status_code_name(code)};
+		const char *values[] = {self->options.service->name, bound->method->name, status_code_name(code)};
 		counter = metrics_counter(self->options.metrics, &spec, values);
 		atomic_store_explicit(&bound->outcomes[code], counter, memory_order_release);
 	}
@@ -82,6 +82,7 @@ count(struct call *call, enum status_code code)
 
 	counter_add(bound_outcome(call->dispatcher, call->bound, code), 1);
 	histogram_observe(call->bound->duration, (double)spent_ns / 1e9);
+	gauge_add(call->bound->in_flight, -1);
 	if (call->span)
 		span_end(call->dispatcher->options.tracer, call->span, code);
 }

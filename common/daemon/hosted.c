@@ -149,8 +149,10 @@ hosted_listen(struct hosted *self)
 		return status_ok_value();
 	const char *said = config_text(config_of(self), "bus.listen");
 	char *address = said ? mem_strdup(said) : host_address(self->host, "bus", self->service->name);
-	struct server_options options = {
-	    .address = address, .handle = dispatcher_handle, .arg = self->dispatcher};
+	struct server_options options = {.service = self->service->name,
+	                                 .address = address,
+	                                 .handle = dispatcher_handle,
+	                                 .arg = self->dispatcher};
 	struct status st = server_new(self->host->bus, &options, &self->server);
 	if (status_ok(&st))
 		log_info(self->env.log, "listening", LOG_TEXT("url", server_url(self->server)));

@@ -173,6 +173,7 @@ take_from_limit(struct request *request)
 void
 forward_begin(struct request *request)
 {
+	request->place = HTTP_FORWARD;
 	request->authenticated = take_from_limit;
 	request_authenticate(request);
 }

@@ -165,30 +165,21 @@ read_settings(struct ingress *self)
 static void
 register_metrics(struct ingress *self)
 {
+	static const struct metric_spec BAD = {.name = "corbel_http_bad_requests",
+	                                       .help = "Requests refused because of their content."};
+	static const struct metric_spec UNKNOWN = {.name = "corbel_http_unauthenticated",
+	                                           .help = "Requests without a good key."};
+	static const struct metric_spec LIMITED = {.name = "corbel_http_limited",
+	                                           .help = "Requests refused by a limit."};
+	static const struct metric_spec ACTIVE = {.name = "corbel_http_requests_in_flight",
+	                                          .help = "Requests begun and not yet ended."};
 	struct metrics *m = self->env.metrics;
-	self->requests = metrics_counter(
-	    m, &(struct metric_spec){.name = "corbel_http_requests", .help = "Requests received"}, NULL);
-	self->bad_requests =
-	    metrics_counter(m,
-	                    &(struct metric_spec){.name = "corbel_http_bad_requests",
-	                                          .help = "Requests refused because of their content"},
-	                    NULL);
-	self->unauthenticated = metrics_counter(
-	    m,
-	    &(struct metric_spec){.name = "corbel_http_unauthenticated", .help = "Requests without a good key"},
-	    NULL);
-	self->limited = metrics_counter(
-	    m, &(struct metric_spec){.name = "corbel_http_limited", .help = "Requests refused by a limit"}, NULL);
-	self->failures = metrics_counter(
-	    m,
-	    &(struct metric_spec){.name = "corbel_http_failures", .help = "Requests answered with a 5xx status"},
-	    NULL);
-	self->latency =
-	    metrics_histogram(m,
-	                      &(struct metric_spec){.name = "corbel_http_request_seconds",
-	                                            .unit = "seconds",
-	                                            .help = "Time from a request's first byte to its end"},
-	                      NULL);
+
+	self->http = http_metrics_new(m);
+	self->bad_requests = metrics_counter(m, &BAD, NULL);
+	self->unauthenticated = metrics_counter(m, &UNKNOWN, NULL);
+	self->limited = metrics_counter(m, &LIMITED, NULL);
+	self->active = metrics_gauge(m, &ACTIVE, NULL);
 }
 
 static struct status
@@ -298,6 +289,7 @@ destroy(void *arg)
 		shard_stop(&self->shards[i]);
 	mem_free(self->shards);
 	usage_free(self->usage);
+	http_metrics_free(self->http);
 	routes_free(self->routes);
 	networks_free(self->settings.proxies);
 	mem_free(self->docs_page);

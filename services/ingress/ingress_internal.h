@@ -17,6 +17,7 @@
 #include "api/routes.h"
 #include "corbel/contract.gen.h"
 #include "daemon/service.h"
+#include "http_metrics.h"
 
 struct key_cache;
 struct key_entry;
@@ -47,8 +48,8 @@ struct ingress {
 	char address[128]; /* as listened on, with the port in use */
 	char *docs_page, *problems_page;
 	_Atomic bool is_draining;
-	struct metric_counter *requests, *bad_requests, *unauthenticated, *limited, *failures;
-	struct metric_histogram *latency;
+	struct http_metrics *http;
+	struct metric_counter *bad_requests, *unauthenticated, *limited;
 	struct metric_gauge *active;
 };
 
@@ -108,6 +109,7 @@ struct request {
 	struct address peer; /* of the client, through trusted proxies */
 	struct route_match match;
 	const struct api_method *method;                /* NULL: a page or forward-auth */
+	enum http_place place;                          /* what metrics call it */
 	void (*authenticated)(struct request *request); /* what follows when the key is good */
 	void (*granted)(struct request *request);       /* what follows when a limit admits */
 	struct key_entry *key;                          /* held */

@@ -114,6 +114,7 @@ request_url(void *arg, const char *uri, struct MHD_Connection *http)
 		link->since_ms = request->started_ns / 1000000;
 	}
 	atomic_fetch_add_explicit(&shard->active, 1, memory_order_relaxed);
+	gauge_add(shard->ingress->active, 1);
 	return request;
 }
 
@@ -195,7 +196,6 @@ begin(struct request *request, const char *method)
 	request->verb = verb_of(method);
 	request->is_head = strcmp(method, "HEAD") == 0;
 	request->deadline_ms = request->started_ns / 1000000 + ingress->settings.request_ms;
-	counter_add(ingress->requests, 1);
 	take_request_id(request);
 	take_trace(request);
 	take_peer(request);
@@ -257,12 +257,15 @@ dispatch(struct request *request)
 		    arena_printf(&request->arena, "the body must be at most %zu bytes", ingress->settings.body_max));
 		return;
 	}
+	request->place = HTTP_PAGE; /* unless it says otherwise itself */
 	if (pages_serve(request))
 		return;
+	request->place = HTTP_NONE;
 	switch (
 	    routes_match(ingress->routes, request->verb, request->url, request->path_length, &request->match)) {
 	case ROUTE_FOUND:
 		request->method = request->match.method;
+		request->place = HTTP_METHOD;
 		request->authenticated = call_begin;
 		if (request->method->is_public)
 			call_begin(request);
@@ -405,8 +408,9 @@ request_ended(void *arg, struct MHD_Connection *http, void **closure, enum MHD_R
 		request->link->request = NULL;
 		request->link->since_ms = shard_now_ms(shard);
 	}
-	histogram_observe(shard->ingress->latency,
-	                  (double)(clock_mono_ns(shard->ingress->env.clock) - request->started_ns) / 1e9);
+	http_metrics_count(shard->ingress->http, request->place, request->method, request->status,
+	                   (double)(clock_mono_ns(shard->ingress->env.clock) - request->started_ns) / 1e9);
+	gauge_add(shard->ingress->active, -1);
 	atomic_fetch_sub_explicit(&shard->active, 1, memory_order_relaxed);
 	*closure = NULL;
 	/* The client hung up while its call is under way: the answer ends it. */

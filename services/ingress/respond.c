@@ -117,8 +117,6 @@ problem_send(struct request *request, unsigned http, struct strbuf *body, uint64
 	if (retry_ms > 0)
 		add_header(response, "Retry-After",
 		           arena_printf(&request->arena, "%llu", (unsigned long long)retry_after_seconds(retry_ms)));
-	if (http >= 500)
-		counter_add(request->shard->ingress->failures, 1);
 	respond_with(request, http, response);
 }
 

@@ -825,11 +825,65 @@ START_TEST(the_admin_port_tells_life_readiness_and_metrics)
 	ck_assert_ptr_nonnull(strstr(http_get(at, "/elsewhere"), " 404 "));
 	char *metrics = http_get(at, "/metrics");
 	ck_assert_ptr_nonnull(
-	    strstr(metrics, "corbel_rpc_server_requests_total{method=\"Probe/Echo\",code=\"OK\"} 1\n"));
-	ck_assert_ptr_nonnull(
-	    strstr(metrics, "corbel_rpc_server_duration_seconds_count{method=\"Probe/Echo\"} 1\n"));
+	    strstr(metrics,
+	           "corbel_rpc_server_requests_total{service=\"probe\",method=\"Probe/Echo\",code=\"OK\"} 1\n"));
+	ck_assert_ptr_nonnull(strstr(
+	    metrics, "corbel_rpc_server_duration_seconds_count{service=\"probe\",method=\"Probe/Echo\"} 1\n"));
 	ck_assert_ptr_nonnull(strstr(metrics, "\nprocess_open_fds "));
 	ck_assert_ptr_null(strstr(metrics, "\nprocess_resident_memory_bytes 0\n"));
+	rig_stop(&rig);
+}
+END_TEST
+
+/* The value of a series in an exposition; -1 when it is not there. */
+static double
+sample(const char *address, const char *series)
+{
+	char *text = http_get(address, "/metrics");
+	size_t length = strlen(series);
+	for (const char *at = text; (at = strstr(at, series)) != NULL; at += length)
+		if (at[-1] == '\n' && at[length] == ' ')
+			return strtod(at + length, NULL);
+	return -1;
+}
+
+static bool
+sample_becomes(const char *address, const char *series, int value)
+{
+	for (int i = 0; i < 500; i++) {
+		if ((int)sample(address, series) == value)
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+START_TEST(metrics_tell_rate_errors_duration_and_calls_in_flight_by_method)
+{
+	static const char WAITING[] = "corbel_rpc_server_in_flight{service=\"probe\",method=\"Probe/Block\"}";
+	static const struct caller STRANGER = {.tenant = "ten_1", .scope = ""};
+	struct waiter waiter;
+	struct rig rig;
+
+	rig_start(&rig, NULL);
+	const char *at = host_admin_address(rig.host);
+	ck_assert_int_eq(get(rig.pool, &ANYBODY, PROBE_ECHO, "x").st.code, STATUS_OK);
+	ck_assert_int_eq(put(rig.pool, &STRANGER, "x").st.code, STATUS_PERMISSION_DENIED);
+	waiter_start(&waiter, rig.pool, 1);
+	ck_assert(gate_becomes(&waiter, true));
+	ck_assert(sample_becomes(at, WAITING, 1));
+	ck_assert(sample_becomes(at, "corbel_bus_client_in_flight{service=\"probe\"}", 1));
+	waiter_finish(&waiter);
+	ck_assert(sample_becomes(at, WAITING, 0));
+	ck_assert(sample_becomes(at, "corbel_bus_client_in_flight{service=\"probe\"}", 0));
+	ck_assert_int_eq((int)sample(at, "corbel_rpc_server_requests_total{service=\"probe\",method=\"Probe/"
+	                                 "Write\",code=\"PERMISSION_DENIED\"}"),
+	                 1);
+	ck_assert_int_eq(
+	    (int)sample(at, "corbel_bus_client_calls_total{service=\"probe\",code=\"PERMISSION_DENIED\"}"), 1);
+	ck_assert_int_eq((int)sample(at, "corbel_bus_client_calls_total{service=\"probe\",code=\"OK\"}"), 2);
+	ck_assert_int_eq((int)sample(at, "corbel_bus_client_duration_seconds_count{service=\"probe\"}"), 3);
+	ck_assert_int_eq((int)sample(at, "corbel_bus_server_calls_total{service=\"probe\"}"), 3);
 	rig_stop(&rig);
 }
 END_TEST
@@ -868,6 +922,7 @@ main(int argc, char **argv)
 	tcase_add_test(tcase, a_wrong_configuration_exits_2_and_a_right_one_is_only_checked);
 	tcase_add_test(tcase, services_of_one_process_call_each_other_inside_it);
 	tcase_add_test(tcase, the_admin_port_tells_life_readiness_and_metrics);
+	tcase_add_test(tcase, metrics_tell_rate_errors_duration_and_calls_in_flight_by_method);
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
