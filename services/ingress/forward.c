@@ -1,68 +1,85 @@
 /*
  * forward: forward-auth, the question that a gateway asks about each request.
  *
- * The gateway passes the original request's headers, and its method and path in headers of its own kind;
- * the answer is 200 with who it is, or 401, 403 or 429. The limit to take from is chosen by method and
- * path from option ingress.forward_limits; a request that no entry fits is only identified.
+ * The gateway passes the original request's headers, and its method and path in headers of its own kind or
+ * behind our path; the answer is 200 with who it is, or 401, 403 or 429. Only the kind that
+ * ingress.forward_headers names is read: the gateway sets those, while a client may send any other. Without
+ * them the answer is 400, so that a gateway which is set up wrongly admits nobody.
  */
-#include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/hash.h"
 #include "base/text.h"
+#include "forward_rules.h"
 #include "ingress_internal.h"
 
-#define CHECK_MS 2000u
+#define CHECK_MS  2000u
+#define ROUTE_MAX 256u
 
-static const char *
-first_header(const struct request *request, const char *const *names)
+/* ---- the original request ---- */
+
+static const struct kind {
+	const char *name, *method, *target; /* headers; NULL: our own method, or the path behind ours */
+} KINDS[] = {{"original", "X-Original-Method", "X-Original-URI"},
+             {"original_url", "X-Original-Method", "X-Original-URL"},
+             {"forwarded", "X-Forwarded-Method", "X-Forwarded-Uri"},
+             {"path", NULL, NULL}};
+
+struct lines {
+	const char *name, *value;
+	unsigned count;
+};
+
+static enum MHD_Result
+count_line(void *closure, enum MHD_ValueKind kind, const char *name, const char *value)
 {
-	for (; *names; names++) {
-		const char *value = request_header(request, *names);
-		if (value && value[0])
-			return value;
+	struct lines *lines = closure;
+	(void)kind;
+
+	if (strcasecmp(name, lines->name) == 0) {
+		lines->count++;
+		lines->value = value;
 	}
+	return MHD_YES;
+}
+
+/* The header's value, which must be there once: a second one would be the client's. */
+static const char *
+gateways_header(struct request *request, const char *name)
+{
+	struct lines lines = {.name = name};
+
+	(void)MHD_get_connection_values(request->connection, MHD_HEADER_KIND, count_line, &lines);
+	if (lines.count == 1 && lines.value && lines.value[0])
+		return lines.value;
+	respond_problem(request, "invalid-argument",
+	                arena_printf(&request->arena,
+	                             "the gateway must set the header %s once; see ingress.forward_headers",
+	                             name));
 	return NULL;
 }
 
-/* nginx: X-Original-Method and X-Original-URI; Traefik and Caddy: X-Forwarded-Method and -Uri; Envoy puts
- * the path behind ours and keeps the method. */
-static void
-original(const struct request *request, const char **method, const char **path)
+/* False with an answer given when the gateway does not tell. */
+static bool
+original(struct request *request, const char **method, const char **path)
 {
-	static const char *const METHODS[] = {"X-Original-Method", "X-Forwarded-Method", NULL};
-	static const char *const PATHS[] = {"X-Original-URI", "X-Forwarded-Uri", "X-Original-Url", NULL};
+	const char *chosen = request->shard->ingress->settings.forward_headers;
+	const struct kind *kind = KINDS;
 
-	*method = first_header(request, METHODS);
-	*path = first_header(request, PATHS);
+	while (strcmp(kind->name, chosen) != 0)
+		kind++;
+	*method = kind->method ? gateways_header(request, kind->method) : request->verb_text;
 	if (!*method)
-		*method = request->verb_text;
-	if (!*path)
-		*path = request->url + sizeof(FORWARD_PATH) - 1;
+		return false;
+	const char *target =
+	    kind->target ? gateways_header(request, kind->target) : request->url + sizeof(FORWARD_PATH) - 1;
+	if (target)
+		*path = forward_plain_path(&request->arena, target);
+	return target != NULL;
 }
 
-/* An entry is "METHOD PATTERN = LIMIT"; "*" is any method, and the pattern is a shell glob over the path
- * without its query. The first that fits wins. */
-static const char *
-limit_for(const struct request *request, const char *method, const char *path)
-{
-	const char *const *entries = request->shard->ingress->settings.forward_limits;
-	char bare[1024];
-
-	snprintf(bare, sizeof(bare), "%.*s", (int)strcspn(path, "?#"), path);
-	for (; *entries; entries++) {
-		char verb[16], pattern[512];
-		if (sscanf(*entries, "%15s %511s", verb, pattern) != 2)
-			continue;
-		const char *equals = strstr(*entries, " = ");
-		if (!equals || (strcmp(verb, "*") != 0 && strcasecmp(verb, method) != 0))
-			continue;
-		if (fnmatch(pattern, bare, 0) == 0)
-			return equals + 3;
-	}
-	return NULL;
-}
+/* ---- answers ---- */
 
 static void
 identify(struct request *request)
@@ -98,6 +115,28 @@ take_limit_headers(struct request *request, const Corbel__Bus__Reply *reply)
 	}
 }
 
+/* Who is known passes without a limit that cannot be asked for, unless all must be refused then. */
+static void
+undecided(struct request *request, const struct status *st)
+{
+	counter_add(request->shard->ingress->forward_failures, 1);
+	if (request->shard->ingress->settings.forward_on_failure == FORWARD_DENY)
+		respond_status(request, st);
+	else
+		identify(request);
+}
+
+/* accountd cannot be asked whose key it is. */
+static void
+unverified(struct request *request, const struct status *st)
+{
+	counter_add(request->shard->ingress->forward_failures, 1);
+	if (request->shard->ingress->settings.forward_on_failure == FORWARD_ALLOW)
+		respond_text(request, 200, NULL, "", 0);
+	else
+		respond_status(request, st);
+}
+
 static void
 checked(struct pool_call *call)
 {
@@ -111,10 +150,14 @@ checked(struct pool_call *call)
 	if (status_ok(&st) && call->reply)
 		reply =
 		    corbel__v1__check_reply__unpack(&protobuf, call->reply->payload.len, call->reply->payload.data);
+	if (st.code == STATUS_NOT_FOUND) {
+		identify(request); /* a limit that is not defined limits nothing */
+		return;
+	}
 	if (!reply || reply->n_limits < 1) {
-		/* A limit that is not defined limits nothing; a ratelimitd that is away is the limits' own
-		 * policy's business, and without one the gateway's traffic goes on. */
-		identify(request);
+		if (status_ok(&st))
+			st = status_make(STATUS_INTERNAL, "the decision cannot be read");
+		undecided(request, &st);
 		return;
 	}
 	take_limit_headers(request, call->reply);
@@ -134,15 +177,16 @@ take_from_limit(struct request *request)
 	Corbel__V1__LimitCheck check = CORBEL__V1__LIMIT_CHECK__INIT, *checks[1] = {&check};
 	const char *method, *path;
 
-	original(request, &method, &path);
-	const char *limit = limit_for(request, method, path);
+	if (!original(request, &method, &path))
+		return;
+	const char *limit = forward_rules_find(request->shard->ingress->settings.forward_rules, method, path);
 	if (!limit) {
 		identify(request);
 		return;
 	}
 	check.limit = (char *)(uintptr_t)limit;
 	check.key = request->key->principal.key_id;
-	check.route = arena_strndup(&request->arena, path, strcspn(path, "?#") < 256 ? strcspn(path, "?#") : 256);
+	check.route = arena_strndup(&request->arena, path, strnlen(path, ROUTE_MAX));
 	question.n_checks = 1;
 	question.checks = checks;
 	size_t size = corbel__v1__check_request__get_packed_size(&question);
@@ -175,5 +219,6 @@ forward_begin(struct request *request)
 {
 	request->place = HTTP_FORWARD;
 	request->authenticated = take_from_limit;
+	request->unverified = unverified;
 	request_authenticate(request);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "forward_rules.h"
 #include "ingress_internal.h"
 #include "problem.h"
 
@@ -93,6 +94,21 @@ static const struct config_option OPTIONS[] = {
      .help =
          "For forward-auth: which limit a request takes from, as \"METHOD PATTERN = LIMIT\"; the first that "
          "fits wins, and a limit that is not defined limits nothing."},
+    {.name = "ingress.forward_headers",
+     .type = CONFIG_CHOICE,
+     .def = "original",
+     .choices = "original|original_url|forwarded|path",
+     .help = "For forward-auth: where the gateway puts the original method and path. original: "
+             "X-Original-Method and X-Original-URI; original_url: X-Original-Method and X-Original-URL; "
+             "forwarded: X-Forwarded-Method and X-Forwarded-Uri; path: its own method, and the path behind "
+             "/v1/auth/forward."},
+    {.name = "ingress.forward_on_failure",
+     .type = CONFIG_CHOICE,
+     .def = "known",
+     .choices = "deny|known|allow",
+     .help =
+         "For forward-auth: who passes while accountd or ratelimitd cannot be asked. deny: nobody; known: "
+         "without limits, whose key is known; allow: everybody."},
     {.name = NULL}};
 
 /* ---- what accountd says ---- */
@@ -137,6 +153,15 @@ on_event(void *arg, const char *node, enum subscriber_event event)
 
 /* ---- life ---- */
 
+static enum forward_failure
+read_forward_failure(const struct config *config)
+{
+	const char *text = config_text(config, "ingress.forward_on_failure");
+	return strcmp(text, "deny") == 0    ? FORWARD_DENY
+	       : strcmp(text, "allow") == 0 ? FORWARD_ALLOW
+	                                    : FORWARD_KNOWN;
+}
+
 static struct status
 read_settings(struct ingress *self)
 {
@@ -155,11 +180,23 @@ read_settings(struct ingress *self)
 	settings->has_x_headers = config_bool(config, "ingress.x_ratelimit_headers");
 	settings->anonymous_per_minute = (uint64_t)config_integer(config, "ingress.anonymous_per_minute");
 	settings->ipv6_prefix = (unsigned)config_integer(config, "ingress.ipv6_prefix");
-	settings->forward_limits = config_list(config, "ingress.forward_limits");
+	settings->forward_headers = config_text(config, "ingress.forward_headers");
+	settings->forward_on_failure = read_forward_failure(config);
 	settings->proxies = networks_new(proxies, &bad);
 	if (!settings->proxies)
 		return status_make(STATUS_INVALID_ARGUMENT, "ingress.trusted_proxies: '%s' is not a network", bad);
+	settings->forward_rules = forward_rules_new(config_list(config, "ingress.forward_limits"), &bad);
+	if (!settings->forward_rules)
+		return status_make(STATUS_INVALID_ARGUMENT,
+		                   "ingress.forward_limits: '%s' is not \"METHOD PATTERN = LIMIT\"", bad);
 	return status_ok_value();
+}
+
+static void
+settings_free(struct settings *settings)
+{
+	networks_free(settings->proxies);
+	forward_rules_free(settings->forward_rules);
 }
 
 static void
@@ -171,6 +208,9 @@ register_metrics(struct ingress *self)
 	                                           .help = "Requests without a good key."};
 	static const struct metric_spec LIMITED = {.name = "corbel_http_limited",
 	                                           .help = "Requests refused by a limit."};
+	static const struct metric_spec FORWARD = {
+	    .name = "corbel_forward_failures",
+	    .help = "Gateways' questions for which a service could not be asked."};
 	static const struct metric_spec ACTIVE = {.name = "corbel_http_requests_in_flight",
 	                                          .help = "Requests begun and not yet ended."};
 	struct metrics *m = self->env.metrics;
@@ -179,6 +219,7 @@ register_metrics(struct ingress *self)
 	self->bad_requests = metrics_counter(m, &BAD, NULL);
 	self->unauthenticated = metrics_counter(m, &UNKNOWN, NULL);
 	self->limited = metrics_counter(m, &LIMITED, NULL);
+	self->forward_failures = metrics_counter(m, &FORWARD, NULL);
 	self->active = metrics_gauge(m, &ACTIVE, NULL);
 }
 
@@ -191,6 +232,7 @@ create(const struct service_env *env, void **out)
 	*out = self;
 	struct status st = read_settings(self);
 	if (!status_ok(&st)) {
+		settings_free(&self->settings);
 		mem_free(self);
 		return st;
 	}
@@ -291,7 +333,7 @@ destroy(void *arg)
 	usage_free(self->usage);
 	http_metrics_free(self->http);
 	routes_free(self->routes);
-	networks_free(self->settings.proxies);
+	settings_free(&self->settings);
 	mem_free(self->docs_page);
 	mem_free(self->problems_page);
 	mem_free(self);

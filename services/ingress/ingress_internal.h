@@ -19,10 +19,14 @@
 #include "daemon/service.h"
 #include "http_metrics.h"
 
+struct forward_rules;
 struct key_cache;
 struct key_entry;
 struct lease_cache;
 struct usage;
+
+/* What a gateway is told when accountd or ratelimitd cannot be asked. */
+enum forward_failure { FORWARD_DENY, FORWARD_KNOWN, FORWARD_ALLOW };
 
 struct settings {
 	size_t body_max, header_max;
@@ -32,7 +36,9 @@ struct settings {
 	bool has_x_headers;
 	uint64_t anonymous_per_minute;
 	unsigned ipv6_prefix;
-	const char *const *forward_limits;
+	struct forward_rules *forward_rules;
+	const char *forward_headers;
+	enum forward_failure forward_on_failure;
 	struct networks *proxies;
 };
 
@@ -49,7 +55,7 @@ struct ingress {
 	char *docs_page, *problems_page;
 	_Atomic bool is_draining;
 	struct http_metrics *http;
-	struct metric_counter *bad_requests, *unauthenticated, *limited;
+	struct metric_counter *bad_requests, *unauthenticated, *limited, *forward_failures;
 	struct metric_gauge *active;
 };
 
@@ -111,8 +117,10 @@ struct request {
 	const struct api_method *method;                /* NULL: a page or forward-auth */
 	enum http_place place;                          /* what metrics call it */
 	void (*authenticated)(struct request *request); /* what follows when the key is good */
-	void (*granted)(struct request *request);       /* what follows when a limit admits */
-	struct key_entry *key;                          /* held */
+	/* what follows when accountd cannot be asked; NULL: that is the answer */
+	void (*unverified)(struct request *request, const struct status *st);
+	void (*granted)(struct request *request); /* what follows when a limit admits */
+	struct key_entry *key;                    /* held */
 	ProtobufCMessage *message;
 	struct pool_call call;
 	struct strbuf policy, ratelimit; /* headers of limits, empty when there are none */

@@ -317,7 +317,10 @@ answered(struct pool_call *call)
 		} else {
 			if (status_ok(&st))
 				st = status_make(STATUS_INTERNAL, "the verification of the key cannot be read");
-			respond_status(request, &st);
+			if (request->unverified)
+				request->unverified(request, &st);
+			else
+				respond_status(request, &st);
 		}
 	}
 	if (entry)
