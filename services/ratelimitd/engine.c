@@ -10,6 +10,7 @@
  */
 #include <string.h>
 
+#include "denials.h"
 #include "job.h"
 
 #define QUEUE_MAX   8192u
@@ -27,6 +28,8 @@ struct engine {
 	size_t count;
 	bool is_stopping;
 	pthread_t thread;
+	struct denials *denials;
+	struct metric_counter *remembered;
 	bool is_degraded; /* the engine's thread only: whether it was told */
 };
 
@@ -90,11 +93,31 @@ note_state(struct engine *engine, const struct status *st)
 	engine->is_degraded = !status_ok(st);
 }
 
+/* Of jobs that were decided together one is enough: they share a counter. What was given back or reset ends
+ * the memory also of what this batch refused. */
+static void
+learn(struct engine *engine, const struct job *jobs, uint64_t sent_ns)
+{
+	for (const struct job *job = jobs; job; job = job->next) {
+		const struct job *one = job->is_counted && job_is_simple(job) ? job : NULL;
+		while (one && one->is_allowed)
+			one = one->twin;
+		if (one)
+			denials_note(engine->denials, one, sent_ns);
+	}
+	for (const struct job *job = jobs; job; job = job->next)
+		if (job->kind == JOB_GIVE_BACK || job->kind == JOB_RESET)
+			denials_forget(engine->denials, job);
+}
+
 static void
 decide(struct engine *engine, struct job *jobs, struct arena *arena)
 {
+	uint64_t sent_ns = clock_mono_ns(engine->self->env.clock);
 	struct status st = decide_in_redis(engine, jobs, arena);
 
+	if (status_ok(&st))
+		learn(engine, jobs, sent_ns);
 	note_state(engine, &st);
 	for (struct job *job = jobs, *next; job; job = next) {
 		next = job->next;
@@ -128,9 +151,16 @@ engine_new(struct ratelimitd *self, struct engine **out)
 	engine->patience_ms = (uint32_t)config_duration_ms(self->env.config, "ratelimitd.redis_patience");
 	engine->script = (struct redis_script){.name = "decide", .source = ratelimitd_decide_lua};
 	engine->last = &engine->first;
+	engine->denials = denials_new(self->env.clock);
+	engine->remembered =
+	    metrics_counter(self->env.metrics,
+	                    &(struct metric_spec){.name = "corbel_ratelimit_remembered",
+	                                          .help = "Refusals that Redis did not have to be asked for"},
+	                    NULL);
 	pthread_mutex_init(&engine->lock, NULL);
 	pthread_cond_init(&engine->wake, NULL);
 	if (pthread_create(&engine->thread, NULL, engine_main, engine) != 0) {
+		denials_free(engine->denials);
 		mem_free(engine);
 		return status_make(STATUS_RESOURCE_EXHAUSTED, "cannot start the thread that decides in Redis");
 	}
@@ -150,15 +180,39 @@ engine_free(struct engine *engine)
 	pthread_join(engine->thread, NULL);
 	pthread_cond_destroy(&engine->wake);
 	pthread_mutex_destroy(&engine->lock);
+	denials_free(engine->denials);
 	mem_free(engine);
+}
+
+/* Answers what is known to be refused; the rest of the list. Before any of it is handed over: the jobs of a
+ * bus message share memory. */
+static struct job *
+answer_known(struct engine *engine, struct job *jobs)
+{
+	struct job *rest = NULL, **last = &rest;
+
+	for (struct job *job = jobs, *next; job; job = next) {
+		next = job->next;
+		if (job_is_simple(job) && denials_decide(engine->denials, job)) {
+			counter_add(engine->remembered, 1);
+			job_answer(engine->self, job, status_ok_value());
+			continue;
+		}
+		*last = job;
+		last = &job->next;
+	}
+	*last = NULL;
+	return rest;
 }
 
 void
 engine_push(struct engine *engine, struct job *jobs)
 {
+	jobs = answer_known(engine, jobs);
+	if (!jobs)
+		return;
 	struct job *last = jobs;
 	size_t count = 1;
-
 	for (; last->next; last = last->next)
 		count++;
 	pthread_mutex_lock(&engine->lock);

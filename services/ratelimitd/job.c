@@ -58,6 +58,12 @@ give_back(struct ratelimitd *self, struct inquiry *inquiry)
 	return result;
 }
 
+bool
+job_is_simple(const struct job *job)
+{
+	return job->kind == JOB_TAKE && job->inquiry.count == 1 && !job->inquiry.definitions[0]->is_shadow;
+}
+
 /* Only fixed windows' units may be spent at any time of the window without admitting more, which holds for
  * no other strategy. */
 bool

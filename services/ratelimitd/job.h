@@ -39,8 +39,10 @@ struct job {
 	uint32_t latency_ms;
 	struct job *twin, **last_twin; /* the codec's own: jobs decided with this one, and how many */
 	size_t twin_count;
-	bool is_counted;              /* the codec's own: not another's twin */
-	uint64_t granted;             /* lease: out */
+	bool is_counted;     /* the codec's own: not another's twin */
+	struct counter seen; /* what Redis answered, if the job is simple and its limit no sliding log … */
+	uint64_t seen_us;    /* … and when, by its clock */
+	uint64_t granted;    /* lease: out */
 	bool is_allowed, is_degraded; /* out */
 };
 
@@ -50,6 +52,8 @@ struct status job_decide_in_table(struct ratelimitd *self, struct job *job);
 struct status job_decide_degraded(struct ratelimitd *self, struct job *job);
 /* Answers and ends the call (or the job's part of it). The job is gone afterwards. */
 void job_answer(struct ratelimitd *self, struct job *job, struct status st);
+/* A check of one limit that enforces. */
+bool job_is_simple(const struct job *job);
 /* Whether units of the job's limit can be kept and spent later; of others, only what is spent at once. */
 bool job_is_leasable(const struct job *job);
 

@@ -122,17 +122,8 @@ put_groups(struct codec *codec, struct job *job)
 static bool
 may_have_twins(const struct job *job)
 {
-	return (job->kind == JOB_TAKE || job->kind == JOB_LOOK) && job->inquiry.count == 1 &&
-	       !job->inquiry.definitions[0]->is_shadow;
-}
-
-static bool
-is_same_rule(const struct rule *a, const struct rule *b)
-{
-	return a == b ||
-	       (a->strategy == b->strategy && a->limit == b->limit && a->window_us == b->window_us &&
-	        a->burst == b->burst && a->floor == b->floor && a->ceiling == b->ceiling &&
-	        a->backoff_permille == b->backoff_permille && a->recover_permille == b->recover_permille);
+	return job_is_simple(job) ||
+	       (job->kind == JOB_LOOK && job->inquiry.count == 1 && !job->inquiry.definitions[0]->is_shadow);
 }
 
 static bool
@@ -140,7 +131,7 @@ is_twin(const struct job *a, const struct job *b)
 {
 	const struct table_item *x = &a->inquiry.items[0], *y = &b->inquiry.items[0];
 	return a->kind == b->kind && x->cost == y->cost && x->key.low == y->key.low &&
-	       x->key.high == y->key.high && is_same_rule(x->rule, y->rule) &&
+	       x->key.high == y->key.high && rule_is_same(x->rule, y->rule) &&
 	       strcmp(a->inquiry.tenant, b->inquiry.tenant) == 0;
 }
 
@@ -285,12 +276,13 @@ read_decision(struct job *job, size_t at, uint64_t now_us, bool is_allowed, cons
 	const struct rule *rule = item->rule;
 	bool is_shadow = job->inquiry.definitions[at]->is_shadow;
 	uint64_t own = job->kind == JOB_LEASE ? 1 : item->cost;
+	job->seen_us = now_us;
 	uint64_t cost = is_allowed ? 0 : is_shadow || job->kind == JOB_LEASE ? own : wanted_of(&job->inquiry, at);
 
 	if (rule->strategy == STRATEGY_SLIDING_LOG) {
 		log_decision(rule, now_us, own, is_allowed, s, &item->decision);
 	} else {
-		struct counter counter = counter_from(rule, s);
+		struct counter counter = job->seen = counter_from(rule, s);
 		counter_take(rule, &counter, now_us, cost, &item->decision);
 		item->decision.is_allowed = is_allowed;
 		item->decision.delay_us = is_allowed && job->kind == JOB_TAKE ? delay_of(rule, s, own) : 0;

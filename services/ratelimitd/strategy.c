@@ -22,6 +22,15 @@ minus(uint64_t a, uint64_t b)
 	return a > b ? a - b : 0;
 }
 
+bool
+rule_is_same(const struct rule *a, const struct rule *b)
+{
+	return a == b || (a->strategy == b->strategy && a->limit == b->limit && a->window_us == b->window_us &&
+	                  a->burst == b->burst && a->floor == b->floor && a->ceiling == b->ceiling &&
+	                  a->backoff_permille == b->backoff_permille &&
+	                  a->recover_permille == b->recover_permille && a->latency_ms == b->latency_ms);
+}
+
 /* ---- fixed window and adaptive ---- */
 
 static uint64_t

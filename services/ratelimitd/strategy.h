@@ -41,6 +41,9 @@ struct rule {
 	uint32_t backoff_permille, recover_permille, latency_ms;
 };
 
+/* Whether the two decide alike. */
+bool rule_is_same(const struct rule *a, const struct rule *b);
+
 /* The log of admissions of one key: costs by time, oldest first. */
 struct admission_log;
 

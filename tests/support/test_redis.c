@@ -128,6 +128,25 @@ test_redis_tell(const struct test_redis *redis, const char *command)
 	mem_free(copy);
 }
 
+uint64_t
+test_redis_calls(const struct test_redis *redis, const char *command)
+{
+	redisContext *context = redisConnect("127.0.0.1", redis->port);
+	redisReply *reply = context && !context->err ? redisCommand(context, "INFO commandstats") : NULL;
+	char name[64];
+	uint64_t calls = 0;
+
+	snprintf(name, sizeof(name), "cmdstat_%s:calls=", command);
+	const char *found = reply && reply->str ? strstr(reply->str, name) : NULL;
+	if (found)
+		calls = strtoull(found + strlen(name), NULL, 10);
+	if (reply)
+		freeReplyObject(reply);
+	if (context)
+		redisFree(context);
+	return calls;
+}
+
 void
 test_redis_kill(struct test_redis *redis)
 {

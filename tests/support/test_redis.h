@@ -29,6 +29,8 @@ void test_redis_restart(struct test_redis *redis);
 void test_redis_restart_slowly(struct test_redis *redis, const char *key_delay_us);
 /* Says a command, its words with a space between them; aborts the test when the answer is an error. */
 void test_redis_tell(const struct test_redis *redis, const char *command);
+/* How often a command was called, "evalsha" for one. */
+uint64_t test_redis_calls(const struct test_redis *redis, const char *command);
 void test_redis_kill(struct test_redis *redis);   /* kill -9 */
 void test_redis_freeze(struct test_redis *redis); /* SIGSTOP: takes connections, answers nothing */
 void test_redis_thaw(struct test_redis *redis);
