@@ -95,7 +95,8 @@ function(corbel_program dir file out)
 endfunction()
 
 # tests/unit and tests/component: every *_test.c is one Check program and one ctest test, labelled by its
-# folder. tests/support holds what they share. tests/bench/*_bench.c are programs. tests/e2e is pytest.
+# folder. tests/support holds what they share. tests/bench/*_bench.c are programs. tests/e2e (black box) and
+# tests/house (the source tree and the generator) are pytest.
 function(corbel_tests)
   if(NOT CHECK_FOUND)
     return()
@@ -131,11 +132,13 @@ function(corbel_tests)
       target_link_options(${name} PRIVATE -fsanitize=fuzzer)
     endforeach()
   endif()
-  file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/e2e/test_*.py)
-  foreach(file ${files})
-    get_filename_component(name ${file} NAME_WE)
-    add_test(NAME e2e.${name} COMMAND /usr/bin/python3 -m pytest -q -p no:cacheprovider ${file})
-    set_tests_properties(e2e.${name} PROPERTIES LABELS e2e TIMEOUT 600
-      ENVIRONMENT "CORBEL_BIN=${CMAKE_BINARY_DIR}/bin;CORBEL_SOURCE=${CMAKE_SOURCE_DIR}")
+  foreach(layer house e2e)
+    file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${layer}/test_*.py)
+    foreach(file ${files})
+      get_filename_component(name ${file} NAME_WE)
+      add_test(NAME ${layer}.${name} COMMAND /usr/bin/python3 -m pytest -q -p no:cacheprovider ${file})
+      set_tests_properties(${layer}.${name} PROPERTIES LABELS ${layer} TIMEOUT 600
+        ENVIRONMENT "CORBEL_BIN=${CMAKE_BINARY_DIR}/bin;CORBEL_SOURCE=${CMAKE_SOURCE_DIR};CORBEL_BUILD=${CMAKE_BINARY_DIR}")
+    endforeach()
   endforeach()
 endfunction()

@@ -93,27 +93,41 @@ placeholder(const ProtobufCFieldDescriptor *field, const struct api_field *rules
 	}
 }
 
+/* The text, each of its lines behind `indent` spaces; the first stands where the cursor is. */
+static void
+print_doc(const char *doc, int indent, FILE *out)
+{
+	for (bool is_first = true; *doc; is_first = false) {
+		size_t length = strcspn(doc, "\n");
+		fprintf(out, "%*s%.*s\n", is_first ? 0 : indent, "", (int)length, doc);
+		doc += length + (doc[length] == '\n');
+	}
+}
+
 static void
 print_values(const ProtobufCFieldDescriptor *field, FILE *out)
 {
 	const ProtobufCEnumDescriptor *descriptor = field->descriptor;
 	if (field->type != PROTOBUF_C_TYPE_ENUM)
 		return;
-	fputs("      one of", out);
-	for (unsigned i = 0; i < descriptor->n_values; i++)
-		if (descriptor->values[i].value != 0)
-			fprintf(out, " %s", descriptor->values[i].name);
-	fputc('\n', out);
+	for (unsigned i = 0; i < descriptor->n_values; i++) {
+		if (descriptor->values[i].value == 0)
+			continue; /* the value of absence */
+		fprintf(out, "        %-16s ", descriptor->values[i].name);
+		print_doc(api_enum_doc(descriptor, descriptor->values[i].value), 25, out);
+	}
 }
 
+/* The rules of the contract that a value has to keep, such as "1 to 200 ms". */
 static void
-print_doc(const char *doc, FILE *out)
+print_bounds(const struct api_field *rules, FILE *out)
 {
-	while (*doc) {
-		size_t length = strcspn(doc, "\n");
-		fprintf(out, "      %.*s\n", (int)length, doc);
-		doc += length + (doc[length] == '\n');
-	}
+	if (rules->has_min && rules->has_max)
+		fprintf(out, " %lld to %lld", (long long)rules->min, (long long)rules->max);
+	else if (rules->has_max)
+		fprintf(out, " at most %lld", (long long)rules->max);
+	if (rules->unit)
+		fprintf(out, " %s", rules->unit);
 }
 
 void
@@ -131,10 +145,12 @@ help_method(const struct api_method *method, FILE *out)
 		if (rules->is_nulls || rules->is_output_only)
 			continue;
 		arguments_flag_name(field->name, name);
-		fprintf(out, "  --%s %s%s%s\n", name, placeholder(field, rules),
-		        field->label == PROTOBUF_C_LABEL_REPEATED ? " (may be repeated)" : "",
+		fprintf(out, "  --%s %s", name, placeholder(field, rules));
+		print_bounds(rules, out);
+		fprintf(out, "%s%s\n", field->label == PROTOBUF_C_LABEL_REPEATED ? " (may be repeated)" : "",
 		        rules->is_required ? " (needed)" : "");
-		print_doc(rules->doc, out);
+		fputs("      ", out);
+		print_doc(rules->doc, 6, out);
 		print_values(field, out);
 	}
 	fputc('\n', out);

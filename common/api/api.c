@@ -80,3 +80,21 @@ api_message_of(const ProtobufCMessageDescriptor *descriptor)
 			return messages_by_descriptor[slot];
 	return NULL;
 }
+
+static const char *
+value_doc(const struct api_enum *entry, int number)
+{
+	for (size_t i = 0; i < entry->value_count; i++)
+		if (entry->values[i].number == number)
+			return entry->values[i].doc;
+	return "";
+}
+
+const char *
+api_enum_doc(const ProtobufCEnumDescriptor *descriptor, int number)
+{
+	for (const struct api_enum *const *entry = api_enums; *entry; entry++)
+		if ((*entry)->descriptor == descriptor)
+			return value_doc(*entry, number);
+	return "";
+}

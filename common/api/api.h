@@ -39,6 +39,18 @@ struct api_message {
 	const char *doc;
 };
 
+struct api_enum_value {
+	int number;
+	const char *doc;
+};
+
+struct api_enum {
+	const ProtobufCEnumDescriptor *descriptor;
+	const struct api_enum_value *values; /* in the contract's order */
+	size_t value_count;
+	const char *doc;
+};
+
 struct call; /* daemon/call.h */
 /* Handlers are typed; the table stores them with this type and the generated thunk restores it. */
 typedef struct status (*api_handler)(struct call *call, const ProtobufCMessage *request,
@@ -78,6 +90,8 @@ struct api_service {
 
 /* Every service of the contract, NULL-terminated (generated). */
 extern const struct api_service *const api_services[];
+/* Every enum of the contract, NULL-terminated (generated). */
+extern const struct api_enum *const api_enums[];
 /* The OpenAPI document (generated), NUL-terminated. */
 extern const char api_openapi_json[];
 extern const size_t api_openapi_json_size;
@@ -86,5 +100,7 @@ const struct api_method *api_method_by_id(uint32_t id);             /* NULL: unk
 const struct api_method *api_method_by_name(const char *full_name); /* NULL: unknown */
 /* Rules of a message; every message of the contract has them. NULL for others. */
 const struct api_message *api_message_of(const ProtobufCMessageDescriptor *descriptor);
+/* What the contract says about a value of an enum; "" for one that it does not know. */
+const char *api_enum_doc(const ProtobufCEnumDescriptor *descriptor, int number);
 
 #endif

@@ -16,7 +16,7 @@ static void __attribute__((format(printf, 3, 4)))
 breach(struct checker *checker, const struct model_method *method, const char *format, ...)
 {
 	va_list args;
-	fprintf(stderr, "%s: %s.%s: ", method->service->file, method->service->name, method->name);
+	fprintf(stderr, "%s: %s.%s: ", method->note.place, method->service->name, method->name);
 	va_start(args, format);
 	vfprintf(stderr, format, args);
 	va_end(args);
@@ -36,8 +36,6 @@ check_path(struct checker *checker, const struct model_method *method)
 		breach(checker, method, "path '%s' must begin with /v1/", path);
 	if (method->options->verb == CORBEL__VERB__VERB_NONE)
 		breach(checker, method, "a path needs a verb");
-	if (!method->doc[0] && !method->service->doc[0])
-		breach(checker, method, "a method that people call needs a comment");
 	while (path_parameter(path, &at, &name, &length))
 		if (!model_field_find(method->request, name, length))
 			breach(checker, method, "path parameter '%.*s' is no field of %s", (int)length, name,
@@ -98,10 +96,64 @@ check_method(struct checker *checker, const struct model_method *method)
 	}
 }
 
+/* ---- comments: they are the documentation, so nothing of the contract goes without ---- */
+
+static void
+check_note(struct checker *checker, const struct model_note *note, const char *kind, const char *name)
+{
+	if (note->doc[0])
+		return;
+	fprintf(stderr, "%s: %s %s needs a comment\n", note->place, kind, name);
+	checker->errors++;
+}
+
+static void
+check_message_notes(struct checker *checker, const struct model_message *message)
+{
+	if (message->is_map_entry)
+		return;
+	check_note(checker, &message->note, "message", message->short_name);
+	for (size_t i = 0; i < message->field_count; i++)
+		check_note(
+		    checker, &message->fields[i].note, "field",
+		    arena_printf(checker->model->arena, "%s.%s", message->short_name, message->fields[i].name));
+}
+
+static void
+check_enum_notes(struct checker *checker, const struct model_enum *entry)
+{
+	check_note(checker, &entry->note, "enum", entry->short_name);
+	for (size_t i = 0; i < entry->proto->n_value; i++)
+		check_note(checker, &entry->values[i], "value", entry->proto->value[i]->name);
+}
+
+static void
+check_service_notes(struct checker *checker, const struct model_service *service)
+{
+	check_note(checker, &service->note, "service", service->name);
+	for (size_t i = 0; i < service->method_count; i++)
+		check_note(checker, &service->methods[i].note, "method",
+		           arena_printf(checker->model->arena, "%s.%s", service->name, service->methods[i].name));
+}
+
+static void
+check_notes(struct checker *checker)
+{
+	const struct model *model = checker->model;
+
+	for (size_t i = 0; i < model->service_count; i++)
+		check_service_notes(checker, &model->services[i]);
+	for (size_t i = 0; i < model->message_count; i++)
+		check_message_notes(checker, &model->messages[i]);
+	for (size_t i = 0; i < model->enum_count; i++)
+		check_enum_notes(checker, &model->enums[i]);
+}
+
 size_t
 model_check(const struct model *model)
 {
 	struct checker checker = {.model = model};
+	check_notes(&checker);
 	for (size_t s = 0; s < model->service_count; s++)
 		for (size_t m = 0; m < model->services[s].method_count; m++)
 			check_method(&checker, &model->services[s].methods[m]);

@@ -42,6 +42,10 @@ add_bounds(struct strbuf *out, const struct model_field *field)
 	const Corbel__FieldOptions *options = field->options;
 	if (options->required)
 		strbuf_puts(out, "required; ");
+	if (options->output_only)
+		strbuf_puts(out, "set by the service; ");
+	if (options->secret)
+		strbuf_puts(out, "secret; ");
 	if (options->has_min || options->has_max) {
 		strbuf_printf(out, "%lld to ", (long long)(options->has_min ? options->min : 0));
 		if (options->has_max)
@@ -64,8 +68,9 @@ static void
 emit_message_table(struct strbuf *out, struct arena *arena, const struct model_message *message,
                    const char *title)
 {
-	strbuf_printf(out, "%s `%s`%s%s\n\n", title, message->short_name, message->doc[0] ? ": " : "",
-	              message->doc);
+	strbuf_printf(out, "%s `%s`: ", title, message->short_name);
+	add_cell(out, message->note.doc);
+	strbuf_puts(out, "\n\n");
 	if (!message->field_count) {
 		strbuf_puts(out, "No fields.\n\n");
 		return;
@@ -82,7 +87,7 @@ emit_message_table(struct strbuf *out, struct arena *arena, const struct model_m
 		strbuf_printf(out, "| `%s` | %s | ", field->name, type_text(arena, field));
 		add_cell(out, bounds.data);
 		strbuf_puts(out, " | ");
-		add_cell(out, field->doc);
+		add_cell(out, field->note.doc);
 		strbuf_puts(out, " |\n");
 	}
 	strbuf_putc(out, '\n');
@@ -94,7 +99,7 @@ emit_method_page(struct strbuf *out, struct arena *arena, const struct model_met
 	const Corbel__MethodOptions *options = method->options;
 	if (!options->path)
 		return;
-	strbuf_printf(out, "### %s %s\n\n%s\n\n", verb_name(options->verb), options->path, method->doc);
+	strbuf_printf(out, "### %s %s\n\n%s\n\n", verb_name(options->verb), options->path, method->note.doc);
 	strbuf_printf(out, "Scope `%s`%s. Deadline %u ms.", options->scope ? options->scope : "none",
 	              options->operator_only ? ", operators only" : "", options->deadline_ms);
 	if (options->cli)
@@ -102,6 +107,52 @@ emit_method_page(struct strbuf *out, struct arena *arena, const struct model_met
 	strbuf_puts(out, "\n\n");
 	emit_message_table(out, arena, method->request, "Request");
 	emit_message_table(out, arena, method->reply, "Reply");
+}
+
+static void
+emit_enum_table(struct strbuf *out, const struct model_enum *entry)
+{
+	strbuf_printf(out, "### `%s`\n\n%s\n\n| value | meaning |\n|---|---|\n", entry->short_name,
+	              entry->note.doc);
+	for (size_t i = 0; i < entry->proto->n_value; i++) {
+		if (entry->proto->value[i]->number == 0)
+			continue; /* the value of absence */
+		strbuf_printf(out, "| `%s` | ", entry->proto->value[i]->name);
+		add_cell(out, entry->values[i].doc);
+		strbuf_puts(out, " |\n");
+	}
+	strbuf_putc(out, '\n');
+}
+
+/* Tables of requests and replies stand with their methods. */
+static bool
+is_shown_with_a_method(const struct model *model, const char *daemon, const struct model_message *message)
+{
+	for (size_t s = 0; s < model->service_count; s++) {
+		const struct model_service *service = &model->services[s];
+		for (size_t m = 0; m < service->method_count && strcmp(service->daemon, daemon) == 0; m++)
+			if (service->methods[m].options->path &&
+			    (service->methods[m].request == message || service->methods[m].reply == message))
+				return true;
+	}
+	return false;
+}
+
+/* What requests and replies hold. */
+static void
+emit_types(struct strbuf *out, const struct model *model, const char *daemon)
+{
+	struct model_reach reach = reach_methods(model, daemon);
+
+	strbuf_puts(out, "## Types\n\n");
+	for (size_t i = 0; i < model->message_count; i++) {
+		const struct model_message *message = &model->messages[i];
+		if (reach.messages[i] && !message->is_map_entry && !is_shown_with_a_method(model, daemon, message))
+			emit_message_table(out, model->arena, message, "###");
+	}
+	for (size_t i = 0; i < model->enum_count; i++)
+		if (reach.enums[i])
+			emit_enum_table(out, &model->enums[i]);
 }
 
 static void
@@ -114,10 +165,11 @@ emit_daemon(const struct model *model, const char *daemon, const char *out_dir)
 		const struct model_service *service = &model->services[i];
 		if (strcmp(service->daemon, daemon) != 0)
 			continue;
-		strbuf_printf(&out, "## %s\n\n%s\n\n", service->name, service->doc);
+		strbuf_printf(&out, "## %s\n\n%s\n\n", service->name, service->note.doc);
 		for (size_t m = 0; m < service->method_count; m++)
 			emit_method_page(&out, model->arena, &service->methods[m]);
 	}
+	emit_types(&out, model, daemon);
 	write_file(out_dir, arena_printf(model->arena, "docs/api/%s.md", daemon), out.data, out.length);
 }
 

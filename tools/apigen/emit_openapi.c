@@ -147,11 +147,29 @@ integer_schema(struct writer *w, const struct model_field *field)
 		number_member(w, "maximum", options->max);
 }
 
-static void
-enum_schema(struct writer *w, const EnumProto *proto)
+/* What the enum is, then a list of its values. */
+static const char *
+enum_text(struct arena *arena, const struct model_enum *entry)
 {
+	struct strbuf out;
+
+	strbuf_init(&out, arena);
+	strbuf_printf(&out, "%s\n", entry->note.doc);
+	for (size_t i = 0; i < entry->proto->n_value; i++)
+		if (entry->proto->value[i]->number != 0)
+			strbuf_printf(&out, "\n- `%s`: %s", entry->proto->value[i]->name, entry->values[i].doc);
+	return out.data;
+}
+
+static void
+enum_schema(struct writer *w, const struct model_enum *entry)
+{
+	const EnumProto *proto = entry->proto;
 	bool is_first = true;
+
+	open_object(w);
 	text_member(w, "type", "string");
+	text_member(w, "description", enum_text(w->arena, entry));
 	key(w, "enum");
 	put(w, "[");
 	for (size_t i = 0; i < proto->n_value; i++) {
@@ -162,7 +180,7 @@ enum_schema(struct writer *w, const EnumProto *proto)
 		is_first = false;
 	}
 	put(w, "]");
-	w->needs_comma = true;
+	close_object(w);
 }
 
 static void
@@ -171,7 +189,7 @@ item_schema(struct writer *w, const struct model_field *field)
 	if (field->message)
 		schema_ref(w, field->message->short_name);
 	else if (field->enumeration)
-		enum_schema(w, field->enumeration->proto);
+		schema_ref(w, field->enumeration->short_name);
 	else if (field->options->format == CORBEL__FORMAT__JSON)
 		text_member(w, "description", "Any JSON value.");
 	else if (is_integer((int)field->proto->type))
@@ -227,7 +245,7 @@ field_schema(struct writer *w, const struct model_field *field)
 		array_schema(w, field);
 	else
 		item_schema(w, field);
-	text_member(w, "description", field->doc);
+	text_member(w, "description", field->note.doc);
 	if (options->output_only)
 		raw_member(w, "readOnly", "true");
 	if (options->secret)
@@ -257,7 +275,7 @@ message_schema(struct writer *w, const struct model_message *message, const stru
 
 	open_object(w);
 	text_member(w, "type", "object");
-	text_member(w, "description", message->doc);
+	text_member(w, "description", message->note.doc);
 	key(w, "properties");
 	open_object(w);
 	for (size_t i = 0; i < message->field_count; i++) {
@@ -305,7 +323,7 @@ parameter(struct writer *w, const struct model_field *field, const char *where)
 	open_object(w);
 	text_member(w, "name", field->name);
 	text_member(w, "in", where);
-	text_member(w, "description", field->doc);
+	text_member(w, "description", field->note.doc);
 	raw_member(w, "required", strcmp(where, "path") == 0 || field->options->required ? "true" : "false");
 	key(w, "schema");
 	field_schema(w, field);
@@ -366,7 +384,7 @@ responses(struct writer *w, const struct model_method *method)
 static void
 operation(struct writer *w, const struct model_method *method)
 {
-	const char *sentence = method->doc[0] ? method->doc : method->service->doc;
+	const char *sentence = method->note.doc[0] ? method->note.doc : method->service->note.doc;
 	size_t summary = strcspn(sentence, ".\n");
 	char *verb = arena_strdup(w->arena, verb_name(method->options->verb));
 
@@ -378,9 +396,9 @@ operation(struct writer *w, const struct model_method *method)
 	            arena_printf(w->arena, "%s_%s", name_snake(w->arena, method->service->name),
 	                         name_snake(w->arena, method->name)));
 	text_member(w, "summary",
-	            method->doc[0] ? arena_strndup(w->arena, sentence, summary)
-	                           : arena_printf(w->arena, "%s: %s", method->service->name, method->name));
-	text_member(w, "description", method->doc);
+	            method->note.doc[0] ? arena_strndup(w->arena, sentence, summary)
+	                                : arena_printf(w->arena, "%s: %s", method->service->name, method->name));
+	text_member(w, "description", method->note.doc);
 	raw_member(w, "tags",
 	           arena_printf(w->arena, "[\"%s\"]",
 	                        method->options->tag ? method->options->tag : method->service->name));
@@ -526,6 +544,10 @@ components(struct writer *w, const struct model *model)
 			continue;
 		key(w, message->short_name);
 		message_schema(w, message, NULL);
+	}
+	for (size_t i = 0; i < model->enum_count; i++) {
+		key(w, model->enums[i].short_name);
+		enum_schema(w, &model->enums[i]);
 	}
 	raw_member(w, "Problem", PROBLEM_SCHEMA);
 	close_object(w);

@@ -73,21 +73,32 @@ trimmed(struct arena *arena, const char *comment)
 	return out.data;
 }
 
-/* The comment before the thing at the loader's path, or behind it. */
-static const char *
-comment_here(const struct loader *loader)
+static const Location *
+location_here(const struct loader *loader)
 {
 	const Google__Protobuf__SourceCodeInfo *info = loader->file->source_code_info;
 	for (size_t i = 0; info && i < info->n_location; i++) {
 		const Location *where = info->location[i];
-		if (where->n_path != loader->depth ||
-		    memcmp(where->path, loader->path, loader->depth * sizeof(int)) != 0)
-			continue;
-		if (where->leading_comments)
-			return trimmed(loader->model->arena, where->leading_comments);
-		return trimmed(loader->model->arena, where->trailing_comments);
+		if (where->n_path == loader->depth &&
+		    memcmp(where->path, loader->path, loader->depth * sizeof(int)) == 0)
+			return where;
 	}
-	return "";
+	return NULL;
+}
+
+/* The comment before the thing at the loader's path, or behind it; and its line. */
+static struct model_note
+note_here(const struct loader *loader)
+{
+	struct arena *arena = loader->model->arena;
+	const Location *where = location_here(loader);
+	const char *comment = NULL;
+
+	if (where)
+		comment = where->leading_comments ? where->leading_comments : where->trailing_comments;
+	return (struct model_note){.doc = trimmed(arena, comment),
+	                           .place = arena_printf(arena, "%s:%d", loader->file->name,
+	                                                 where && where->n_span > 0 ? where->span[0] + 1 : 0)};
 }
 
 static void
@@ -155,7 +166,7 @@ load_fields(struct loader *loader, struct model_message *message)
 		field->name = proto->field[i]->name;
 		field->proto = proto->field[i];
 		field->options = field_options(proto->field[i]);
-		field->doc = comment_here(loader);
+		field->note = note_here(loader);
 		field->is_repeated =
 		    proto->field[i]->label == GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__LABEL__LABEL_REPEATED;
 		leave(loader);
@@ -175,7 +186,7 @@ load_message(struct loader *loader, const MessageProto *proto, const char *scope
 	message->full_name = arena_printf(model->arena, "%s.%s", scope, proto->name);
 	message->short_name = message->full_name + package + 1;
 	message->proto = proto;
-	message->doc = comment_here(loader);
+	message->note = note_here(loader);
 	message->is_map_entry = proto->options && proto->options->has_map_entry && proto->options->map_entry;
 	load_fields(loader, message);
 	for (size_t i = 0; i < proto->n_nested_type; i++) {
@@ -195,17 +206,18 @@ load_enum(struct loader *loader, const EnumProto *proto, const char *scope)
 {
 	struct model *model = loader->model;
 	struct model_enum *entry = &model->enums[model->enum_count++];
-	const char **docs = ARENA_ARRAY(model->arena, const char *, proto->n_value + 1);
+	struct model_note *values = ARENA_ARRAY(model->arena, struct model_note, proto->n_value + 1);
 
 	entry->full_name = arena_printf(model->arena, "%s.%s", scope, proto->name);
+	entry->short_name = entry->full_name + strlen(loader->file->package) + 1;
 	entry->proto = proto;
-	entry->doc = comment_here(loader);
+	entry->note = note_here(loader);
 	for (size_t i = 0; i < proto->n_value; i++) {
 		enter(loader, 2, (int)i);
-		docs[i] = comment_here(loader);
+		values[i] = note_here(loader);
 		leave(loader);
 	}
-	entry->value_docs = docs;
+	entry->values = values;
 }
 
 static const struct model_message *
@@ -261,8 +273,7 @@ load_service(struct loader *loader, const Google__Protobuf__ServiceDescriptorPro
 
 	service->name = proto->name;
 	service->daemon = daemon;
-	service->file = loader->file->name;
-	service->doc = comment_here(loader);
+	service->note = note_here(loader);
 	service->method_count = proto->n_method;
 	service->methods = ARENA_ARRAY(model->arena, struct model_method, proto->n_method + 1);
 	for (size_t i = 0; i < proto->n_method; i++) {
@@ -270,7 +281,7 @@ load_service(struct loader *loader, const Google__Protobuf__ServiceDescriptorPro
 		enter(loader, 2, (int)i);
 		method->name = proto->method[i]->name;
 		method->options = method_options(proto->method[i]);
-		method->doc = comment_here(loader);
+		method->note = note_here(loader);
 		method->request = find_message(model, proto->method[i]->input_type);
 		method->reply = find_message(model, proto->method[i]->output_type);
 		method->service = service;

@@ -17,11 +17,18 @@
 typedef Google__Protobuf__FieldDescriptorProto FieldProto;
 typedef Google__Protobuf__EnumDescriptorProto EnumProto;
 
+/* What is written about something, and where: "corbel/accounts.proto:12". */
+struct model_note {
+	const char *doc; /* "" when uncommented */
+	const char *place;
+};
+
 struct model_enum {
-	const char *full_name; /* "corbel.v1.Role" */
+	const char *full_name;  /* "corbel.v1.Role" */
+	const char *short_name; /* "Role" */
 	const EnumProto *proto;
-	const char *doc;
-	const char *const *value_docs; /* by value index; "" when uncommented */
+	struct model_note note;
+	const struct model_note *values; /* by value index */
 };
 
 struct model_message;
@@ -30,7 +37,7 @@ struct model_field {
 	const char *name;
 	const FieldProto *proto;
 	const Corbel__FieldOptions *options; /* never NULL */
-	const char *doc;
+	struct model_note note;
 	bool is_repeated, is_map;
 	const struct model_message *message;  /* of a message field */
 	const struct model_enum *enumeration; /* of an enum field */
@@ -39,7 +46,7 @@ struct model_field {
 struct model_message {
 	const char *full_name;  /* "corbel.v1.ApiKey" */
 	const char *short_name; /* "ApiKey", nested "BatchCheckReply.Item" */
-	const char *doc;
+	struct model_note note;
 	bool is_map_entry;
 	struct model_field *fields; /* in order of their numbers, as protobuf-c keeps them */
 	size_t field_count;
@@ -49,7 +56,7 @@ struct model_message {
 struct model_method {
 	const char *name;
 	const Corbel__MethodOptions *options; /* never NULL */
-	const char *doc;
+	struct model_note note;
 	const struct model_message *request, *reply;
 	const struct model_service *service;
 	unsigned id;
@@ -59,8 +66,7 @@ struct model_method {
 struct model_service {
 	const char *name;
 	const char *daemon;
-	const char *file; /* "corbel/accounts.proto" */
-	const char *doc;
+	struct model_note note;
 	struct model_method *methods;
 	size_t method_count;
 };
@@ -81,8 +87,17 @@ struct model {
 struct model *model_load(const char *path, struct arena *arena);
 const struct model_field *model_field_find(const struct model_message *message, const char *name,
                                            size_t length);
-/* Prints one line for every breach of the contract's rules; returns how many. */
+/* Prints one line for every breach of the contract's rules, with its place; returns how many. */
 size_t model_check(const struct model *model);
+
+/* Types by their position in the model: true for those that callers can meet. */
+struct model_reach {
+	bool *messages, *enums;
+};
+/* Requests and replies of methods with a path, and what these hold; of one daemon, or of all (NULL). */
+struct model_reach reach_methods(const struct model *model, const char *daemon);
+/* Adds a message and what it holds. */
+void reach_message(const struct model *model, const struct model_message *message, struct model_reach *reach);
 
 /* Names as protobuf-c and our conventions make them. */
 const char *name_c_type(struct arena *arena, const char *full_name);   /* Corbel__V1__ApiKey */

@@ -1,0 +1,90 @@
+"""The generator refuses what the contract may not be, and says where; what it writes says what the contract says."""
+import os
+import pathlib
+import re
+import subprocess
+
+import pytest
+
+SOURCE = pathlib.Path(os.environ.get("CORBEL_SOURCE", pathlib.Path(__file__).parents[2]))
+BUILD = pathlib.Path(os.environ.get("CORBEL_BUILD", SOURCE / "build"))
+
+# Each line that begins with "//" can be left out.
+THING = """\
+syntax = "proto2";
+package corbel.v1;
+import "corbel/options.proto";
+option (corbel.daemon) = "thingd";
+// How a thing looks.
+enum Colour {
+  // Not given.
+  COLOUR_UNSET = 0;
+  // As the sky.
+  BLUE = 1;
+}
+// A thing.
+message Thing {
+  // Its id.
+  optional string id = 1 [(corbel.field) = {example: "\\"t\\""}];
+  // Its colour.
+  optional Colour colour = 2;
+}
+// Things.
+service Things {
+  // Makes a thing.
+  rpc Create(Thing) returns (Thing) {
+    option (corbel.method) = {verb: POST path: "/v1/things" scope: "things.write"};
+  }
+}
+"""
+WHAT = {"// How a thing looks.": "enum Colour", "  // Not given.": "value COLOUR_UNSET", "  // As the sky.": "value BLUE",
+        "// A thing.": "message Thing", "  // Its id.": "field Thing.id", "  // Its colour.": "field Thing.colour",
+        "// Things.": "service Things", "  // Makes a thing.": "method Things.Create"}
+
+
+@pytest.fixture
+def generate(tmp_path):
+    """Runs the generator on one file of a contract; returns its outcome and where it wrote."""
+    def run(text):
+        (tmp_path / "corbel").mkdir(exist_ok=True)
+        (tmp_path / "corbel/thing.proto").write_text(text)
+        described = subprocess.run(
+            ["protoc", f"-I{tmp_path}", f"-I{SOURCE / 'proto'}", "--include_imports", "--include_source_info",
+             f"--descriptor_set_out={tmp_path / 'set'}", "corbel/thing.proto"], capture_output=True, text=True, cwd=tmp_path)
+        assert described.returncode == 0, described.stderr
+        ran = subprocess.run([BUILD / "apigen", f"--descriptor={tmp_path / 'set'}", f"--out={tmp_path / 'out'}"],
+                             capture_output=True, text=True, env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
+        return ran, tmp_path / "out"
+    return run
+
+
+def test_a_contract_with_comments_is_generated(generate):
+    ran, out = generate(THING)
+    assert ran.returncode == 0, ran.stderr
+    assert "struct status things_create(" in (out / "corbel/thingd.methods.gen.h").read_text()
+
+
+@pytest.mark.parametrize("comment", WHAT)
+def test_what_has_no_comment_is_refused_with_its_line(generate, comment):
+    lines = THING.split("\n")
+    at = lines.index(comment)
+    ran, out = generate("\n".join(lines[:at] + lines[at + 1:]))
+    assert ran.returncode == 1 and not out.exists()
+    assert ran.stderr == f"corbel/thing.proto:{at + 1}: {WHAT[comment]} needs a comment\n"
+
+
+def test_every_breach_is_named_in_one_run(generate):
+    bare = "\n".join(line for line in THING.split("\n") if not line.strip().startswith("//"))
+    ran, _ = generate(bare.replace(' scope: "things.write"', "").replace("/v1/things", "/things/{nothing}"))
+    assert ran.returncode == 1
+    assert len(re.findall("needs a comment", ran.stderr)) == len(WHAT)
+    for breach in ("must begin with /v1/", "'nothing' is no field of Thing", "needs a scope"):
+        assert re.search(rf"^corbel/thing.proto:\d+: Things.Create: .*{re.escape(breach)}", ran.stderr, re.M), ran.stderr
+
+
+def test_comments_reach_the_document_and_the_reference(generate):
+    _, out = generate(THING)
+    for text in (out / "openapi.json").read_text(), (out / "docs/api/thingd.md").read_text():
+        for words in ("As the sky.", "A thing.", "Its id.", "Its colour.", "Makes a thing."):
+            assert words in text
+    assert "Not given." not in (out / "docs/api/thingd.md").read_text()
