@@ -34,6 +34,7 @@ struct flight {
 	_Atomic bool has_ended;     /* the port gave up: not worth sending */
 	bool is_fast, has_route;
 	uint64_t route;
+	uint64_t only; /* identity of the one replica that may have it; 0: any */
 	/* the outcome, written by the pool before the flight is handed back */
 	enum status_code code;
 	const char *message; /* static */

@@ -58,10 +58,27 @@ choose_by_load(const struct pool *pool)
 	return !b || (a && a->in_flight <= b->in_flight) ? a : b;
 }
 
+static struct replica *
+usable_named(const struct pool *pool, uint64_t identity)
+{
+	for (struct replica *replica = pool->replicas; replica; replica = replica->next)
+		if (replica_is_usable(replica) && replica->identity == identity)
+			return replica;
+	return NULL;
+}
+
+static struct replica *
+choose(const struct pool *pool, const struct flight *flight)
+{
+	if (flight->only)
+		return usable_named(pool, flight->only);
+	return flight->has_route ? choose_by_route(pool, flight->route) : choose_by_load(pool);
+}
+
 static bool
 enqueue(struct pool *pool, struct flight *flight)
 {
-	struct replica *replica = flight->has_route ? choose_by_route(pool, flight->route) : choose_by_load(pool);
+	struct replica *replica = choose(pool, flight);
 	if (!replica)
 		return false;
 	if (flight->replica)

@@ -60,7 +60,8 @@ struct pool_call {
 	uint32_t method;
 	bool is_fast; /* may be coalesced */
 	bool has_route;
-	uint64_t route; /* rendezvous hash of the key */
+	uint64_t route;   /* rendezvous hash of the key */
+	const char *node; /* only the replica of this name, UNAVAILABLE when it is not there; NULL: any */
 	uint64_t deadline_mono_ms;
 	const char *request_id;                  /* NULL: none */
 	const char *traceparent;                 /* NULL: none */

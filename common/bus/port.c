@@ -14,6 +14,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/text.h"
 #include "flight.h"
 #include "resolver.h"
@@ -235,6 +236,7 @@ flight_new(struct port *port, struct pool *pool, struct pool_call *call)
 	flight->is_fast = call->is_fast;
 	flight->has_route = call->has_route;
 	flight->route = call->route;
+	flight->only = call->node ? hash_stable64(call->node, strlen(call->node), 0) : 0;
 	return flight;
 }
 

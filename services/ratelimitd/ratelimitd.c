@@ -124,6 +124,7 @@ start(void *arg)
 	                                   .arg = self};
 	struct status st = load(self);
 
+	(void)host_pool(self->env.host, "ratelimitd"); /* the other replicas are known before they are needed */
 	if (status_ok(&st))
 		st = subscriber_new(self->env.bus, &limits, &self->limit_changes);
 	if (status_ok(&st))
@@ -173,24 +174,6 @@ destroy(void *arg)
 	arena_fini(&self->plans);
 	pthread_mutex_destroy(&self->refresh_lock);
 	mem_free(self);
-}
-
-struct status
-ratelimits_statistics(struct call *call, const Corbel__V1__StatisticsRequest *request,
-                      Corbel__V1__StatisticsReply *reply)
-{
-	struct ratelimitd *self = call_service(call);
-	const char *tenant = call_tenant(call);
-
-	if (request->tenant_id && strcmp(request->tenant_id, tenant) != 0) {
-		if (!call_is_operator(call))
-			return status_make(STATUS_PERMISSION_DENIED, "tenant_id: only operators may name another tenant");
-		tenant = request->tenant_id;
-	}
-	statistics_read(self->statistics, tenant, request->limit, call_arena(call), reply);
-	reply->has_replicas = true;
-	reply->replicas = 1;
-	return status_ok_value();
 }
 
 static const struct service_handlers HANDLERS[] = {

@@ -363,6 +363,36 @@ START_TEST(calls_beyond_the_callers_own_bound_are_refused_at_once)
 }
 END_TEST
 
+START_TEST(a_call_for_one_replica_goes_to_it_or_nowhere)
+{
+	static struct replica a, b;
+	replica_start(&a, "a", "inproc://named-a");
+	replica_start(&b, "b", "inproc://named-b");
+	struct bus *bus = caller_bus();
+	struct pool *pool = make_pool(bus, "inproc://named-a,inproc://named-b", 0);
+	struct arena arena;
+
+	arena_init(&arena, 4096, SIZE_MAX);
+	await_known(pool, 2);
+	for (int i = 0; i < 20; i++) {
+		struct pool_call call = {
+		    .method = ECHO, .is_fast = true, .node = "b", .deadline_mono_ms = test_now_ms() + 5000};
+		struct status st = pool_call_wait(pool, &call, &arena);
+		ck_assert_msg(status_ok(&st), "%s", st.message);
+	}
+	ck_assert_uint_eq(atomic_load(&a.calls), 0);
+	ck_assert_uint_eq(atomic_load(&b.calls), 20);
+	struct pool_call call = {
+	    .method = ECHO, .is_fast = true, .node = "c", .deadline_mono_ms = test_now_ms() + 5000};
+	ck_assert_int_eq(pool_call_wait(pool, &call, &arena).code, STATUS_UNAVAILABLE);
+	arena_fini(&arena);
+	pool_free(pool);
+	bus_free(bus);
+	replica_stop(&a);
+	replica_stop(&b);
+}
+END_TEST
+
 START_TEST(a_name_stands_for_all_of_its_addresses_as_they_come_and_go)
 {
 	static struct replica a, b;
@@ -403,6 +433,7 @@ main(void)
 	tcase_add_test(tests, calls_avoid_a_replica_that_is_slow);
 	tcase_add_test(tests, a_draining_replica_gets_no_new_calls_and_answers_those_it_has);
 	tcase_add_test(tests, calls_beyond_the_callers_own_bound_are_refused_at_once);
+	tcase_add_test(tests, a_call_for_one_replica_goes_to_it_or_nowhere);
 	tcase_add_test(tests, a_name_stands_for_all_of_its_addresses_as_they_come_and_go);
 	suite_add_tcase(suite, tests);
 	SRunner *runner = srunner_create(suite);

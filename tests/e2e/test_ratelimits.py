@@ -238,3 +238,35 @@ def test_a_gateway_that_asks_for_a_key_holds_it_to_its_own_limit(own):
     small = key_of(stack, tenant, ["ratelimits.check"], ("charts", 2, "TOKEN_BUCKET"))
     asked = {"X-Original-Method": "GET", "X-Original-URI": "/charts/1"}
     assert [small.get("/v1/auth/forward", headers=asked).status_code for _ in range(3)] == [200, 200, 429]
+
+
+@pytest.mark.parametrize("kind", ["four_in_memory", "four_on_redis"])
+def test_statistics_are_of_all_replicas(kind, request):
+    stack = request.getfixturevalue(kind)
+    tenant = stack.tenant(plan="unlimited", scopes=["*"])
+    limit(tenant, "spread", units=2)
+    defined_everywhere(tenant, "spread")
+    keys = [f"user-{i}" for i in range(20)]
+    for key in keys + keys[:3] + keys[:1]:
+        assert check(tenant, ("spread", key)).status_code == 200
+
+    def all_answer():
+        got = tenant.get("/v1/ratelimits/statistics").json()
+        return got if (got["replicas"], got.get("missing", 0)) == (4, 0) else None
+    sums = until(all_answer, "all replicas answer", 10)["limits"][0]
+    assert (sums["total"], sums["throttled"]) == (24, 1)
+    top = {k["key"]: k["total"] for k in sums["top_keys"]}
+    assert len(top) == 20 and sums["top_keys"][0]["key"] == "user-0" and top["user-0"] == 3
+    assert [top[k] for k in ("user-1", "user-2", "user-3")] == [2, 2, 1]
+
+
+def test_statistics_say_which_replicas_are_missing(own):
+    stack = own(Processes, replicas={"ratelimitd": 2}, redis=False)
+    stack.by_name["ratelimitd", 1].popen.kill()
+
+    def numbers():
+        got = stack.operator.get("/v1/ratelimits/statistics").json()
+        return got.get("replicas"), got.get("missing", 0)
+    until(lambda: numbers() == (1, 1), "one replica answers and one is missing", 10)
+    stack.start_daemon("ratelimitd", 1)
+    until(lambda: numbers() == (2, 0), "both answer again", 10)
