@@ -9,6 +9,8 @@
 
 #include <sys/socket.h>
 
+#include "tls_keeper.h"
+
 void
 connection_event(void *arg, struct MHD_Connection *http, void **closure,
                  enum MHD_ConnectionNotificationCode code)
@@ -22,6 +24,7 @@ connection_event(void *arg, struct MHD_Connection *http, void **closure,
 		connection->http = http;
 		connection->fd = info ? info->connect_fd : -1;
 		connection->since_ms = shard_now_ms(shard);
+		connection->tls_number = tls_keeper_number(shard->tls);
 		connection->next = shard->connections;
 		connection->slot = &shard->connections;
 		if (shard->connections)
@@ -45,6 +48,16 @@ connection_of(struct MHD_Connection *http)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(http, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 	return info ? info->socket_context : NULL;
+}
+
+uint64_t
+connections_oldest_tls(const struct shard *shard)
+{
+	uint64_t oldest = UINT64_MAX;
+	for (const struct connection *connection = shard->connections; connection; connection = connection->next)
+		if (connection->tls_number < oldest)
+			oldest = connection->tls_number;
+	return oldest;
 }
 
 void

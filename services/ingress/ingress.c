@@ -10,14 +10,24 @@
 #include "forward_rules.h"
 #include "ingress_internal.h"
 #include "problem.h"
+#include "tls.h"
 
-#define USAGE_MS 1000u
+#define USAGE_MS     1000u
+#define TLS_WATCH_MS 5000u
 
 static const struct config_option OPTIONS[] = {
     {.name = "ingress.listen",
      .type = CONFIG_TEXT,
      .def = "127.0.0.1:8080",
      .help = "Address and port of the HTTP API; port 0 takes a free one."},
+    {.name = "ingress.tls_cert",
+     .type = CONFIG_TEXT,
+     .help =
+         "PEM file of the certificate chain, leaf first: serves HTTPS instead of HTTP. Read again on SIGHUP "
+         "and when it changes."},
+    {.name = "ingress.tls_key",
+     .type = CONFIG_TEXT,
+     .help = "PEM file of the certificate's private key, without a password."},
     {.name = "ingress.shards",
      .type = CONFIG_INTEGER,
      .def = "1",
@@ -180,9 +190,13 @@ read_settings(struct ingress *self)
 	settings->has_x_headers = config_bool(config, "ingress.x_ratelimit_headers");
 	settings->anonymous_per_minute = (uint64_t)config_integer(config, "ingress.anonymous_per_minute");
 	settings->ipv6_prefix = (unsigned)config_integer(config, "ingress.ipv6_prefix");
+	settings->tls_certificate = config_text(config, "ingress.tls_cert");
+	settings->tls_key = config_text(config, "ingress.tls_key");
 	settings->forward_headers = config_text(config, "ingress.forward_headers");
 	settings->forward_on_failure = read_forward_failure(config);
 	settings->proxies = networks_new(proxies, &bad);
+	if (!settings->tls_certificate != !settings->tls_key)
+		return status_make(STATUS_INVALID_ARGUMENT, "ingress.tls_cert and ingress.tls_key need each other");
 	if (!settings->proxies)
 		return status_make(STATUS_INVALID_ARGUMENT, "ingress.trusted_proxies: '%s' is not a network", bad);
 	settings->forward_rules = forward_rules_new(config_list(config, "ingress.forward_limits"), &bad);
@@ -246,6 +260,26 @@ create(const struct service_env *env, void **out)
 	return st;
 }
 
+static void
+renew_tls(struct ingress *self, bool always)
+{
+	if (self->tls && tls_reload(self->tls, always))
+		tell_all(self, &(struct notice){.has_new_tls_pair = true});
+}
+
+static void
+watch_tls(void *arg, struct store_conn *conn)
+{
+	(void)conn;
+	renew_tls(arg, false);
+}
+
+static void
+reload(void *arg)
+{
+	renew_tls(arg, true);
+}
+
 static struct status
 start(void *arg)
 {
@@ -262,15 +296,20 @@ start(void *arg)
 
 	self->accounts = host_pool(self->env.host, "accountd");
 	self->ratelimits = host_pool(self->env.host, "ratelimitd");
+	if (self->settings.tls_certificate)
+		st = tls_new(self->settings.tls_certificate, self->settings.tls_key, self->env.log, self->env.metrics,
+		             &self->tls);
 	for (size_t i = 0; i < self->shard_count && status_ok(&st); i++)
 		st = shard_start(&self->shards[i], self, listen, i == 0);
 	if (status_ok(&st))
 		st = subscriber_new(self->env.bus, &keys, &self->key_changes);
 	if (status_ok(&st))
 		st = host_every(self->env.host, &ingress_service, USAGE_MS, usage_task, self);
+	if (status_ok(&st) && self->tls)
+		st = host_every(self->env.host, &ingress_service, TLS_WATCH_MS, watch_tls, self);
 	if (!status_ok(&st))
 		return st;
-	snprintf(url, sizeof(url), "http://%s", self->address);
+	snprintf(url, sizeof(url), "%s://%s", self->tls ? "https" : "http", self->address);
 	host_announce(self->env.host, "address", url);
 	return st;
 }
@@ -330,6 +369,7 @@ destroy(void *arg)
 	for (size_t i = 0; i < self->shard_count; i++)
 		shard_stop(&self->shards[i]);
 	mem_free(self->shards);
+	tls_free(self->tls);
 	usage_free(self->usage);
 	http_metrics_free(self->http);
 	routes_free(self->routes);
@@ -352,4 +392,5 @@ const struct service ingress_service = {
     .is_ready = is_ready,
     .drain = drain,
     .destroy = destroy,
+    .reload = reload,
 };

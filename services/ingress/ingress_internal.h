@@ -23,6 +23,8 @@ struct forward_rules;
 struct key_cache;
 struct key_entry;
 struct lease_cache;
+struct tls;
+struct tls_keeper;
 struct usage;
 
 /* What a gateway is told when accountd or ratelimitd cannot be asked. */
@@ -38,6 +40,7 @@ struct settings {
 	unsigned ipv6_prefix;
 	struct forward_rules *forward_rules;
 	const char *forward_headers;
+	const char *tls_certificate, *tls_key; /* NULL: plain HTTP */
 	enum forward_failure forward_on_failure;
 	struct networks *proxies;
 };
@@ -48,6 +51,7 @@ struct ingress {
 	struct routes *routes;
 	struct pool *accounts, *ratelimits;
 	struct subscriber *key_changes;
+	struct tls *tls; /* NULL: plain HTTP */
 	struct usage *usage;
 	struct shard *shards;
 	size_t shard_count;
@@ -62,7 +66,8 @@ struct ingress {
 /* What other threads tell a shard. */
 struct notice {
 	struct notice *next;
-	bool is_doubt; /* publications may have been lost */
+	bool is_doubt;         /* publications may have been lost */
+	bool has_new_tls_pair; /* the certificate files changed */
 	char key_id[64], tenant_id[64];
 };
 
@@ -88,6 +93,7 @@ struct shard {
 	struct connection *connections;
 	size_t held; /* requests that wait without being suspended */
 	uint64_t inspected_ms;
+	struct tls_keeper *tls; /* NULL: plain HTTP */
 };
 
 enum request_state { REQUEST_RECEIVING, REQUEST_WAITING, REQUEST_ANSWERED };

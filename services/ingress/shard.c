@@ -18,6 +18,8 @@
 
 #include "base/text.h"
 #include "connection.h"
+#include "tls.h"
+#include "tls_keeper.h"
 
 #define INSPECT_MS  1000u
 #define TURN_MAX_MS 500
@@ -58,7 +60,10 @@ read_inbox(struct shard *shard)
 	pthread_mutex_unlock(&shard->inbox_lock);
 	while (notice) {
 		struct notice *next = notice->next;
-		key_cache_notice(shard->keys, notice);
+		if (notice->has_new_tls_pair)
+			tls_keeper_renew(shard->tls);
+		else
+			key_cache_notice(shard->keys, notice);
 		mem_free(notice);
 		notice = next;
 	}
@@ -88,6 +93,7 @@ shard_main(void *arg)
 	struct epoll_event events[4];
 	bool is_quiet = false;
 
+	tls_keeper_begin(shard->tls);
 	while (!atomic_load(&shard->is_stopping)) {
 		int count = epoll_wait(shard->epoll_fd, events, 4, turn_timeout(shard));
 		for (int i = 0; i < count; i++)
@@ -104,6 +110,7 @@ shard_main(void *arg)
 		if (now - shard->inspected_ms >= INSPECT_MS) {
 			shard->inspected_ms = now;
 			connections_inspect(shard, now);
+			tls_keeper_tidy(shard->tls, connections_oldest_tls(shard));
 		}
 	}
 	return NULL;
@@ -188,16 +195,19 @@ ignore_log(void *arg, const char *format, va_list args)
 static struct status
 http_start(struct shard *shard)
 {
+	static const struct MHD_OptionItem NONE[] = {{MHD_OPTION_END, 0, NULL}};
 	const struct settings *settings = &shard->ingress->settings;
+	unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO | MHD_USE_ERROR_LOG;
 
 	shard->http = MHD_start_daemon(
-	    MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-	    request_handle, shard, MHD_OPTION_EXTERNAL_LOGGER, ignore_log, NULL, MHD_OPTION_LISTEN_SOCKET,
-	    shard->listen_fd, MHD_OPTION_CONNECTION_LIMIT, settings->connections,
-	    MHD_OPTION_PER_IP_CONNECTION_LIMIT, settings->connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT,
-	    settings->idle_s, MHD_OPTION_CONNECTION_MEMORY_LIMIT, settings->header_max + RESPONSE_HEAD_BYTES,
+	    shard->tls ? flags | MHD_USE_TLS : flags, 0, NULL, NULL, request_handle, shard,
+	    MHD_OPTION_EXTERNAL_LOGGER, ignore_log, NULL, MHD_OPTION_LISTEN_SOCKET, shard->listen_fd,
+	    MHD_OPTION_CONNECTION_LIMIT, settings->connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+	    settings->connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT, settings->idle_s,
+	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, settings->header_max + RESPONSE_HEAD_BYTES,
 	    MHD_OPTION_NOTIFY_COMPLETED, request_ended, shard, MHD_OPTION_NOTIFY_CONNECTION, connection_event,
-	    shard, MHD_OPTION_URI_LOG_CALLBACK, request_url, shard, MHD_OPTION_END);
+	    shard, MHD_OPTION_URI_LOG_CALLBACK, request_url, shard, MHD_OPTION_ARRAY,
+	    shard->tls ? tls_http_options() : NONE, MHD_OPTION_END);
 	return shard->http ? status_ok_value() : status_make(STATUS_UNAVAILABLE, "cannot start the HTTP server");
 }
 
@@ -228,6 +238,7 @@ shard_start(struct shard *shard, struct ingress *ingress, const char *address, b
 	shard->keys = key_cache_new(shard);
 	shard->leases = lease_cache_new(shard);
 	shard->addresses = address_table_new(ingress->settings.anonymous_per_minute);
+	shard->tls = ingress->tls ? tls_keeper_new(ingress->tls) : NULL;
 	struct status st = port_new(ingress->env.bus, &shard->port);
 	if (status_ok(&st))
 		st = listen_on(is_first ? address : ingress->address, &shard->listen_fd);
@@ -274,6 +285,7 @@ shard_stop(struct shard *shard)
 	lease_cache_free(shard->leases);
 	key_cache_free(shard->keys);
 	address_table_free(shard->addresses);
+	tls_keeper_free(shard->tls);
 	request_free_spare(shard);
 	pthread_mutex_destroy(&shard->inbox_lock);
 }

@@ -79,7 +79,7 @@ def own():
 
     class Maker:
         def __call__(self, kind, *args, **kwargs):
-            needs(*(["corbel"] if kind is Serve else Processes.DAEMONS))
+            needs(*(["corbel"] if issubclass(kind, Serve) else Processes.DAEMONS))
             made.append(kind(*args, **kwargs))
             return made[-1]
 

@@ -115,12 +115,14 @@ class Client:
 class Stack:
     """What Serve and Processes have in common."""
 
+    SCHEME = "http"
+
     def __init__(self):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="corbel-e2e-"))
         os.chmod(self.directory, 0o755)
         self.processes = []
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{self.SCHEME}://127.0.0.1:{self.port}"
         self.admin_key = None
 
     def spawn(self, name, argv, env=None):
