@@ -113,12 +113,18 @@ is_out_of_bounds(const struct config_option *option, int64_t value)
 	return (option->min || option->max) && (value < option->min || value > option->max);
 }
 
+/* A value as an error may show it. */
+static const char *
+shown(const struct slot *slot)
+{
+	return slot->option->is_secret ? "[redacted]" : slot->text;
+}
+
 static void
 complain_bounds(struct config *config, const struct slot *slot, const char *unit)
 {
 	config_complain(config, slot->origin, "%s must be %lld to %lld%s, is '%s'", slot->option->name,
-	                (long long)slot->option->min, (long long)slot->option->max, unit,
-	                slot->option->is_secret ? "[redacted]" : slot->text);
+	                (long long)slot->option->min, (long long)slot->option->max, unit, shown(slot));
 }
 
 static void
@@ -149,7 +155,7 @@ parse_number(struct config *config, struct slot *slot)
 	slot->number = (int64_t)value;
 	if (!is_ok)
 		config_complain(config, slot->origin, "%s must be %s, is '%s'", slot->option->name, wanted,
-		                slot->text);
+		                shown(slot));
 	else if (is_out_of_bounds(slot->option, slot->number))
 		complain_bounds(config, slot, unit);
 }
@@ -165,7 +171,7 @@ parse_choice(struct config *config, struct slot *slot)
 		at += word + (at[word] == '|');
 	}
 	config_complain(config, slot->origin, "%s must be one of %s, is '%s'", slot->option->name,
-	                slot->option->choices, slot->text);
+	                slot->option->choices, shown(slot));
 }
 
 static void
@@ -209,7 +215,7 @@ parse_slot(struct config *config, struct slot *slot)
 	case CONFIG_BOOL:
 		if (!text_to_bool(slot->text, strlen(slot->text), &slot->boolean))
 			config_complain(config, slot->origin, "%s must be true or false, is '%s'", slot->option->name,
-			                slot->text);
+			                shown(slot));
 		break;
 	case CONFIG_CHOICE:
 		parse_choice(config, slot);

@@ -10,8 +10,9 @@
  *
  * Loading checks everything and reports every error with its source ("corbel.yaml:12",
  * "environment CORBEL_BUS_URL", "flag --bus.url"). After loading a config never changes and any
- * thread may read it. Unknown names are errors in flags and in the file; unknown CORBEL_* variables
- * only warn, since other tools share the prefix.
+ * thread may read it. Unknown names, and names said twice, are errors in the file; unknown names are in
+ * flags, too, where the last one of several counts. Unknown CORBEL_* variables are left alone, since
+ * clients and other processes share the prefix.
  */
 #ifndef CORBEL_CONFIG_CONFIG_H
 #define CORBEL_CONFIG_CONFIG_H

@@ -21,6 +21,7 @@ struct loader {
 	const char *profile;
 	bool found_profile;
 	size_t nodes;
+	unsigned section; /* being read */
 };
 
 static const char *
@@ -67,6 +68,11 @@ take_value(struct loader *loader, const char *name, const yaml_node_t *node, boo
 		config_complain(loader->config, where(loader, node), "there is no option '%s'", name);
 		return;
 	}
+	if (slot->section == loader->section) {
+		config_complain(loader->config, where(loader, node), "%s is said twice", name);
+		return;
+	}
+	slot->section = loader->section;
 	text = node->type == YAML_SEQUENCE_NODE ? list_text(loader, node) : scalar_text(node);
 	if (text && is_applied)
 		config_set(loader->config, slot, text, CONFIG_FILE, where(loader, node));
@@ -125,6 +131,7 @@ take_profiles(struct loader *loader, const yaml_node_t *profiles)
 		}
 		bool is_chosen = loader->profile && strcmp(name, loader->profile) == 0;
 		loader->found_profile = loader->found_profile || is_chosen;
+		loader->section++;
 		take_map(loader, "", value, is_chosen, 1);
 	}
 }
@@ -139,6 +146,7 @@ take_document(struct loader *loader)
 		config_complain(loader->config, where(loader, root), "must be a map of options");
 		return;
 	}
+	loader->section = 1;
 	take_map(loader, NULL, root, true, 1);
 	/* The profile may be named in the file itself. */
 	const struct slot *slot = config_slot(loader->config, "profile");

@@ -15,6 +15,7 @@ struct slot {
 	int64_t number;
 	bool boolean;
 	const char **list;
+	unsigned section; /* of the file that last said it: 0 none, 1 the top, then the profiles */
 };
 
 /* A value said by the environment or a flag, kept until the file has been read. */

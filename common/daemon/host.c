@@ -204,6 +204,7 @@ make_telemetry(struct host *self, const char *name)
 	                          .service = name,
 	                          .node = self->node,
 	                          .queue_records = 4096,
+	                          .event_rate = (uint32_t)config_integer(config, "log.event_rate"),
 	                          .clock = self->clock};
 	struct tracer_options tracer = {.service = name,
 	                                .node = self->node,
@@ -219,6 +220,7 @@ make_telemetry(struct host *self, const char *name)
 	if (!tracer.endpoint && !tracer.file)
 		tracer.sample_ratio = 0;
 	self->metrics = metrics_new();
+	log.metrics = self->metrics;
 	self->log = log_new(&log);
 	self->stats = process_stats_new(self->metrics, self->clock);
 	tracer.log = self->log;

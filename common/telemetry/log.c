@@ -15,10 +15,11 @@
 
 #include "base/arena.h"
 #include "base/text.h"
-#include "telemetry/current.h"
+#include "telemetry/log_format.h"
+#include "telemetry/log_limit.h"
 
-#define TEXT_MAX       2048u
 #define LINE_MAX_BYTES 16384u
+#define FIELDS_MAX     24u /* that "suppressed" is added to */
 
 /* What all views of a log share. */
 struct queue {
@@ -31,6 +32,8 @@ struct queue {
 	bool has_writer;
 	int fd;
 	_Atomic uint64_t dropped;
+	struct log_limit *limit; /* NULL: none */
+	struct metric_counter *overflowed, *suppressed;
 };
 
 struct log {
@@ -42,8 +45,6 @@ struct log {
 	char *service, *node;
 	const struct clock *clock;
 };
-
-static const char *const LEVELS[] = {"debug", "info", "warn", "error"};
 
 static void
 write_all(int fd, const char *text, size_t length)
@@ -97,16 +98,31 @@ writer_main(void *arg)
 	return NULL;
 }
 
+static void
+make_metrics(struct queue *queue, struct metrics *metrics)
+{
+	static const char *const LABELS[] = {"reason", NULL};
+	static const struct metric_spec SPEC = {
+	    .name = "corbel_log_records_dropped",
+	    .help = "Log records not written: queue_full, or suppressed because the event repeats too fast.",
+	    .labels = LABELS};
+
+	queue->overflowed = metrics_counter(metrics, &SPEC, (const char *[]){"queue_full"});
+	queue->suppressed = metrics_counter(metrics, &SPEC, (const char *[]){"suppressed"});
+}
+
 static struct queue *
-queue_new(int fd, size_t records)
+queue_new(const struct log_options *options)
 {
 	struct queue *queue = mem_alloc(sizeof(*queue));
 	pthread_mutex_init(&queue->lock, NULL);
 	pthread_cond_init(&queue->wake, NULL);
-	queue->fd = fd;
-	queue->capacity = records;
-	if (records > 0) {
-		queue->lines = mem_array(records, sizeof(*queue->lines));
+	queue->fd = options->fd;
+	queue->capacity = options->queue_records;
+	queue->limit = options->event_rate ? log_limit_new(options->event_rate) : NULL;
+	make_metrics(queue, options->metrics);
+	if (queue->capacity > 0) {
+		queue->lines = mem_array(queue->capacity, sizeof(*queue->lines));
 		queue->has_writer = pthread_create(&queue->writer, NULL, writer_main, queue) == 0;
 	}
 	return queue;
@@ -124,6 +140,7 @@ queue_free(struct queue *queue)
 	}
 	pthread_cond_destroy(&queue->wake);
 	pthread_mutex_destroy(&queue->lock);
+	log_limit_free(queue->limit);
 	mem_free(queue->lines);
 	mem_free(queue);
 }
@@ -149,6 +166,7 @@ queue_put(struct queue *queue, char *line)
 	pthread_mutex_unlock(&queue->lock);
 	if (!is_taken) {
 		atomic_fetch_add(&queue->dropped, 1);
+		counter_add(queue->overflowed, 1);
 		mem_free(line);
 	}
 }
@@ -157,7 +175,7 @@ struct log *
 log_new(const struct log_options *options)
 {
 	struct log *log = mem_alloc(sizeof(*log));
-	log->queue = queue_new(options->fd, options->queue_records);
+	log->queue = queue_new(options);
 	log->owns_queue = true;
 	log->level = (int)options->level;
 	log->format = options->format;
@@ -214,140 +232,57 @@ log_dropped(const struct log *log)
 	return log ? atomic_load(&log->queue->dropped) : 0;
 }
 
-/* A text of any origin as a JSON string: bytes that are no UTF-8 become U+FFFD, so that a line is always
- * one record that parsers and terminals can take. */
-static void
-put_text(struct strbuf *out, const char *text)
+/* Whether the record goes out; if so, how many of its kind did not. */
+static bool
+is_admitted(const struct log *log, enum log_level level, const char *event, uint64_t *suppressed)
 {
-	size_t length = strnlen(text, TEXT_MAX);
-	if (text_is_utf8(text, length)) {
-		bool is_plain = !memchr(text, 0x7F, length);
-		if (is_plain) {
-			strbuf_json_string(out, text, length);
-			return;
-		}
-	}
-	char clean[3 * TEXT_MAX];
-	size_t n = 0;
-	for (size_t i = 0; i < length; i++) {
-		unsigned char c = (unsigned char)text[i];
-		if (c < 0x7F) {
-			clean[n++] = (char)c;
-			continue;
-		}
-		memcpy(clean + n, "\xEF\xBF\xBD", 3);
-		n += 3;
-	}
-	strbuf_json_string(out, clean, n);
+	struct queue *queue = log->queue;
+
+	*suppressed = 0;
+	if (!queue->limit || level < LOG_WARN)
+		return true;
+	if (log_limit_admits(queue->limit, event, clock_mono_ms(log->clock), suppressed))
+		return true;
+	counter_add(queue->suppressed, 1);
+	return false;
 }
 
+/* Appends the record to the empty `line`; one that is too long goes without its fields. */
 static void
-put_value(struct strbuf *out, const struct log_field *field)
+put_line(struct strbuf *line, const struct log *log, struct log_record *record)
 {
-	switch (field->type) {
-	case LOG_FIELD_TEXT:
-		if (field->value.text)
-			put_text(out, field->value.text);
-		else
-			strbuf_puts(out, "null");
-		break;
-	case LOG_FIELD_I64:
-		strbuf_i64(out, field->value.i64);
-		break;
-	case LOG_FIELD_U64:
-		strbuf_u64(out, field->value.u64);
-		break;
-	case LOG_FIELD_DOUBLE:
-		strbuf_printf(out, "%.6g", field->value.number);
-		break;
-	case LOG_FIELD_BOOL:
-		strbuf_puts(out, field->value.boolean ? "true" : "false");
-		break;
-	}
-}
+	char time[TEXT_TIMESTAMP_MAX];
 
-/* Texts of one simple word go without quotes, for people. */
-static void
-put_human_value(struct strbuf *out, const struct log_field *field)
-{
-	static const char SIMPLE[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:/@+,";
-	if (field->type == LOG_FIELD_TEXT && field->value.text && field->value.text[0] &&
-	    strspn(field->value.text, SIMPLE) == strlen(field->value.text))
-		strbuf_puts(out, field->value.text);
-	else
-		put_value(out, field);
-}
-
-static void
-format_json(struct strbuf *out, const struct log *log, const char *time, enum log_level level,
-            const char *event, const struct log_field *fields, size_t count)
-{
-	char trace[TRACE_ID_TEXT];
-	const char *request = current_request_id();
-
-	strbuf_printf(out, "{\"time\":\"%s\",\"level\":\"%s\",\"service\":", time, LEVELS[level]);
-	put_text(out, log->service);
-	if (log->node) {
-		strbuf_puts(out, ",\"node\":");
-		put_text(out, log->node);
-	}
-	strbuf_puts(out, ",\"event\":");
-	put_text(out, event);
-	if (current_trace_id(trace))
-		strbuf_printf(out, ",\"trace_id\":\"%s\"", trace);
-	if (request[0]) {
-		strbuf_puts(out, ",\"request_id\":");
-		put_text(out, request);
-	}
-	for (size_t i = 0; i < count; i++) {
-		strbuf_printf(out, ",\"%s\":", fields[i].name);
-		put_value(out, &fields[i]);
-	}
-	strbuf_puts(out, "}\n");
-}
-
-static void
-format_human(struct strbuf *out, const struct log *log, const char *time, enum log_level level,
-             const char *event, const struct log_field *fields, size_t count)
-{
-	const char *request = current_request_id();
-
-	strbuf_printf(out, "%s %-5s %s: %s", time, LEVELS[level], log->service, event);
-	for (size_t i = 0; i < count; i++) {
-		strbuf_printf(out, " %s=", fields[i].name);
-		put_human_value(out, &fields[i]);
-	}
-	if (request[0]) {
-		strbuf_puts(out, " request_id=");
-		put_text(out, request);
-	}
-	strbuf_putc(out, '\n');
+	text_from_timestamp_ms(clock_wall_ms(log->clock), time);
+	record->time = time;
+	record->service = log->service;
+	record->node = log->node;
+	log_format_line(line, log->format, record);
+	if (!line->is_cut)
+		return;
+	strbuf_clear(line);
+	record->count = 0;
+	log_format_line(line, log->format, record);
 }
 
 void
 log_write(struct log *log, enum log_level level, const char *event, const struct log_field *fields,
           size_t count)
 {
-	char time[TEXT_TIMESTAMP_MAX];
+	struct log_record record = {.level = level, .event = event, .fields = fields, .count = count};
+	struct log_field all[FIELDS_MAX + 1];
 	struct strbuf line;
+	uint64_t suppressed;
 
-	if (!log || level >= LOG_OFF || !log_is_on(log, level))
+	if (!log || level >= LOG_OFF || !log_is_on(log, level) || !is_admitted(log, level, event, &suppressed))
 		return;
+	if (suppressed > 0 && count <= FIELDS_MAX) {
+		memcpy(all, fields, count * sizeof(all[0]));
+		all[record.count++] = LOG_U64("suppressed", suppressed);
+		record.fields = all;
+	}
 	strbuf_init(&line, NULL);
 	line.ceiling = LINE_MAX_BYTES;
-	text_from_timestamp_ms(clock_wall_ms(log->clock), time);
-	if (log->format == LOG_JSON)
-		format_json(&line, log, time, level, event, fields, count);
-	else
-		format_human(&line, log, time, level, event, fields, count);
-	if (line.is_cut) {
-		/* Too many fields for one line: the record without them still tells what happened. */
-		line.is_cut = false;
-		strbuf_clear(&line);
-		if (log->format == LOG_JSON)
-			format_json(&line, log, time, level, event, NULL, 0);
-		else
-			format_human(&line, log, time, level, event, NULL, 0);
-	}
+	put_line(&line, log, &record);
 	queue_put(log->queue, line.data);
 }

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/status.h"
+#include "telemetry/metric.h"
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
 enum log_format { LOG_HUMAN, LOG_JSON };
@@ -48,7 +49,9 @@ struct log_options {
 	int fd;              /* where lines go; not closed */
 	const char *service; /* "service" of each record */
 	const char *node;
-	size_t queue_records; /* bound of the queue; 0 writes at once, for tests and tools */
+	size_t queue_records;    /* bound of the queue; 0 writes at once, for tests and tools */
+	uint32_t event_rate;     /* warnings and errors of one event a second; 0: no bound */
+	struct metrics *metrics; /* NULL: uncounted */
 	const struct clock *clock;
 };
 
@@ -61,7 +64,9 @@ void log_set_level(struct log *log, enum log_level level);
 bool log_is_on(const struct log *log, enum log_level level);
 uint64_t log_dropped(const struct log *log);
 
-/* A NULL log swallows the record. Texts longer than 2 KiB are cut. The current trace id and request
+/* A NULL log swallows the record. Texts longer than 2 KiB are cut; secrets are redacted (see redact.h).
+ * Warnings and errors beyond the event's rate are counted, and the next one that is written says how many
+ * with the field "suppressed". The current trace id and request
  * id (see trace.h) are added by themselves. */
 void log_write(struct log *log, enum log_level level, const char *event, const struct log_field *fields,
                size_t count);
