@@ -1,5 +1,8 @@
 """Limits over HTTP: strategies, all or nothing, replicas, and a Redis that goes away."""
+import collections
 import concurrent.futures
+import contextlib
+import threading
 import time
 
 import pytest
@@ -270,3 +273,83 @@ def test_statistics_say_which_replicas_are_missing(own):
     until(lambda: numbers() == (1, 1), "one replica answers and one is missing", 10)
     stack.start_daemon("ratelimitd", 1)
     until(lambda: numbers() == (2, 0), "both answer again", 10)
+
+
+class Traffic:
+    """Checks of many keys by several threads until stop(): admissions by key, and when calls failed."""
+
+    def __init__(self, stack, client, name, keys, threads=4):
+        self.admitted = collections.Counter()
+        self.failed_at = []
+        self.lock = threading.Lock()
+        self.is_over = threading.Event()
+        clients = [stack.client(client.key) for _ in range(threads)]
+        self.threads = [threading.Thread(target=self.run, args=(c, name, keys)) for c in clients]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self, client, name, keys):
+        while not self.is_over.is_set():
+            for key in keys:
+                answer = check(client, (name, key))
+                with self.lock:
+                    if answer.status_code != 200:
+                        assert answer.status_code in (503, 504), answer.text
+                        self.failed_at.append(time.monotonic())
+                    elif answer.json()["allowed"]:
+                        self.admitted[key] += 1
+
+    def stop(self):
+        self.is_over.set()
+        for thread in self.threads:
+            thread.join()
+
+    def is_whole_again(self, since):
+        """No call has failed for half a second."""
+        last = max([t for t in self.failed_at if t >= since], default=since)
+        return time.monotonic() - last > 0.5
+
+
+@contextlib.contextmanager
+def a_replica_killed_and_back(stack, units, keys, used):
+    """Traffic on a limit while one of four replicas is killed, once so much is `used` of all keys, and comes
+    back; yields in between."""
+    tenant = stack.tenant(plan="unlimited", scopes=["*"])
+    limit(tenant, "hit", units=units)
+    defined_everywhere(tenant, "hit")
+    traffic = Traffic(stack, tenant, "hit", keys)
+    try:
+        until(lambda: sum(traffic.admitted.values()) >= used, "enough is used", 20)
+        stack.by_name["ratelimitd", 2].popen.kill()
+        killed = time.monotonic()
+        until(lambda: traffic.is_whole_again(killed), "traffic is back", 5)
+        yield traffic
+        stack.start_daemon("ratelimitd", 2)
+        back = time.monotonic()
+        until(lambda: tenant.get("/v1/ratelimits/statistics").json().get("replicas") == 4, "four replicas answer", 10)
+        until(lambda: traffic.is_whole_again(back), "traffic is well", 5)
+    finally:
+        traffic.stop()
+    assert max([t - killed for t in traffic.failed_at if t < back], default=0) < 1
+    assert max([t - back for t in traffic.failed_at], default=0) < 1
+
+
+def test_a_killed_replica_in_memory_gives_its_keys_at_most_one_more_limit_each_way(own):
+    stack = own(Processes, replicas={"ratelimitd": 4}, redis=False)
+    keys = [f"user-{i}" for i in range(40)]
+    with a_replica_killed_and_back(stack, 10, keys, used=400) as traffic:
+        until(lambda: max(traffic.admitted.values()) == 20, "its keys begin anew elsewhere", 5)
+        moved = [key for key in keys if traffic.admitted[key] > 10]
+        assert 0 < len(moved) < len(keys)
+        assert all(traffic.admitted[key] <= 20 for key in keys)
+    assert all(traffic.admitted[key] == 10 for key in keys if key not in moved)
+    assert all(traffic.admitted[key] <= 30 for key in moved)
+
+
+def test_a_killed_replica_on_redis_lets_no_key_have_more_than_its_limit(own):
+    stack = own(Processes, replicas={"ratelimitd": 4})
+    keys = [f"user-{i}" for i in range(40)]
+    with a_replica_killed_and_back(stack, 50, keys, used=1000) as traffic:
+        # A call that failed may have been counted, and none twice.
+        until(lambda: sum(traffic.admitted.values()) >= 50 * len(keys) - len(traffic.failed_at), "all is used", 20)
+    assert max(traffic.admitted.values()) <= 50
