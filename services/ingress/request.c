@@ -251,6 +251,11 @@ dispatch(struct request *request)
 {
 	struct ingress *ingress = request->shard->ingress;
 
+	if (atomic_load(&request->shard->is_stopping)) { /* nobody is left to wait for an answer of the bus */
+		struct status st = status_make(STATUS_UNAVAILABLE, "the ingress is stopping");
+		respond_status(request, &st);
+		return;
+	}
 	if (request->is_too_large) {
 		respond_problem(
 		    request, "content-too-large",
@@ -352,6 +357,8 @@ static enum MHD_Result
 send_response(struct request *request)
 {
 	struct MHD_Response *response = request->response;
+	if (atomic_load(&request->shard->ingress->is_draining))
+		(void)MHD_add_response_header(response, "Connection", "close"); /* its caller finds another ingress */
 	enum MHD_Result result = MHD_queue_response(request->connection, request->status, response);
 	MHD_destroy_response(response);
 	request->response = NULL;
