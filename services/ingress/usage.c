@@ -28,7 +28,7 @@ struct usage {
 	struct item *buckets[BUCKETS];
 	size_t count;
 	_Atomic uint64_t uncounted;
-	/* the reporting task only: */
+	pthread_mutex_t reporting; /* guards what follows; comes before `lock` */
 	uint64_t number;
 	struct arena arena;
 	Corbel__V1__ReportUsageRequest *pending;
@@ -40,6 +40,7 @@ usage_new(struct ingress *ingress)
 	struct usage *usage = mem_alloc(sizeof(*usage));
 	usage->ingress = ingress;
 	pthread_mutex_init(&usage->lock, NULL);
+	pthread_mutex_init(&usage->reporting, NULL);
 	arena_init(&usage->arena, 16u << 10, 64u << 20);
 	return usage;
 }
@@ -57,6 +58,7 @@ usage_free(struct usage *usage)
 	if (!usage)
 		return;
 	arena_fini(&usage->arena);
+	pthread_mutex_destroy(&usage->reporting);
 	pthread_mutex_destroy(&usage->lock);
 	mem_free(usage);
 }
@@ -147,19 +149,13 @@ gather(struct usage *usage)
 	pthread_mutex_unlock(&usage->lock);
 }
 
-void
-usage_task(void *arg, struct store_conn *conn)
+/* Sends the pending report; false when it has to be sent again. */
+static bool
+send_report(struct ingress *ingress, struct usage *usage)
 {
-	struct ingress *ingress = arg;
-	struct usage *usage = ingress->usage;
 	ProtobufCMessage *reply;
 	struct arena arena;
 
-	(void)conn;
-	if (!usage->pending)
-		gather(usage);
-	if (!usage->pending)
-		return;
 	arena_init(&arena, 1024, 1u << 20);
 	struct status st =
 	    host_call(ingress->env.host, USAGE_REPORTS_REPORT, &usage->pending->base, REPORT_MS, &arena, &reply);
@@ -168,4 +164,21 @@ usage_task(void *arg, struct store_conn *conn)
 	if (!status_ok(&st))
 		log_warn(ingress->env.log, "usage not reported", LOG_STATUS(&st));
 	arena_fini(&arena);
+	return !usage->pending;
+}
+
+void
+usage_task(void *arg, struct store_conn *conn)
+{
+	struct ingress *ingress = arg;
+	struct usage *usage = ingress->usage;
+
+	(void)conn;
+	pthread_mutex_lock(&usage->reporting);
+	if (!usage->pending || send_report(ingress, usage)) {
+		gather(usage);
+		if (usage->pending)
+			send_report(ingress, usage);
+	}
+	pthread_mutex_unlock(&usage->reporting);
 }
