@@ -251,9 +251,12 @@ hosted_free(struct hosted *self)
 {
 	if (self->server)
 		server_free(self->server, 0);
-	workers_free(self->workers);
+	/* The service's own threads and subscriptions offer work until it is destroyed. */
+	if (self->workers)
+		workers_end(self->workers);
 	if (self->self && self->service->destroy)
 		self->service->destroy(self->self);
+	workers_free(self->workers);
 	dispatcher_free(self->dispatcher);
 	if (self->env.publisher)
 		publisher_free(self->env.publisher);

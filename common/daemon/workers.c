@@ -337,16 +337,23 @@ workers_drain(struct workers *self, uint32_t grace_ms)
 }
 
 void
-workers_free(struct workers *self)
+workers_end(struct workers *self)
 {
-	if (!self)
-		return;
 	pthread_mutex_lock(&self->lock);
 	self->is_draining = self->is_ending = true;
 	pthread_cond_broadcast(&self->wake);
 	pthread_mutex_unlock(&self->lock);
 	for (uint32_t i = 0; i < self->thread_count; i++)
 		pthread_join(self->threads[i], NULL);
+	self->thread_count = 0;
+}
+
+void
+workers_free(struct workers *self)
+{
+	if (!self)
+		return;
+	workers_end(self);
 	pthread_cond_destroy(&self->wake);
 	pthread_cond_destroy(&self->quiet);
 	pthread_mutex_destroy(&self->lock);

@@ -46,7 +46,8 @@ struct status workers_every(struct workers *workers, uint32_t interval_ms,
 /* Ends repeated tasks and refuses workers_run(), then waits until nothing is queued or running, at most
  * `grace_ms`; tells whether it came to that. */
 bool workers_drain(struct workers *workers, uint32_t grace_ms);
-/* Runs what is queued, then ends the threads. */
+/* Runs what is queued, then ends the threads. Who has the pool still may offer it work, which is refused. */
+void workers_end(struct workers *workers);
 void workers_free(struct workers *workers);
 
 #endif
