@@ -148,7 +148,8 @@ fill_state(LimitState *out, const struct job *job, size_t i)
 	const struct definition *definition = inquiry->definitions[i];
 
 	corbel__v1__limit_state__init(out);
-	out->limit = (char *)(uintptr_t)definition->name;
+	out->limit =
+	    arena_strdup(call_arena(job->call), definition->name); /* the snapshot goes before the reply */
 	out->key = (char *)(uintptr_t)inquiry->keys[i];
 	out->has_allowed = out->has_quota = out->has_window_ms = out->has_remaining = out->has_reset_ms = true;
 	out->allowed = decision->is_allowed;
