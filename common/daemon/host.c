@@ -382,6 +382,14 @@ for_each(struct host *self, struct status (*step)(struct hosted *hosted))
 	return st;
 }
 
+/* Nobody reaches a service before it has what it decides by. */
+static struct status
+open_for_calls(struct hosted *hosted)
+{
+	struct status st = hosted_start(hosted);
+	return status_ok(&st) ? hosted_listen(hosted) : st;
+}
+
 struct status
 host_start(struct host *self)
 {
@@ -390,9 +398,7 @@ host_start(struct host *self)
 	if (status_ok(&st))
 		st = for_each(self, hosted_create);
 	if (status_ok(&st))
-		st = for_each(self, hosted_listen);
-	if (status_ok(&st))
-		st = for_each(self, hosted_start);
+		st = for_each(self, open_for_calls);
 	return st;
 }
 

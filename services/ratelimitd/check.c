@@ -81,6 +81,9 @@ resolve_one(struct call *call, const struct snapshot *snapshot, struct inquiry *
 	                                  .own = own_definition(call, inquiry->tenant, check->limit)};
 	const struct definition *definition = snapshot_find(snapshot, &query);
 
+	if (!definition && !snapshot_is_complete(snapshot))
+		return status_make(STATUS_UNAVAILABLE, "limit '%s': accountd has not told the plans yet",
+		                   check->limit);
 	if (!definition) {
 		call_violation(call, arena_printf(call_arena(call), "/checks/%zu/limit", at),
 		               "limit '%s' is not defined", check->limit);

@@ -134,6 +134,8 @@ rebuild(struct ratelimitd *self, struct store_conn *conn, struct arena *arena)
 	for (size_t row = 0; row < rows_count(rows); row++)
 		add_row(snapshot, rows, row);
 	add_plans(snapshot, self->plan_list);
+	if (self->plan_list)
+		snapshot_complete(snapshot);
 	snapshot_seal(snapshot);
 	registry_put(self->registry, snapshot);
 	atomic_store(&self->has_definitions, true);

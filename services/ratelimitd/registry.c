@@ -27,6 +27,7 @@ struct name_entry {
 struct snapshot {
 	_Atomic size_t holders;
 	struct arena arena;
+	bool is_complete;
 	struct node *nodes;
 	size_t count;
 	struct node **index;
@@ -174,6 +175,18 @@ index_name(struct snapshot *snapshot, const struct definition *definition)
 	snapshot->names[slot].tenant = definition->tenant;
 	snapshot->names[slot].name = definition->name;
 	snapshot->names[slot].levels |= 1u << definition->level;
+}
+
+void
+snapshot_complete(struct snapshot *snapshot)
+{
+	snapshot->is_complete = true;
+}
+
+bool
+snapshot_is_complete(const struct snapshot *snapshot)
+{
+	return snapshot->is_complete;
 }
 
 void

@@ -41,6 +41,9 @@ struct arena *snapshot_arena(struct snapshot *snapshot);
 void snapshot_add(struct snapshot *snapshot, const struct definition *definition);
 void snapshot_add_plan(struct snapshot *snapshot, const char *plan, const Corbel__V1__PlanLimit *limit);
 void snapshot_seal(struct snapshot *snapshot);
+/* The plans are in it, too: what it does not hold does not exist. */
+void snapshot_complete(struct snapshot *snapshot);
+bool snapshot_is_complete(const struct snapshot *snapshot);
 struct snapshot *snapshot_hold(struct snapshot *snapshot);
 void snapshot_release(struct snapshot *snapshot);
 
