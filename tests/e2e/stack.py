@@ -44,12 +44,13 @@ class Process:
         self.name = name
         self.log = pathlib.Path(directory) / f"{name}.log"
         self._out = open(self.log, "ab")
+        self._start = self.log.stat().st_size  # of its output, when another of its name was before it
         clean = {k: v for k, v in os.environ.items() if not k.startswith("CORBEL_")}
         self.popen = subprocess.Popen([str(a) for a in argv], stdout=self._out, stderr=subprocess.STDOUT,
                                       stdin=subprocess.DEVNULL, env={**clean, **(env or {})})
 
     def output(self):
-        return self.log.read_text(errors="replace")
+        return self.log.read_bytes()[self._start:].decode(errors="replace")
 
     def is_alive(self):
         return self.popen.poll() is None
@@ -77,6 +78,8 @@ class Process:
             raise AssertionError(f"{self.name} did not stop within {timeout_s} s:\n{self.output()[-4000:]}")
         finally:
             self._out.close()
+        report = re.search(r"^.*(ThreadSanitizer|AddressSanitizer|LeakSanitizer|runtime error):.*", self.output(), re.M)
+        assert not report, f"{self.name}:\n{self.output()[report.start():][:6000]}"
         return code
 
 
@@ -324,6 +327,18 @@ class Processes(Stack):
         process.wait_for(r"^ready$")
         self.by_name[name, number] = process
         return process
+
+    def metric(self, process, line):
+        """The value of a line of a process's metrics, such as 'corbel_redis_up'; None when there is none."""
+        address = process.wait_for(r"admin port.* address=(\S+)").group(1)
+        text = requests.get(f"http://{address}/metrics", timeout=5).text
+        found = re.search(rf"^{re.escape(line)} (\S+)", text, re.M)
+        return float(found.group(1)) if found else None
+
+    def until_connected(self, name):
+        """Waits until the ingress can call every replica of the daemon."""
+        line = f'corbel_bus_client_healthy_replicas{{service="{name}"}}'
+        until(lambda: self.metric(self.by_name["ingress", 0], line) == self.replicas[name], f"{name} can be called", 5)
 
     def stop(self):
         codes = {}

@@ -1,0 +1,148 @@
+"""Traffic: threads that call without pause, remember each answer and everything that was acknowledged, and
+later ask whether it is still there.
+
+A thread makes, in turn, a check of a limit, a plan, a key (with an Idempotency-Key, repeated until it is
+acknowledged) and a list. An answer is a status, or 0 when the connection broke.
+"""
+import itertools
+import threading
+import time
+import typing
+import uuid
+
+import requests
+from stack import until
+
+CHECK, PLAN, KEY, LIST = "check", "plan", "key", "list"
+GOOD = {CHECK: 200, PLAN: 201, KEY: 201, LIST: 200}
+
+
+class Answer(typing.NamedTuple):
+    kind: str
+    start: float  # time.monotonic()
+    seconds: float
+    status: int
+    type: str
+    text: str
+
+    @property
+    def is_good(self):
+        return self.status == GOOD[self.kind]
+
+
+class Traffic:
+    """with Traffic(stack) as traffic: …"""
+
+    def __init__(self, stack, threads=4):
+        self.stack = stack
+        self.tenant = stack.tenant(plan="unlimited", scopes=["*"])
+        made = self.tenant.post("/v1/limits", {"name": "hot", "strategy": "TOKEN_BUCKET", "limit": 10**9,
+                                               "window_ms": 1000})
+        assert made.status_code == 201, made.text
+        until(self._is_defined_everywhere, "the limit is known to every replica", 10)
+        self.answers = []
+        self.keys = {}    # what was acknowledged: the Idempotency-Key, and (body, reply)
+        self.plans = set()
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(threads)]
+
+    def _is_defined_everywhere(self):
+        return all(self.tenant.post("/v1/ratelimits/peek", {"checks": [{"limit": "hot", "key": f"k{n}"}]}).status_code
+                   == 200 for n in range(40))
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        self.until_good()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, number):
+        me = self.stack.client(self.tenant.key)
+        operator = self.stack.operator
+        for count in itertools.count():
+            if self._stop.is_set():
+                return
+            self._call(me, CHECK, "POST", "/v1/ratelimits/check",
+                       {"checks": [{"limit": "hot", "key": f"k{count % 50}"}]})
+            name = f"plan-{number}-{count}-{uuid.uuid4().hex[:8]}"
+            if self._call(operator, PLAN, "POST", "/v1/plans", {"name": name, "title": name, "limits": []}):
+                self.plans.add(name)
+            self._key_until_acknowledged(me)
+            self._call(me, LIST, "GET", "/v1/keys?page_size=1")
+
+    def _key_until_acknowledged(self, me):
+        once, body = uuid.uuid4().hex, {"name": uuid.uuid4().hex}
+        while not self._stop.is_set():
+            made = self._call(me, KEY, "POST", "/v1/keys", body, {"Idempotency-Key": once})
+            if made:
+                self.keys[once] = (body, made.json())
+                return
+
+    def _call(self, client, kind, verb, path, body=None, headers=None):
+        """The answer when it is good."""
+        start = time.monotonic()
+        try:
+            answer = client.request(verb, path, body, headers=headers)
+            status, media, text = answer.status_code, answer.headers.get("Content-Type", ""), answer.text
+        except requests.RequestException as broken:
+            answer, status, media, text = None, 0, "", str(broken)
+        self.answers.append(Answer(kind, start, time.monotonic() - start, status, media, text))
+        if status == GOOD[kind]:
+            return answer
+        time.sleep(0.01)  # a caller that was refused does not spin
+        return None
+
+    def until_good(self, timeout_s=10):
+        """Waits until every kind of call that starts from now on has succeeded; returns how long that took."""
+        start, waiting = time.monotonic(), set(GOOD)
+        seen = len(self.answers)
+        while waiting:
+            assert time.monotonic() - start < timeout_s, f"no good {waiting}; the last: {self.answers[-8:]}"
+            new = self.answers[seen:]
+            seen += len(new)
+            waiting -= {a.kind for a in new if a.is_good and a.start >= start}
+            time.sleep(0.005)
+        return time.monotonic() - start
+
+    def since(self, start):
+        """Answers to what was asked from then on."""
+        return [a for a in list(self.answers) if a.start >= start]
+
+    def odd(self, *statuses, within_s=12):
+        """Answers that are neither good nor a problem of one of these statuses, or late; 0 is a broken connection."""
+        return [a for a in list(self.answers) if a.seconds > within_s or not (
+            a.is_good or (a.status in statuses and (a.status == 0 or a.type.startswith("application/problem+json"))))]
+
+    def lost(self):
+        """What was acknowledged and is not there, or not as it was acknowledged."""
+        me, operator, missing = self.stack.client(self.tenant.key), self.stack.operator, []
+        plans = {plan["name"] for plan in self._pages(operator, "/v1/plans", "plans")}
+        missing += [("plan", name) for name in self.plans - plans]
+        names = [key.get("name") for key in self._pages(me, "/v1/keys", "keys")]
+        for body, reply in self.keys.values():
+            if names.count(body["name"]) != 1:
+                missing.append(("key", body, names.count(body["name"])))
+        for once, (body, reply) in list(self.keys.items())[-20:]:
+            again = me.post("/v1/keys", body, headers={"Idempotency-Key": once})
+            if again.status_code != 201 or again.json() != reply:
+                missing.append(("reply", body, again.text))
+            secret = me.post("/v1/keys/verify", {"key": reply["secret"]})
+            if secret.status_code != 200 or not secret.json().get("valid"):
+                missing.append(("secret", body, secret.text))
+        return missing
+
+    @staticmethod
+    def _pages(client, path, field):
+        token = ""
+        while True:
+            page = client.get(f"{path}?page_size=100" + (f"&page_token={token}" if token else ""))
+            assert page.status_code == 200, page.text
+            yield from page.json().get(field, [])
+            token = page.json().get("next_page_token")
+            if not token:
+                return
