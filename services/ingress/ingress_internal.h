@@ -117,7 +117,8 @@ struct request {
 	bool is_held;   /* waits without being suspended */
 	bool is_orphan; /* its connection is gone; ends with the answer that nobody waits for */
 	char request_id[64];
-	char traceparent[56];
+	char traceparent[TRACEPARENT_LENGTH + 1]; /* of `span`: what calls and the answer carry */
+	struct span span;
 	struct address peer; /* of the client, through trusted proxies */
 	struct route_match match;
 	const struct api_method *method;                /* NULL: a page or forward-auth */
@@ -159,6 +160,11 @@ void request_end_orphan(struct request *request);
 void request_authenticate(struct request *request);
 const char *request_header(const struct request *request, const char *name);
 void request_free_spare(struct shard *shard);
+
+/* ---- request_span.c ---- */
+void request_span_begin(struct request *request);
+/* When the request ends; it is still whole. */
+void request_span_end(struct request *request);
 
 /* ---- head.c ---- */
 /* False when the request's head is refused; it is answered then, and the connection ends with it. */

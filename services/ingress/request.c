@@ -160,19 +160,6 @@ take_request_id(struct request *request)
 }
 
 static void
-take_trace(struct request *request)
-{
-	const char *given = request_header(request, "traceparent");
-	struct trace_context parent = {.is_set = false};
-	struct span span;
-
-	if (given)
-		(void)trace_context_parse(given, strlen(given), &parent);
-	span_begin(request->shard->ingress->env.tracer, &span, "ingress", SPAN_SERVER, &parent);
-	trace_context_format(&span.context, request->traceparent);
-}
-
-static void
 take_peer(struct request *request)
 {
 	struct ingress *ingress = request->shard->ingress;
@@ -197,7 +184,7 @@ begin(struct request *request, const char *method)
 	request->is_head = strcmp(method, "HEAD") == 0;
 	request->deadline_ms = request->started_ns / 1000000 + ingress->settings.request_ms;
 	take_request_id(request);
-	take_trace(request);
+	request_span_begin(request);
 	take_peer(request);
 	if (request->url) {
 		const char *question = strchr(request->url, '?');
@@ -417,6 +404,7 @@ request_ended(void *arg, struct MHD_Connection *http, void **closure, enum MHD_R
 	}
 	http_metrics_count(shard->ingress->http, request->place, request->method, request->status,
 	                   (double)(clock_mono_ns(shard->ingress->env.clock) - request->started_ns) / 1e9);
+	request_span_end(request);
 	gauge_add(shard->ingress->active, -1);
 	atomic_fetch_sub_explicit(&shard->active, 1, memory_order_relaxed);
 	*closure = NULL;

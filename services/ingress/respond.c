@@ -46,6 +46,8 @@ respond_with(struct request *request, unsigned http, struct MHD_Response *respon
 		return;
 	}
 	add_header(response, "X-Request-Id", request->request_id);
+	if (request->traceparent[0])
+		add_header(response, "traceparent", request->traceparent);
 	if (request->policy.length > 0) {
 		add_header(response, "RateLimit-Policy", request->policy.data);
 		add_header(response, "RateLimit", request->ratelimit.data);
