@@ -13,7 +13,12 @@ struct connection {
 	uint64_t since_ms;   /* of waiting for a request, or of the request's start */
 	uint64_t tls_number; /* of the certificate in use when it began */
 	struct request *request;
+	bool is_counted; /* in the crowd, as `address` */
+	struct address address;
 };
+
+/* libmicrohttpd's question whether to take a connection. */
+enum MHD_Result connection_admit(void *shard, const struct sockaddr *address, socklen_t size);
 
 void connection_event(void *shard, struct MHD_Connection *connection, void **closure,
                       enum MHD_ConnectionNotificationCode code);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "cors.h"
 #include "forward_rules.h"
 #include "ingress_internal.h"
 #include "problem.h"
@@ -54,10 +55,10 @@ static const struct config_option OPTIONS[] = {
      .help = "Open connections of a shard at most."},
     {.name = "ingress.connections_per_address",
      .type = CONFIG_INTEGER,
-     .def = "0",
+     .def = "512",
      .min = 0,
      .max = 1000000,
-     .help = "Open connections from one address at most; 0: no bound."},
+     .help = "Open connections of a shard from one address at most, trusted proxies aside; 0: no bound."},
     {.name = "ingress.idle_timeout",
      .type = CONFIG_DURATION,
      .def = "60s",
@@ -93,6 +94,11 @@ static const struct config_option OPTIONS[] = {
      .def = "",
      .max = 256,
      .help = "Networks whose X-Forwarded-For is believed, such as 10.0.0.0/8."},
+    {.name = "ingress.cors_origins",
+     .type = CONFIG_LIST,
+     .def = "",
+     .max = 256,
+     .help = "Origins whose pages may call the API from a browser, such as https://app.example; \"*\": all."},
     {.name = "ingress.x_ratelimit_headers",
      .type = CONFIG_BOOL,
      .def = "false",
@@ -192,6 +198,10 @@ read_settings(struct ingress *self)
 	settings->ipv6_prefix = (unsigned)config_integer(config, "ingress.ipv6_prefix");
 	settings->tls_certificate = config_text(config, "ingress.tls_cert");
 	settings->tls_key = config_text(config, "ingress.tls_key");
+	settings->cors_origins = config_list(config, "ingress.cors_origins");
+	bad = cors_check(settings->cors_origins);
+	if (bad)
+		return status_make(STATUS_INVALID_ARGUMENT, "ingress.cors_origins: '%s' is not an origin", bad);
 	settings->forward_headers = config_text(config, "ingress.forward_headers");
 	settings->forward_on_failure = read_forward_failure(config);
 	settings->proxies = networks_new(proxies, &bad);
@@ -222,6 +232,9 @@ register_metrics(struct ingress *self)
 	                                           .help = "Requests without a good key."};
 	static const struct metric_spec LIMITED = {.name = "corbel_http_limited",
 	                                           .help = "Requests refused by a limit."};
+	static const struct metric_spec TURNED_AWAY = {
+	    .name = "corbel_http_connections_turned_away",
+	    .help = "Connections closed because their address had too many."};
 	static const struct metric_spec FORWARD = {
 	    .name = "corbel_forward_failures",
 	    .help = "Gateways' questions for which a service could not be asked."};
@@ -233,6 +246,7 @@ register_metrics(struct ingress *self)
 	self->bad_requests = metrics_counter(m, &BAD, NULL);
 	self->unauthenticated = metrics_counter(m, &UNKNOWN, NULL);
 	self->limited = metrics_counter(m, &LIMITED, NULL);
+	self->turned_away = metrics_counter(m, &TURNED_AWAY, NULL);
 	self->forward_failures = metrics_counter(m, &FORWARD, NULL);
 	self->active = metrics_gauge(m, &ACTIVE, NULL);
 }

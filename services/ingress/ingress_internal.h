@@ -19,6 +19,7 @@
 #include "daemon/service.h"
 #include "http_metrics.h"
 
+struct crowd;
 struct forward_rules;
 struct key_cache;
 struct key_entry;
@@ -43,6 +44,7 @@ struct settings {
 	const char *tls_certificate, *tls_key; /* NULL: plain HTTP */
 	enum forward_failure forward_on_failure;
 	struct networks *proxies;
+	const char *const *cors_origins;
 };
 
 struct ingress {
@@ -59,7 +61,7 @@ struct ingress {
 	char *docs_page, *problems_page;
 	_Atomic bool is_draining;
 	struct http_metrics *http;
-	struct metric_counter *bad_requests, *unauthenticated, *limited, *forward_failures;
+	struct metric_counter *bad_requests, *unauthenticated, *limited, *forward_failures, *turned_away;
 	struct metric_gauge *active;
 };
 
@@ -91,7 +93,8 @@ struct shard {
 	struct request *spare; /* finished requests, to be used again */
 	size_t spare_count;
 	struct connection *connections;
-	size_t held; /* requests that wait without being suspended */
+	struct crowd *crowd; /* their addresses, but for trusted proxies */
+	size_t held;         /* requests that wait without being suspended */
 	uint64_t inspected_ms;
 	struct tls_keeper *tls; /* NULL: plain HTTP */
 };

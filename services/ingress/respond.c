@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "cors.h"
 #include "http/ratelimit_headers.h"
 #include "ingress_internal.h"
 #include "problem.h"
@@ -54,6 +55,7 @@ respond_with(struct request *request, unsigned http, struct MHD_Response *respon
 		if (request->shard->ingress->settings.has_x_headers)
 			add_x_headers(request, response);
 	}
+	cors_add(request, response);
 	request->response = response;
 	request->status = http;
 	request->state = REQUEST_ANSWERED;
@@ -80,7 +82,11 @@ respond_text(struct request *request, unsigned http, const char *type, const cha
 void
 respond_wrong_verb(struct request *request, const char *allowed)
 {
-	if (strcmp(request->verb_text, "OPTIONS") == 0)
+	bool is_options = strcmp(request->verb_text, "OPTIONS") == 0;
+
+	if (is_options && cors_preflight(request, allowed))
+		return;
+	if (is_options)
 		respond_text(request, 204, NULL, "", 0);
 	else
 		respond_problem(request, "method-not-allowed", NULL);

@@ -18,6 +18,7 @@
 
 #include "base/text.h"
 #include "connection.h"
+#include "crowd.h"
 #include "tls.h"
 #include "tls_keeper.h"
 
@@ -200,10 +201,9 @@ http_start(struct shard *shard)
 	unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_TURBO | MHD_USE_ERROR_LOG;
 
 	shard->http = MHD_start_daemon(
-	    shard->tls ? flags | MHD_USE_TLS : flags, 0, NULL, NULL, request_handle, shard,
+	    shard->tls ? flags | MHD_USE_TLS : flags, 0, connection_admit, shard, request_handle, shard,
 	    MHD_OPTION_EXTERNAL_LOGGER, ignore_log, NULL, MHD_OPTION_LISTEN_SOCKET, shard->listen_fd,
-	    MHD_OPTION_CONNECTION_LIMIT, settings->connections, MHD_OPTION_PER_IP_CONNECTION_LIMIT,
-	    settings->connections_per_address, MHD_OPTION_CONNECTION_TIMEOUT, settings->idle_s,
+	    MHD_OPTION_CONNECTION_LIMIT, settings->connections, MHD_OPTION_CONNECTION_TIMEOUT, settings->idle_s,
 	    MHD_OPTION_CONNECTION_MEMORY_LIMIT, settings->header_max + RESPONSE_HEAD_BYTES,
 	    MHD_OPTION_NOTIFY_COMPLETED, request_ended, shard, MHD_OPTION_NOTIFY_CONNECTION, connection_event,
 	    shard, MHD_OPTION_URI_LOG_CALLBACK, request_url, shard, MHD_OPTION_ARRAY,
@@ -237,6 +237,7 @@ shard_start(struct shard *shard, struct ingress *ingress, const char *address, b
 	pthread_mutex_init(&shard->inbox_lock, NULL);
 	shard->keys = key_cache_new(shard);
 	shard->leases = lease_cache_new(shard);
+	shard->crowd = crowd_new();
 	shard->addresses = address_table_new(ingress->settings.anonymous_per_minute);
 	shard->tls = ingress->tls ? tls_keeper_new(ingress->tls) : NULL;
 	struct status st = port_new(ingress->env.bus, &shard->port);
@@ -285,6 +286,7 @@ shard_stop(struct shard *shard)
 	lease_cache_free(shard->leases);
 	key_cache_free(shard->keys);
 	address_table_free(shard->addresses);
+	crowd_free(shard->crowd);
 	tls_keeper_free(shard->tls);
 	request_free_spare(shard);
 	pthread_mutex_destroy(&shard->inbox_lock);

@@ -24,7 +24,7 @@ processes() {
              --bus.ratelimitd="ipc://$run/r.rep" --pub.ratelimitd="ipc://$run/r.pub" --admin.listen= --log.level=warn)
   start "$name.accountd" "$BIN/accountd" --data="$run/a" "${bus[@]}"
   start "$name.ratelimitd" "$BIN/ratelimitd" --data="$run/r" "${bus[@]}" "$@"
-  start "$name.ingress" "$BIN/ingress" --data="$run/i" "${bus[@]}" --ingress.listen="127.0.0.1:$http"
+  start "$name.ingress" "$BIN/ingress" --data="$run/i" "${bus[@]}" --ingress.listen="127.0.0.1:$http" --ingress.connections_per_address=0
   await "http://127.0.0.1:$http/readyz"
 }
 
@@ -64,7 +64,7 @@ start redis.out redis-server --port 0 --unixsocket "$DIR/redis.sock" --save "" -
 await "http://127.0.0.1:$NGINX/"
 processes memory "$HTTP"
 processes redis "$REDIS_HTTP" --redis.url="unix://$DIR/redis.sock"
-start serve.out "$BIN/corbel" serve --data="$DIR/serve" --ingress.listen="127.0.0.1:$SERVE" --admin.listen= --log.level=warn
+start serve.out "$BIN/corbel" serve --data="$DIR/serve" --ingress.listen="127.0.0.1:$SERVE" --ingress.connections_per_address=0 --admin.listen= --log.level=warn
 await "http://127.0.0.1:$SERVE/readyz"
 prepare memory "http://127.0.0.1:$HTTP" memory.accountd
 prepare redis "http://127.0.0.1:$REDIS_HTTP" redis.accountd

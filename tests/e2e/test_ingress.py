@@ -6,7 +6,7 @@ import time
 
 import pytest
 from raw import Raw, assert_problem
-from stack import Serve
+from stack import Serve, until
 
 HOST = "Host: corbel\r\n"
 HEALTH = f"GET /healthz HTTP/1.1\r\n{HOST}\r\n"
@@ -105,6 +105,39 @@ def test_2000_idle_connections_leave_calls_as_fast_as_before(own):
         for raw in idle:
             raw.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def is_served(raw):
+    try:
+        answer = raw.send(HEALTH).answer()
+    except OSError:
+        return False
+    return answer is not None and answer.status == 200
+
+
+def test_one_address_has_so_many_connections_and_no_more(own):
+    stack = own(Serve, "--ingress.connections_per_address=4")
+    open_ones = [Raw(stack.port) for _ in range(4)]
+    assert all(is_served(raw) for raw in open_ones)
+    with Raw(stack.port) as fifth:
+        assert not is_served(fifth)
+    open_ones[0].close()
+
+    def another_is_served():
+        with Raw(stack.port) as raw:
+            return is_served(raw)
+    until(another_is_served, "the place is free again", 5)
+    assert all(is_served(raw) for raw in open_ones[1:])
+    for raw in open_ones[1:]:
+        raw.close()
+
+
+def test_a_trusted_proxy_has_as_many_connections_as_it_needs(own):
+    stack = own(Serve, "--ingress.connections_per_address=4", "--ingress.trusted_proxies=127.0.0.1")
+    open_ones = [Raw(stack.port) for _ in range(20)]
+    assert all(is_served(raw) for raw in open_ones)
+    for raw in open_ones:
+        raw.close()
 
 
 # ---- many requests on one connection ----
