@@ -58,7 +58,7 @@ add_custom_command(
 if(APIGEN_SOURCES)
   add_executable(apigen ${APIGEN_SOURCES})
   target_include_directories(apigen PRIVATE ${CMAKE_SOURCE_DIR}/common ${CMAKE_SOURCE_DIR}/tools/apigen)
-  target_link_libraries(apigen PRIVATE corbel_messages corbel_descriptor corbel_base corbel_warnings)
+  target_link_libraries(apigen PRIVATE corbel_messages corbel_descriptor corbel_http corbel_warnings)
   set(GENERATED ${CONTRACT_GEN}/corbel/contract.gen.c ${CONTRACT_GEN}/corbel/contract.gen.h
       ${CONTRACT_GEN}/openapi.json)
   add_custom_command(

@@ -9,8 +9,8 @@
 
 #include "cors.h"
 #include "forward_rules.h"
+#include "http/problem.h"
 #include "ingress_internal.h"
-#include "problem.h"
 #include "tls.h"
 
 #define USAGE_MS     1000u

@@ -6,9 +6,9 @@
 
 #include "base/text.h"
 #include "cors.h"
+#include "http/problem.h"
 #include "http/ratelimit_headers.h"
 #include "ingress_internal.h"
-#include "problem.h"
 
 static void
 add_header(struct MHD_Response *response, const char *name, const char *value)

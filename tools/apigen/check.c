@@ -149,11 +149,31 @@ check_notes(struct checker *checker)
 		check_enum_notes(checker, &model->enums[i]);
 }
 
+/* Requests of the documents are put together from the examples of their fields. */
+static void
+check_examples(struct checker *checker)
+{
+	const struct model *model = checker->model;
+	struct model_reach reach = reach_methods(model, NULL);
+
+	for (size_t m = 0; m < model->message_count; m++) {
+		for (size_t i = 0; i < model->messages[m].field_count && reach.messages[m]; i++) {
+			const struct model_field *field = &model->messages[m].fields[i];
+			if (!field->options->required || field->options->example || field->message)
+				continue;
+			fprintf(stderr, "%s: field %s.%s is required and needs an example\n", field->note.place,
+			        model->messages[m].short_name, field->name);
+			checker->errors++;
+		}
+	}
+}
+
 size_t
 model_check(const struct model *model)
 {
 	struct checker checker = {.model = model};
 	check_notes(&checker);
+	check_examples(&checker);
 	for (size_t s = 0; s < model->service_count; s++)
 		for (size_t m = 0; m < model->services[s].method_count; m++)
 			check_method(&checker, &model->services[s].methods[m]);

@@ -106,6 +106,10 @@ const char *name_snake(struct arena *arena, const char *camel);        /* usage_
 const char *name_upper(struct arena *arena, const char *camel);        /* USAGE_REPORTS */
 /* "{id}" or "{path...}": the next parameter of a path from *at on; false when there is none. */
 bool path_parameter(const char *path, size_t *at, const char **name, size_t *length);
+/* True when the path of `method` (or of NULL: none) gives the field. */
+bool is_path_parameter(const struct model_method *method, const char *field);
+/* The verb has a body, and there are fields that the path does not give. */
+bool has_body(const struct model_method *method);
 const char *verb_name(Corbel__Verb verb); /* "GET" */
 
 /* A C string literal without its quotes. */

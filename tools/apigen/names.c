@@ -93,6 +93,31 @@ path_parameter(const char *path, size_t *at, const char **name, size_t *length)
 	return true;
 }
 
+bool
+is_path_parameter(const struct model_method *method, const char *field)
+{
+	size_t at = 0, length;
+	const char *name;
+
+	while (method && method->options->path && path_parameter(method->options->path, &at, &name, &length))
+		if (strlen(field) == length && memcmp(field, name, length) == 0)
+			return true;
+	return false;
+}
+
+bool
+has_body(const struct model_method *method)
+{
+	Corbel__Verb verb = method->options->verb;
+
+	if (verb == CORBEL__VERB__GET || verb == CORBEL__VERB__DELETE)
+		return false;
+	for (size_t i = 0; i < method->request->field_count; i++)
+		if (!is_path_parameter(method, method->request->fields[i].name))
+			return true;
+	return false;
+}
+
 const char *
 verb_name(Corbel__Verb verb)
 {

@@ -1,7 +1,7 @@
 /*
  * problem: see problem.h.
  */
-#include "problem.h"
+#include "http/problem.h"
 
 #include <assert.h>
 #include <string.h>
@@ -89,6 +89,21 @@ problem_of(enum status_code code, const char *slug)
 		problem.is_registered = false;
 	}
 	return problem;
+}
+
+const struct problem *
+problem_at(size_t index)
+{
+	return index < PROBLEM_COUNT ? &PROBLEMS[index] : NULL;
+}
+
+const char *
+problem_code(const struct problem *problem)
+{
+	for (int code = 0; code < STATUS_CODES; code++)
+		if (OF_CODES[code] && strcmp(OF_CODES[code], problem->slug) == 0 && code != STATUS_UNKNOWN)
+			return status_code_name((enum status_code)code);
+	return NULL;
 }
 
 void
