@@ -159,8 +159,10 @@ bind_pair(const struct query *query, const char *pair, size_t length)
 	const char *value = decode(equals ? equals + 1 : "", value_length, true, query->arena, &value_length);
 
 	if (!name || !value) {
-		violations_add(query->violations, query->arena, "",
-		               "the query must be percent-encoded UTF-8 without NUL");
+		violations_add(query->violations, query->arena,
+		               name ? arena_printf(query->arena, "/%.64s", name) : "",
+		               name ? "must be percent-encoded UTF-8 without NUL"
+		                    : "the query must be percent-encoded UTF-8 without NUL");
 		return;
 	}
 	const ProtobufCFieldDescriptor *field = field_find(query->rules, name, name_length, &position);

@@ -15,12 +15,12 @@
 
 static const char *const KINDS[] = {"counter", "gauge", "histogram", "summary"};
 
-/* A label value or a help text; quotes are escaped in label values. */
+/* Label values escape quotes in both formats; help texts only in OpenMetrics. */
 static void
-put_escaped(struct strbuf *out, const char *text)
+put_escaped(struct strbuf *out, const char *text, bool has_quotes)
 {
 	for (; *text; text++) {
-		if (*text == '\\' || *text == '"') {
+		if (*text == '\\' || (*text == '"' && has_quotes)) {
 			strbuf_putc(out, '\\');
 			strbuf_putc(out, *text);
 		} else if (*text == '\n') {
@@ -56,7 +56,7 @@ put_labels(struct strbuf *out, const struct family *family, const struct series 
 	strbuf_putc(out, '{');
 	for (size_t i = 0; i < family->label_count; i++) {
 		strbuf_printf(out, "%s%s=\"", i ? "," : "", family->labels[i]);
-		put_escaped(out, series->values[i]);
+		put_escaped(out, series->values[i], true);
 		strbuf_putc(out, '"');
 	}
 	if (extra) {
@@ -155,7 +155,7 @@ put_header(struct strbuf *out, const struct family *family, enum metric_format f
 	if (family->unit && format == METRIC_OPENMETRICS)
 		strbuf_printf(out, "# UNIT %s %s\n", family->name, family->unit);
 	strbuf_printf(out, "# HELP %s%s ", family->name, suffix);
-	put_escaped(out, family->help);
+	put_escaped(out, family->help, format == METRIC_OPENMETRICS);
 	strbuf_putc(out, '\n');
 }
 
