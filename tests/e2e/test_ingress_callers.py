@@ -122,7 +122,10 @@ def planned(stack, name, **limits):
     made = stack.operator.post("/v1/plans", {"name": name, "limits": [
         {"resource": f"api.{cost}", "limit": units, "window_ms": 60000} for cost, units in limits.items()]})
     assert made.status_code == 201, made.text
-    return stack.tenant(plan=name, scopes=["*"])
+    tenant = stack.tenant(plan=name, scopes=["*"])
+    checks = {"checks": [{"limit": f"api.{cost}", "key": "nobody"} for cost in limits]}
+    until(lambda: tenant.post("/v1/ratelimits/peek", checks).status_code == 200, "ratelimitd knows the plan", 5)
+    return tenant
 
 
 def test_answers_tell_what_the_plan_leaves(serve):
