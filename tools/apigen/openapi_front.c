@@ -13,7 +13,7 @@ static const char ABOUT[] =
     "when "
     "a double could not hold the number exactly (beyond 2^53).\n"
     "- Timestamps are those of RFC 3339; replies use UTC.\n"
-    "- Lengths of texts are bytes of UTF-8.\n"
+    "- Lengths of texts are bytes of UTF-8. No text contains U+0000.\n"
     "- Everything that is wrong with a request is reported at once, each with a JSON pointer, as a problem "
     "of "
     "RFC 9457.\n"

@@ -42,6 +42,7 @@ static void
 put_common_headers(struct document *doc)
 {
 	put_header(doc, "X-Request-Id", "RequestId");
+	put_header(doc, "traceparent", "TraceParent");
 	put_header(doc, "RateLimit", "RateLimit");
 	put_header(doc, "RateLimit-Policy", "RateLimitPolicy");
 }
@@ -199,6 +200,9 @@ openapi_headers(struct document *doc)
 	} HEADERS[] = {
 	    {"RequestId", "Name of this request in logs and problems; the caller's own if it sent one.",
 	     "{\"type\": \"string\", \"examples\": [\"req_0192f0c1a2b37c4d8e9fa0b1c2d3e4f5\"]}"},
+	    {"TraceParent", "The call's place in a trace (W3C Trace Context).",
+	     "{\"type\": \"string\", \"examples\": "
+	     "[\"00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01\"]}"},
 	    {"RateLimit",
 	     "What is left of each limit that counted the call, and the seconds until there is more: a "
 	     "structured "
