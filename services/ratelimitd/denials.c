@@ -1,8 +1,9 @@
 /*
  * denials: see denials.h. Direct-mapped by the counter's key, one lock a stripe.
  *
- * Redis's time is reckoned from the answer's own, and from before it was asked: the reckoning is never
- * behind Redis, so that a refusal never lasts longer here than there.
+ * Redis's time is reckoned from the answer's own. Whether a refusal still holds is reckoned from before Redis
+ * was asked, which is never behind it, so that no refusal lasts longer here than there; how long to wait,
+ * from when the answer had come, which is never ahead of it, so that who waits so long is admitted.
  */
 #include "denials.h"
 
@@ -18,7 +19,9 @@ struct denial {
 	uint64_t cost;
 	struct counter counter;   /* not of a sliding log: that stays in Redis */
 	struct decision decision; /* a sliding log's */
-	uint64_t now_us, sent_ns; /* Redis's time, and ours; 0: free place */
+	uint64_t now_us;          /* Redis's time … */
+	uint64_t sent_ns;         /* … and ours, from before it was asked; 0: free place */
+	uint64_t trip_us;         /* until the answer had come */
 };
 
 struct stripe {
@@ -73,6 +76,7 @@ denials_note(struct denials *denials, const struct job *job, uint64_t sent_ns)
 {
 	const struct table_item *item = &job->inquiry.items[0];
 	struct stripe *stripe = stripe_of(denials, &item->key);
+	uint64_t trip_us = (clock_mono_ns(denials->clock) - sent_ns) / 1000;
 
 	if (item->decision.is_impossible)
 		return;
@@ -83,7 +87,8 @@ denials_note(struct denials *denials, const struct job *job, uint64_t sent_ns)
 	                                                .counter = job->seen,
 	                                                .decision = item->decision,
 	                                                .now_us = job->seen_us,
-	                                                .sent_ns = sent_ns};
+	                                                .sent_ns = sent_ns,
+	                                                .trip_us = trip_us};
 	pthread_mutex_unlock(&stripe->lock);
 }
 
@@ -118,6 +123,8 @@ denials_decide(struct denials *denials, struct job *job)
 		counter_take(item->rule, &denial.counter, denial.now_us + passed_us, item->cost, &decision);
 	if (decision.is_allowed)
 		return false;
+	decision.retry_us += denial.trip_us;
+	decision.reset_us += denial.trip_us;
 	item->decision = decision;
 	job->is_allowed = false;
 	return true;

@@ -72,6 +72,8 @@ run(struct test_redis *redis, const char *key_delay_us)
 	                            key_delay_us,
 	                            "--loading-process-events-interval-bytes",
 	                            "1024",
+	                            "--rdbcompression",
+	                            "no",
 	                            redis->password ? "--requirepass" : NULL,
 	                            redis->password,
 	                            NULL};
@@ -128,23 +130,35 @@ test_redis_tell(const struct test_redis *redis, const char *command)
 	mem_free(copy);
 }
 
-uint64_t
-test_redis_calls(const struct test_redis *redis, const char *command)
+/* The number behind `name` in a section of INFO; 0 when it is not there. */
+static uint64_t
+info(const struct test_redis *redis, const char *section, const char *name)
 {
 	redisContext *context = redisConnect("127.0.0.1", redis->port);
-	redisReply *reply = context && !context->err ? redisCommand(context, "INFO commandstats") : NULL;
-	char name[64];
-	uint64_t calls = 0;
-
-	snprintf(name, sizeof(name), "cmdstat_%s:calls=", command);
+	redisReply *reply = context && !context->err ? redisCommand(context, "INFO %s", section) : NULL;
 	const char *found = reply && reply->str ? strstr(reply->str, name) : NULL;
-	if (found)
-		calls = strtoull(found + strlen(name), NULL, 10);
+	uint64_t value = found ? strtoull(found + strlen(name), NULL, 10) : 0;
+
 	if (reply)
 		freeReplyObject(reply);
 	if (context)
 		redisFree(context);
-	return calls;
+	return value;
+}
+
+uint64_t
+test_redis_calls(const struct test_redis *redis, const char *command)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "cmdstat_%s:calls=", command);
+	return info(redis, "commandstats", name);
+}
+
+bool
+test_redis_is_loading(const struct test_redis *redis)
+{
+	return info(redis, "persistence", "\nloading:") == 1;
 }
 
 void

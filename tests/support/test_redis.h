@@ -4,6 +4,7 @@
 #ifndef CORBEL_TESTS_SUPPORT_TEST_REDIS_H
 #define CORBEL_TESTS_SUPPORT_TEST_REDIS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -31,6 +32,8 @@ void test_redis_restart_slowly(struct test_redis *redis, const char *key_delay_u
 void test_redis_tell(const struct test_redis *redis, const char *command);
 /* How often a command was called, "evalsha" for one. */
 uint64_t test_redis_calls(const struct test_redis *redis, const char *command);
+/* Whether it runs and still reads what was saved. */
+bool test_redis_is_loading(const struct test_redis *redis);
 void test_redis_kill(struct test_redis *redis);   /* kill -9 */
 void test_redis_freeze(struct test_redis *redis); /* SIGSTOP: takes connections, answers nothing */
 void test_redis_thaw(struct test_redis *redis);
