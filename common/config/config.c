@@ -17,19 +17,32 @@
 #include "config_internal.h"
 
 static const struct config_option BUILT_IN[] = {
-    {.name = "config", .type = CONFIG_TEXT, .help = "YAML file to read options from"},
+    {.name = "config", .type = CONFIG_TEXT, .help = "YAML file to read options from."},
     {.name = "profile",
      .type = CONFIG_TEXT,
-     .help = "Section under 'profiles:' of the file, laid over the rest"},
-    {.name = "check-config", .type = CONFIG_BOOL, .def = "false", .help = "Check the configuration and exit"},
+     .help = "Section under 'profiles:' of the file, laid over the rest."},
+    {.name = "check-config",
+     .type = CONFIG_BOOL,
+     .def = "false",
+     .help = "Check the configuration and exit."},
     {.name = "print-config",
      .type = CONFIG_BOOL,
      .def = "false",
-     .help = "Print every option with its origin and exit"},
-    {.name = "help", .type = CONFIG_BOOL, .def = "false", .help = "Print the options and exit"},
-    {.name = "version", .type = CONFIG_BOOL, .def = "false", .help = "Print the version and exit"},
+     .help = "Print every option with its origin and exit."},
+    {.name = "help", .type = CONFIG_BOOL, .def = "false", .help = "Print the options and exit."},
+    {.name = "version", .type = CONFIG_BOOL, .def = "false", .help = "Print the version and exit."},
+    {.name = "print-options",
+     .type = CONFIG_BOOL,
+     .def = "false",
+     .help = "Print the options as a page of documentation and exit."},
     {.name = NULL},
 };
+
+const struct config_option *
+config_built_in(void)
+{
+	return BUILT_IN;
+}
 
 void
 config_complain(struct config *config, const char *where, const char *format, ...)
@@ -121,10 +134,10 @@ shown(const struct slot *slot)
 }
 
 static void
-complain_bounds(struct config *config, const struct slot *slot, const char *unit)
+complain_bounds(struct config *config, const struct slot *slot)
 {
-	config_complain(config, slot->origin, "%s must be %lld to %lld%s, is '%s'", slot->option->name,
-	                (long long)slot->option->min, (long long)slot->option->max, unit, shown(slot));
+	config_complain(config, slot->origin, "%s must be %s, is '%s'", slot->option->name,
+	                config_bounds_text(&config->arena, slot->option), shown(slot));
 }
 
 static void
@@ -133,18 +146,16 @@ parse_number(struct config *config, struct slot *slot)
 	size_t length = strlen(slot->text);
 	uint64_t value = 0;
 	bool is_ok;
-	const char *wanted, *unit = "";
+	const char *wanted;
 
 	switch (slot->option->type) {
 	case CONFIG_DURATION:
 		is_ok = text_to_duration_ms(slot->text, length, &value) && value <= INT64_MAX;
 		wanted = "a duration such as 250ms, 10s, 5m, 2h or 7d";
-		unit = " ms";
 		break;
 	case CONFIG_SIZE:
 		is_ok = text_to_size_bytes(slot->text, length, &value) && value <= INT64_MAX;
 		wanted = "a size such as 512, 64KiB or 16MiB";
-		unit = " bytes";
 		break;
 	default:
 		is_ok = text_to_i64(slot->text, length, &slot->number);
@@ -157,7 +168,7 @@ parse_number(struct config *config, struct slot *slot)
 		config_complain(config, slot->origin, "%s must be %s, is '%s'", slot->option->name, wanted,
 		                shown(slot));
 	else if (is_out_of_bounds(slot->option, slot->number))
-		complain_bounds(config, slot, unit);
+		complain_bounds(config, slot);
 }
 
 static void
@@ -192,8 +203,8 @@ parse_list(struct config *config, struct slot *slot)
 		p += length + (p[length] == ',');
 	}
 	if (is_out_of_bounds(slot->option, (int64_t)at))
-		config_complain(config, slot->origin, "%s must have %lld to %lld elements, has %zu",
-		                slot->option->name, (long long)slot->option->min, (long long)slot->option->max, at);
+		config_complain(config, slot->origin, "%s must have %s, has %zu", slot->option->name,
+		                config_bounds_text(&config->arena, slot->option), at);
 }
 
 static void
@@ -210,7 +221,7 @@ parse_slot(struct config *config, struct slot *slot)
 	switch (slot->option->type) {
 	case CONFIG_TEXT:
 		if (is_out_of_bounds(slot->option, (int64_t)strlen(slot->text)))
-			complain_bounds(config, slot, " bytes long");
+			complain_bounds(config, slot);
 		break;
 	case CONFIG_BOOL:
 		if (!text_to_bool(slot->text, strlen(slot->text), &slot->boolean))
@@ -333,26 +344,4 @@ config_print(const struct config *config, FILE *out)
 			text = "[redacted]";
 		fprintf(out, "%s = %s  # %s\n", slot->option->name, text ? text : "(unset)", slot->origin);
 	}
-}
-
-static void
-print_option(const struct config_option *option, FILE *out)
-{
-	static const char *const TYPES[] = {"TEXT", "NUMBER", "", "DURATION", "SIZE", "", "LIST"};
-	const char *type = option->type == CONFIG_CHOICE ? option->choices : TYPES[option->type];
-	fprintf(out, "  --%s%s%s\n      %s", option->name, type[0] ? "=" : "", type,
-	        option->help ? option->help : "");
-	if (option->def && option->def[0])
-		fprintf(out, " (default %s)", option->def);
-	fputc('\n', out);
-}
-
-void
-config_print_help(const struct config_option *const *tables, FILE *out)
-{
-	for (size_t t = 0; tables && tables[t]; t++)
-		for (const struct config_option *option = tables[t]; option->name; option++)
-			print_option(option, out);
-	for (const struct config_option *option = BUILT_IN; option->name; option++)
-		print_option(option, out);
 }

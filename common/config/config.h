@@ -59,7 +59,7 @@ struct config_input {
 
 /* On success *out is owned by the caller. On failure `errors` (may be NULL) gets one line an error,
  * all of them, and the status says how many. Built-in options: config, profile, check-config,
- * print-config, help, version. */
+ * print-config, print-options, help, version. */
 struct status config_load(const struct config_input *input, FILE *errors, struct config **out);
 void config_free(struct config *config);
 
@@ -80,5 +80,7 @@ const char *const *config_arguments(const struct config *config);
 void config_print(const struct config *config, FILE *out);
 /* Options with type, default and help, for --help. */
 void config_print_help(const struct config_option *const *tables, FILE *out);
+/* The same as Markdown: a table for each first word of the names, with bounds. */
+void config_print_markdown(const struct config_option *const *tables, FILE *out);
 
 #endif

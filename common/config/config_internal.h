@@ -37,12 +37,18 @@ struct config {
 	size_t errors;
 };
 
+/* Options that every table has beside its own. */
+const struct config_option *config_built_in(void);
+
 struct slot *config_slot(const struct config *config, const char *name);
 void config_set(struct config *config, struct slot *slot, const char *text, enum config_source source,
                 const char *origin);
 /* Reports and counts an error; `where` names the source. */
 void config_complain(struct config *config, const char *where, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* The values that an option with bounds may have: "1 to 9", "10ms to 1m", "at most 40 bytes". */
+const char *config_bounds_text(struct arena *arena, const struct config_option *option);
 
 void config_read_environment(struct config *config, const char *const *environ);
 void config_read_flags(struct config *config, int argc, const char *const *argv);

@@ -49,6 +49,8 @@ only_prints(const struct daemon_options *options, const struct config *config,
 	*code = 0;
 	if (config_bool(config, "help"))
 		print_help(options, tables);
+	else if (config_bool(config, "print-options"))
+		config_print_markdown(tables, stdout);
 	else if (config_bool(config, "version"))
 		printf("corbel %s\n", CORBEL_VERSION);
 	else if (config_bool(config, "print-config"))

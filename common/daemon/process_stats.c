@@ -13,7 +13,7 @@
 
 struct process_stats {
 	pthread_mutex_t lock; /* one refresh at a time: the CPU counter is read and then moved */
-	struct metric_counter *cpu_s;
+	struct metric_counter *cpu_us;
 	struct metric_gauge *resident_bytes, *open_fds, *max_fds, *threads;
 };
 
@@ -21,7 +21,7 @@ struct process_stats *
 process_stats_new(struct metrics *metrics, const struct clock *clock)
 {
 	static const struct metric_spec cpu = {
-	    .name = "process_cpu_seconds", .help = "CPU time spent, in whole seconds.", .unit = "seconds"};
+	    .name = "process_cpu_seconds", .help = "CPU time spent.", .unit = "seconds", .per_unit = 1000000};
 	static const struct metric_spec resident = {
 	    .name = "process_resident_memory_bytes", .help = "Resident memory.", .unit = "bytes"};
 	static const struct metric_spec open_files = {.name = "process_open_fds",
@@ -33,12 +33,12 @@ process_stats_new(struct metrics *metrics, const struct clock *clock)
 	    .name = "process_start_time_seconds", .help = "Start of the process since 1970.", .unit = "seconds"};
 	static const char *const labels[] = {"version", NULL};
 	static const struct metric_spec build = {
-	    .name = "corbel_build", .help = "1, with the version as a label.", .labels = labels};
+	    .name = "corbel_build_info", .help = "1, with the version as a label.", .labels = labels};
 	const char *version = CORBEL_VERSION;
 	struct process_stats *self = mem_alloc(sizeof(*self));
 
 	pthread_mutex_init(&self->lock, NULL);
-	self->cpu_s = metrics_counter(metrics, &cpu, NULL);
+	self->cpu_us = metrics_counter(metrics, &cpu, NULL);
 	self->resident_bytes = metrics_gauge(metrics, &resident, NULL);
 	self->open_fds = metrics_gauge(metrics, &open_files, NULL);
 	self->max_fds = metrics_gauge(metrics, &max_files, NULL);
@@ -57,6 +57,12 @@ process_stats_free(struct process_stats *self)
 	mem_free(self);
 }
 
+static uint64_t
+as_us(struct timeval time)
+{
+	return (uint64_t)time.tv_sec * 1000000u + (uint64_t)time.tv_usec;
+}
+
 static void
 refresh_cpu(struct process_stats *self)
 {
@@ -64,11 +70,9 @@ refresh_cpu(struct process_stats *self)
 
 	if (getrusage(RUSAGE_SELF, &usage) != 0)
 		return;
-	uint64_t us = (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
-	uint64_t now_s = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) + us / 1000000;
-	uint64_t told_s = counter_value(self->cpu_s);
-	if (now_s > told_s)
-		counter_add(self->cpu_s, now_s - told_s);
+	uint64_t now_us = as_us(usage.ru_utime) + as_us(usage.ru_stime), told_us = counter_value(self->cpu_us);
+	if (now_us > told_us)
+		counter_add(self->cpu_us, now_us - told_us);
 }
 
 static void

@@ -129,7 +129,10 @@ put_series(struct strbuf *out, const struct family *family, const struct series 
 	switch (family->kind) {
 	case KIND_COUNTER:
 		put_sample_name(out, family, series, "_total");
-		strbuf_u64(out, counter_value(series->metric));
+		if (family->per_unit > 1)
+			put_double(out, (double)counter_value(series->metric) / family->per_unit);
+		else
+			strbuf_u64(out, counter_value(series->metric));
 		strbuf_putc(out, '\n');
 		break;
 	case KIND_GAUGE:

@@ -89,6 +89,7 @@ family_new(const struct metric_spec *spec, enum metric_kind kind)
 		assert(i < LABELS_MAX);
 		family->labels[family->label_count++] = mem_strdup(spec->labels[i]);
 	}
+	family->per_unit = spec->per_unit;
 	family->max_series = spec->max_series ? spec->max_series : DEFAULT_MAX_SERIES;
 	family->bound_count = spec->buckets ? spec->bucket_count : DEFAULT_BOUND_COUNT;
 	assert(family->bound_count <= BOUNDS_MAX);

@@ -24,9 +24,10 @@ struct metric_spec {
 	const char *help;
 	const char *unit;          /* "seconds", "bytes" or NULL */
 	const char *const *labels; /* names, NULL-terminated; NULL: none */
-	size_t max_series;         /* bound of the label sets; 0: 200 */
-	const double *buckets;     /* histogram: upper bounds, rising, without +Inf; NULL: 0.5 ms … 10 s */
-	size_t bucket_count;       /* at most 64 */
+	uint32_t per_unit;     /* counter: counted in such parts of the unit, such as 1000000; 0: whole ones */
+	size_t max_series;     /* bound of the label sets; 0: 200 */
+	const double *buckets; /* histogram: upper bounds, rising, without +Inf; NULL: 0.5 ms … 10 s */
+	size_t bucket_count;   /* at most 64 */
 };
 
 struct metrics *metrics_new(void);

@@ -57,6 +57,7 @@ struct family {
 	char *name, *help, *unit;
 	char *labels[LABELS_MAX];
 	size_t label_count;
+	uint32_t per_unit; /* 0 or 1: whole units */
 	size_t max_series, series_count;
 	double *bounds;
 	size_t bound_count;

@@ -53,7 +53,10 @@ put_number_point(struct otlp_writer *writer, const struct family *family, const 
 	    family->kind == KIND_COUNTER ? (int64_t)counter_value(series->metric) : gauge_value(series->metric);
 
 	put_times(writer, moment);
-	otlp_sfixed64(writer, F("asInt", 6), value);
+	if (family->per_unit > 1)
+		otlp_double(writer, F("asDouble", 4), (double)value / family->per_unit);
+	else
+		otlp_sfixed64(writer, F("asInt", 6), value);
 	put_labels(writer, F("attributes", 7), family, series);
 }
 

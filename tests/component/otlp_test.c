@@ -393,6 +393,11 @@ fill_registry(void)
 	struct metric_summary *sizes =
 	    metrics_summary(metrics, &(struct metric_spec){.name = "test_sizes"}, NULL);
 
+	counter_add(metrics_counter(
+	                metrics,
+	                &(struct metric_spec){.name = "test_cpu_seconds", .unit = "seconds", .per_unit = 1000},
+	                NULL),
+	            1250);
 	counter_add(calls, 40);
 	counter_add(calls, 2);
 	gauge_set(open, -7);
@@ -475,6 +480,8 @@ START_TEST(a_collector_reads_the_registrys_numbers_in_protobuf)
 	check_counter(metric_named(message, "test_calls"));
 	ck_assert_str_eq(metric_named(message, "test_memory_bytes")->unit, "By");
 	ck_assert_int_eq(metric_named(message, "test_memory_bytes")->gauge->data_points[0]->as_int, -7);
+	ck_assert_double_eq_tol(metric_named(message, "test_cpu_seconds")->sum->data_points[0]->as_double, 1.25,
+	                        1e-9);
 	check_histogram(metric_named(message, "test_spent_seconds"));
 	check_summary(metric_named(message, "test_sizes"));
 	corbel__otlp__metrics_request__free_unpacked(message, NULL);

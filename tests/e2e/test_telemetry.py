@@ -1,6 +1,7 @@
 """What an operator's tools see: /metrics by Prometheus' rules, and what an OTLP collector receives."""
 import http.server
 import math
+import pathlib
 import re
 import struct
 import threading
@@ -104,6 +105,18 @@ def test_the_exposition_keeps_the_rules_of_its_format(serve, metrics, accept):
             bounds = sorted((float(dict(other)["le"]), v) for (n, other), v in samples.items()
                             if n == name and {l for l in other if l[0] != "le"} == rest)
             assert [v for _, v in bounds] == sorted(v for _, v in bounds) and bounds[-1][0] == math.inf
+
+
+def test_what_is_exposed_is_what_the_documentation_says(serve, metrics):
+    page = (pathlib.Path(__file__).parents[2] / "docs/telemetry.md").read_text()
+    documented = {name: (kind, {label.strip() for label in labels.split(",")} - {""}) for name, kind, labels in
+                  re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", page, re.M)}
+    text = metrics.read().text
+    exposed = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M))
+    assert {name: documented.get(name, ("missing",))[0] for name in exposed} == exposed
+    for name, labels in parse(text):
+        family = next(f for f in (name, re.sub("_(bucket|sum|count)$", "", name)) if f in exposed)
+        assert {label for label, _ in labels} - {"le"} == documented[family][1], family
 
 
 # ------------------------------------------------------------ OTLP

@@ -125,6 +125,17 @@ START_TEST(label_sets_beyond_the_bound_count_together_and_are_not_lost)
 }
 END_TEST
 
+START_TEST(a_counter_of_parts_is_written_in_whole_units)
+{
+	struct metric_spec spec = {.name = "test_cpu_seconds", .unit = "seconds", .per_unit = 1000000};
+
+	counter_add(metrics_counter(metrics, &spec, NULL), 2500000);
+	ck_assert_ptr_nonnull(strstr(exposition(METRIC_PROMETHEUS), "test_cpu_seconds_total 2.5\n"));
+	counter_add(metrics_counter(metrics, &spec, NULL), 500000);
+	ck_assert_ptr_nonnull(strstr(exposition(METRIC_OPENMETRICS), "test_cpu_seconds_total 3.0\n"));
+}
+END_TEST
+
 START_TEST(a_component_without_a_registry_updates_nothing)
 {
 	ck_assert_ptr_null(metrics_counter(NULL, &(struct metric_spec){.name = "x"}, NULL));
@@ -321,6 +332,7 @@ main(void)
 	tcase_add_test(tc, no_update_of_any_thread_is_lost);
 	tcase_add_test(tc, the_same_name_and_labels_are_the_same_series);
 	tcase_add_test(tc, label_sets_beyond_the_bound_count_together_and_are_not_lost);
+	tcase_add_test(tc, a_counter_of_parts_is_written_in_whole_units);
 	tcase_add_test(tc, a_component_without_a_registry_updates_nothing);
 	tcase_add_test(tc, a_bucket_holds_what_is_at_most_its_bound);
 	tcase_add_loop_test(tc, a_summarys_quantiles_err_by_a_percent_at_most, 0, 3);

@@ -1,0 +1,70 @@
+"""The documentation says what the programs do: every option and every metric, and nothing else."""
+import os
+import pathlib
+import re
+import subprocess
+
+SOURCE = pathlib.Path(os.environ.get("CORBEL_SOURCE", pathlib.Path(__file__).parents[2]))
+BIN = pathlib.Path(os.environ.get("CORBEL_BIN", SOURCE / "build/bin"))
+OPTIONS = "docs/configuration.md"
+FIRST_TABLE = "### process\n"
+
+
+def options_of_the_program():
+    # The default of `data` names the user's home directory.
+    return subprocess.run([BIN / "corbel", "serve", "--print-options"], env={"HOME": "~"}, check=True,
+                          capture_output=True, text=True).stdout
+
+
+def test_the_options_page_is_what_the_program_prints():
+    """To renew it: everything from the first table on is the output of
+    `env -i HOME='~' build/bin/corbel serve --print-options`."""
+    page = (SOURCE / OPTIONS).read_text()
+    assert page.count(FIRST_TABLE) == 1
+    written = page[page.index(FIRST_TABLE):].strip().splitlines()
+    printed = options_of_the_program().strip().splitlines()
+    missing = [line for line in printed if line not in written]
+    gone = [line for line in written if line not in printed]
+    assert not missing and not gone, f"{OPTIONS}\n" + "\n".join(["missing:", *missing, "not true:", *gone])
+    assert written == printed
+
+
+def test_every_option_has_a_meaning_that_is_a_sentence():
+    for line in options_of_the_program().splitlines():
+        if line.startswith("| `"):
+            meaning = line.rsplit(" | ", 1)[1].removesuffix(" |")
+            assert meaning and meaning[0].isupper() or meaning[0] == "/" , line
+            assert meaning.endswith((".", "…")), line
+
+
+def documented_metrics():
+    """{family: (type, labels)}"""
+    found = {}
+    for line in (SOURCE / "docs/telemetry.md").read_text().splitlines():
+        row = re.fullmatch(r"\| `((?:corbel|process)_\w+)` \| (\w+) \|([^|]*)\| .+ \|", line)
+        if row:
+            assert row[1] not in found, f"{row[1]} twice"
+            found[row[1]] = row[2], [label.strip() for label in row[3].split(",") if label.strip()]
+    return found
+
+
+def metrics_in_the_source():
+    """Names of families as the code registers them: without "_total"."""
+    found = set()
+    for folder in ("common", "services"):
+        for path in (SOURCE / folder).rglob("*.c"):
+            found |= set(re.findall(r'\.name\s*=\s*"((?:corbel|process)_\w+)"', path.read_text()))
+    return found
+
+
+def test_every_metric_is_documented_and_every_documented_one_exists():
+    documented = {name.removesuffix("_total") if kind == "counter" else name
+                  for name, (kind, _) in documented_metrics().items()}
+    assert documented - metrics_in_the_source() == set(), "documented, but not in the code"
+    assert metrics_in_the_source() - documented == set(), "not in docs/telemetry.md"
+
+
+def test_documented_counters_end_in_total_and_nothing_else_does():
+    for name, (kind, _) in documented_metrics().items():
+        assert kind in ("counter", "gauge", "histogram", "summary")
+        assert name.endswith("_total") == (kind == "counter"), name
