@@ -352,6 +352,12 @@ check_urls(struct check *check)
 		complain(check, "redis.url", "expected redis://host:port/db or unix:///path");
 }
 
+static void
+complain_for_service(void *arg, const char *option, const char *what)
+{
+	complain(arg, option, what);
+}
+
 size_t
 options_check(const struct config *config, const struct service *const *services, FILE *errors)
 {
@@ -368,5 +374,8 @@ options_check(const struct config *config, const struct service *const *services
 	}
 	check_urls(&check);
 	check_headers(&check);
+	for (size_t i = 0; services[i]; i++)
+		if (services[i]->check)
+			services[i]->check(config, complain_for_service, &check);
 	return check.count;
 }

@@ -54,10 +54,15 @@ struct service_handlers {
 	const api_handler *handlers; /* by method index; generated as NAME_handlers */
 };
 
+/* Tells that an option's value is wrong, and why. */
+typedef void (*service_complain)(void *arg, const char *option, const char *what);
+
 struct service {
-	const char *name;                         /* "ratelimitd": daemon, schema, bus name */
-	const char *summary;                      /* one line for --help */
-	const struct config_option *options;      /* beyond the common ones; names begin with the service's */
+	const char *name;                    /* "ratelimitd": daemon, schema, bus name */
+	const char *summary;                 /* one line for --help */
+	const struct config_option *options; /* beyond the common ones; names begin with the service's */
+	/* Complains of values of its options that the table cannot judge; part of --check-config. NULL: none. */
+	void (*check)(const struct config *config, service_complain complain, void *arg);
 	const struct service_handlers *handlers;  /* ends with api NULL */
 	const struct store_migration *migrations; /* NULL: no store */
 	bool publishes;

@@ -220,5 +220,5 @@ forward_begin(struct request *request)
 	request->place = HTTP_FORWARD;
 	request->authenticated = take_from_limit;
 	request->unverified = unverified;
-	request_authenticate(request);
+	caller_authenticate(request);
 }

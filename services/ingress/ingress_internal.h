@@ -18,34 +18,15 @@
 #include "corbel/contract.gen.h"
 #include "daemon/service.h"
 #include "http_metrics.h"
+#include "settings.h"
 
 struct crowd;
-struct forward_rules;
 struct key_cache;
 struct key_entry;
 struct lease_cache;
 struct tls;
 struct tls_keeper;
 struct usage;
-
-/* What a gateway is told when accountd or ratelimitd cannot be asked. */
-enum forward_failure { FORWARD_DENY, FORWARD_KNOWN, FORWARD_ALLOW };
-
-struct settings {
-	size_t body_max, header_max;
-	unsigned connections, connections_per_address;
-	unsigned idle_s;
-	uint64_t request_ms, key_ttl_ms;
-	bool has_x_headers;
-	uint64_t anonymous_per_minute;
-	unsigned ipv6_prefix;
-	struct forward_rules *forward_rules;
-	const char *forward_headers;
-	const char *tls_certificate, *tls_key; /* NULL: plain HTTP */
-	enum forward_failure forward_on_failure;
-	struct networks *proxies;
-	const char *const *cors_origins;
-};
 
 struct ingress {
 	struct service_env env;
@@ -159,10 +140,14 @@ void request_wait(struct request *request);
 void request_hold(struct request *request);
 /* An orphan is over. */
 void request_end_orphan(struct request *request);
-/* Looks after the caller's key, then calls request->authenticated. */
-void request_authenticate(struct request *request);
 const char *request_header(const struct request *request, const char *name);
 void request_free_spare(struct shard *shard);
+
+/* ---- caller.c ---- */
+/* The client's address, through trusted proxies. */
+void caller_take_address(struct request *request);
+/* Looks after the caller's key, then calls request->authenticated. */
+void caller_authenticate(struct request *request);
 
 /* ---- request_span.c ---- */
 void request_span_begin(struct request *request);

@@ -160,21 +160,6 @@ take_request_id(struct request *request)
 }
 
 static void
-take_peer(struct request *request)
-{
-	struct ingress *ingress = request->shard->ingress;
-	const union MHD_ConnectionInfo *info =
-	    MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-
-	if (!info || !address_from_socket(info->client_addr, &request->peer))
-		return;
-	if (ingress->settings.proxies)
-		request->peer = address_of_client(ingress->settings.proxies, &request->peer,
-		                                  request_header(request, "X-Forwarded-For"));
-	address_mask(&request->peer, ingress->settings.ipv6_prefix);
-}
-
-static void
 begin(struct request *request, const char *method)
 {
 	struct ingress *ingress = request->shard->ingress;
@@ -185,7 +170,7 @@ begin(struct request *request, const char *method)
 	request->deadline_ms = request->started_ns / 1000000 + ingress->settings.request_ms;
 	take_request_id(request);
 	request_span_begin(request);
-	take_peer(request);
+	caller_take_address(request);
 	if (request->url) {
 		const char *question = strchr(request->url, '?');
 		request->path_length = question ? (size_t)(question - request->url) : strlen(request->url);
@@ -262,7 +247,7 @@ dispatch(struct request *request)
 		if (request->method->is_public)
 			call_begin(request);
 		else
-			request_authenticate(request);
+			caller_authenticate(request);
 		break;
 	case ROUTE_WRONG_VERB:
 		method_not_allowed(request);
@@ -271,39 +256,6 @@ dispatch(struct request *request)
 		respond_problem(request, "not-found", "there is nothing at this path");
 		break;
 	}
-}
-
-static const char *
-presented_key(const struct request *request)
-{
-	const char *bearer = request_header(request, "Authorization");
-	if (!bearer)
-		return request_header(request, "X-API-Key");
-	if (strncasecmp(bearer, "Bearer", 6) != 0 || bearer[6] != ' ')
-		return NULL;
-	bearer += 6;
-	while (*bearer == ' ')
-		bearer++;
-	return bearer;
-}
-
-void
-request_authenticate(struct request *request)
-{
-	const char *key = presented_key(request);
-	uint64_t now = shard_now_ms(request->shard), retry_ms = 0;
-
-	if (key && key[0]) {
-		key_cache_authenticate(request->shard->keys, request, key, strlen(key));
-		return;
-	}
-	if (!address_take(request->shard->addresses, &request->peer, now, &retry_ms)) {
-		respond_limited(request, "anonymous", retry_ms, false);
-		return;
-	}
-	counter_add(request->shard->ingress->unauthenticated, 1);
-	respond_problem(request, "unauthenticated",
-	                "an API key is needed: Authorization: Bearer KEY, or X-API-Key: KEY");
 }
 
 void

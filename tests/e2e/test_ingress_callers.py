@@ -104,6 +104,21 @@ def test_an_unknown_key_and_a_wrong_one_are_told_the_same(serve):
     assert answers[0] == answers[1] and answers[0]["status"] == 401
 
 
+def test_x_api_key_goes_before_authorization(serve):
+    key = serve.tenant(scopes=["*"]).key
+    for other in ("Basic dXNlcjpwYXNz", "Bearer of-another-api"):
+        assert serve.client().get("/v1/keys", headers={"X-API-Key": key, "Authorization": other}).status_code == 200
+    wrong = {"X-API-Key": "cb_live_nonsense", "Authorization": f"Bearer {key}"}
+    assert serve.client().get("/v1/keys", headers=wrong).status_code == 401
+
+
+def test_no_cache_may_keep_what_a_key_sees(serve):
+    tenant = serve.tenant(scopes=["*"])
+    for answer in (tenant.get("/v1/keys"), tenant.get("/v1/keys/key_none"), serve.client().get("/v1/keys")):
+        assert answer.headers["Cache-Control"] == "no-store"
+    assert "Cache-Control" not in serve.client().get("/openapi.json").headers
+
+
 # ---- limits ----
 
 STRING = r'"(?:[ !#-\[\]-~]|\\["\\])*"'
@@ -189,6 +204,15 @@ def test_clients_behind_trusted_proxies_are_limited_each(behind_proxies):
 
 def test_what_a_client_says_of_itself_is_not_believed(behind_proxies):
     assert statuses(behind_proxies, *[f"198.51.100.{i}, 192.0.2.3" for i in range(3)]) == [401, 401, 429]
+
+
+def test_a_line_that_a_proxy_adds_counts_and_not_the_clients_own(behind_proxies):
+    def status(number):
+        with Raw(behind_proxies.port) as raw:
+            raw.send("GET /v1/keys HTTP/1.1\r\nHost: corbel\r\n"
+                     f"X-Forwarded-For: 198.51.100.{number}\r\nX-Forwarded-For: 192.0.2.9\r\n\r\n")
+            return raw.answer().status
+    assert [status(number) for number in range(3)] == [401, 401, 429]
 
 
 def test_ipv6_counts_by_prefix_and_mapped_ipv4_as_ipv4(behind_proxies):
