@@ -14,7 +14,8 @@
 #include "base/text.h"
 #include "cli.h"
 
-#define FILE_MAX (16u << 20)
+#define FILE_MAX    (16u << 20)
+#define RETRIES_MAX 20u
 
 void
 arguments_flag_name(const char *field, char out[128])
@@ -173,6 +174,33 @@ set_data(struct command *command, const char *text)
 	return true;
 }
 
+static bool
+set_retries(struct settings *settings, const char *text)
+{
+	uint64_t number;
+	if (!text_to_u64(text, strlen(text), &number) || number > RETRIES_MAX)
+		return complain("--retry must be 0 to 20", NULL);
+	settings->retries = (unsigned)number;
+	return true;
+}
+
+/* Visible ASCII, as the ingress takes it; anything else could not stand in a header. */
+static bool
+set_idempotency_key(struct command *command, const char *text)
+{
+	size_t length = strlen(text);
+
+	if (command->method->verb != API_POST)
+		return complain("--idempotency-key is for commands that make or do something, by POST", NULL);
+	for (size_t i = 0; i < length; i++)
+		if (text[i] <= ' ' || text[i] >= 0x7F)
+			length = 0;
+	if (length < 1 || length > 255)
+		return complain("--idempotency-key must be 1 to 255 visible ASCII characters", NULL);
+	command->settings.idempotency_key = text;
+	return true;
+}
+
 /* Flags of every command. *took tells whether it was one; those with a value get it in `value`. */
 static bool
 set_common(struct command *command, const char *flag, size_t length, const char *value, bool *took)
@@ -207,6 +235,10 @@ set_common(struct command *command, const char *flag, size_t length, const char 
 		settings->profile = value;
 	else if (length == 4 && memcmp(flag, "data", 4) == 0)
 		return set_data(command, value);
+	else if (length == 5 && memcmp(flag, "retry", 5) == 0)
+		return set_retries(settings, value);
+	else if (length == 15 && memcmp(flag, "idempotency-key", 15) == 0)
+		return set_idempotency_key(command, value);
 	else
 		*took = false;
 	return true;

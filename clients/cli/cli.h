@@ -34,6 +34,8 @@ struct settings {
 	enum output_format output;
 	bool has_output; /* a flag said it: the profile does not */
 	bool is_verbose, is_yes, takes_all;
+	const char *idempotency_key; /* NULL: each call gets one of its own */
+	unsigned retries;
 };
 
 /* One command line, understood. */
@@ -51,6 +53,10 @@ const struct api_method *command_find(int argc, char *const *argv, int *used);
 /* Calls `each` for every method on the command line. */
 void command_each(void (*each)(void *arg, const struct api_method *method), void *arg);
 int command_run(struct command *command);
+
+/* ---- call.c ---- */
+/* Makes the call; returns its exit code, having told what went wrong. *reply is the caller's to free. */
+int call_make(struct command *command, json_t **reply);
 
 /* ---- arguments.c ---- */
 /* Reads flags and positional path parameters; prints what is wrong and returns false. */
@@ -70,16 +76,34 @@ struct exchange {
 	const char *trace_id, *span_id; /* W3C Trace Context; the call is found by it in traces and logs */
 	bool is_verbose;
 	/* out */
-	long status;    /* 0: no answer */
-	char *response; /* NUL-terminated, in the arena */
+	long status;        /* 0: no answer */
+	long retry_after_s; /* 0: not said */
+	char *response;     /* NUL-terminated, in the arena */
 	char error[256];
 };
 void http_exchange(struct exchange *exchange, struct arena *arena);
 
+/* ---- retry.c ---- */
+struct retry {
+	unsigned left, made;
+};
+bool retry_is_due(const struct retry *retry, const struct exchange *exchange);
+/* Says on standard error what it waits for, and waits. */
+void retry_wait(struct retry *retry, const struct exchange *exchange);
+
+/* ---- show.c ---- */
+/* A copy that is safe on a terminal: characters that command it become spaces. */
+char *show_text(struct arena *arena, const char *text);
+/* Columns on a terminal: wide characters take two, combining ones none. */
+size_t show_width(const char *text);
+void show_padded(const char *text, size_t width, FILE *out);
+/* JSON with such characters escaped; `flags` are jansson's. */
+char *show_json(struct arena *arena, const json_t *value, size_t flags);
+
 /* ---- output.c ---- */
 void output_reply(const struct command *command, const json_t *reply, FILE *out);
 /* A problem, for people. */
-void output_problem(long status, const json_t *problem, FILE *out);
+void output_problem(struct arena *arena, long status, const json_t *problem, FILE *out);
 bool output_format_from(const char *text, enum output_format *out);
 
 /* ---- help.c ---- */

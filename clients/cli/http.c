@@ -23,8 +23,12 @@ take_body(char *data, size_t size, size_t count, void *arg)
 static size_t
 show_header(char *data, size_t size, size_t count, void *arg)
 {
-	(void)arg;
-	fprintf(stderr, "< %.*s\n", (int)strcspn(data, "\r\n"), data);
+	struct arena *arena = arg;
+	size_t length = size * count;
+
+	while (length > 0 && (data[length - 1] == '\r' || data[length - 1] == '\n'))
+		length--;
+	fprintf(stderr, "< %s\n", show_text(arena, arena_strndup(arena, data, length)));
 	return size * count;
 }
 
@@ -46,11 +50,28 @@ headers_of(const struct exchange *exchange, struct arena *arena)
 }
 
 static void
-show_request(const struct exchange *exchange)
+show_request(const struct exchange *exchange, struct arena *arena)
 {
-	fprintf(stderr, "> %s %s\n", exchange->verb, exchange->url);
+	fprintf(stderr, "> %s %s\n", exchange->verb, show_text(arena, exchange->url));
+	if (exchange->idempotency_key)
+		fprintf(stderr, "> Idempotency-Key: %s\n", show_text(arena, exchange->idempotency_key));
 	if (exchange->body)
-		fprintf(stderr, "> %s\n", exchange->body);
+		fprintf(stderr, "> %s\n", show_text(arena, exchange->body));
+}
+
+static void
+take_outcome(CURL *curl, CURLcode rc, struct exchange *exchange)
+{
+	curl_off_t retry_after_s = 0;
+
+	exchange->status = exchange->retry_after_s = 0;
+	if (rc != CURLE_OK) {
+		snprintf(exchange->error, sizeof(exchange->error), "%s: %s", exchange->url, curl_easy_strerror(rc));
+		return;
+	}
+	curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &exchange->status);
+	curl_easy_getinfo(curl, CURLINFO_RETRY_AFTER, &retry_after_s);
+	exchange->retry_after_s = (long)retry_after_s;
 }
 
 void
@@ -77,14 +98,11 @@ http_exchange(struct exchange *exchange, struct arena *arena)
 	if (exchange->body)
 		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, exchange->body);
 	if (exchange->is_verbose) {
-		show_request(exchange);
+		show_request(exchange, arena);
 		curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, show_header);
+		curl_easy_setopt(curl, CURLOPT_HEADERDATA, arena);
 	}
-	CURLcode rc = curl_easy_perform(curl);
-	if (rc == CURLE_OK)
-		curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &exchange->status);
-	else
-		snprintf(exchange->error, sizeof(exchange->error), "%s: %s", exchange->url, curl_easy_strerror(rc));
+	take_outcome(curl, curl_easy_perform(curl), exchange);
 	curl_easy_getinfo(curl, CURLINFO_TOTAL_TIME, &seconds);
 	if (exchange->is_verbose)
 		fprintf(stderr, "* %.1f ms, trace %s\n", seconds * 1000, exchange->trace_id);

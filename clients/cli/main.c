@@ -2,6 +2,7 @@
  * corbel: the command line.
  */
 #include <curl/curl.h>
+#include <locale.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -15,6 +16,8 @@ run_method(int argc, char **argv)
 	struct command command = {.arena = &arena};
 	int used = 0, code = EXIT_CODE_USAGE;
 
+	/* Texts are UTF-8 whatever the terminal is set to; numbers stay those of C. */
+	setlocale(LC_CTYPE, "C.UTF-8");
 	command.method = command_find(argc, argv, &used);
 	if (!command.method) {
 		fprintf(stderr, "corbel: there is no command '%s%s%s'\n", argv[0], argc > 1 ? " " : "",

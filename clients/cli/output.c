@@ -36,34 +36,28 @@ cell_text(struct arena *arena, const json_t *value)
 	return text;
 }
 
-/* A cell for people: what others wrote must neither break the line nor command the terminal, so control
- * characters (C0, DEL, and C1 in UTF-8) become spaces. */
+/* A cell for people. */
 static char *
 shown_text(struct arena *arena, const json_t *value)
 {
-	char *text = cell_text(arena, value);
-	for (unsigned char *at = (unsigned char *)text; *at; at++) {
-		if (*at < 0x20 || *at == 0x7F)
-			*at = ' ';
-		else if (at[0] == 0xC2 && at[1] >= 0x80 && at[1] < 0xA0)
-			at[0] = at[1] = ' ';
-	}
-	return text;
+	return show_text(arena, cell_text(arena, value));
 }
 
 /* ---- YAML ---- */
 
+/* A member's name: as it is if YAML cannot take it for anything else, or in double quotes. */
 static void
-put_yaml_scalar(const json_t *value, FILE *out)
+put_yaml_name(struct arena *arena, const char *name, FILE *out)
 {
-	/* JSON's scalars, in double quotes where they are texts, are YAML's. */
-	char *text = json_dumps(value, JSON_ENCODE_ANY);
-	fputs(text ? text : "null", out);
-	free(text);
+	static const char PLAIN[] = "abcdefghijklmnopqrstuvwxyz_";
+	json_t *text = json_string(name);
+
+	fputs(name[0] && strspn(name, PLAIN) == strlen(name) ? name : show_json(arena, text, 0), out);
+	json_decref(text);
 }
 
 static void
-put_yaml(const json_t *value, int depth, bool is_item, FILE *out)
+put_yaml(struct arena *arena, const json_t *value, int depth, bool is_item, FILE *out)
 {
 	const char *name;
 	json_t *member;
@@ -75,19 +69,21 @@ put_yaml(const json_t *value, int depth, bool is_item, FILE *out)
 		{
 			bool is_nested = (json_is_object(member) || json_is_array(member)) &&
 			                 (json_object_size(member) > 0 || json_array_size(member) > 0);
-			fprintf(out, "%*s%s:%s", is_item && is_first ? 0 : depth * 2, "", name, is_nested ? "\n" : " ");
-			put_yaml(member, depth + 1, false, out);
+			fprintf(out, "%*s", is_item && is_first ? 0 : depth * 2, "");
+			put_yaml_name(arena, name, out);
+			fputs(is_nested ? ":\n" : ": ", out);
+			put_yaml(arena, member, depth + 1, false, out);
 			is_first = false;
 		}
 	} else if (json_is_array(value) && json_array_size(value) > 0) {
 		json_array_foreach(value, index, member)
 		{
 			fprintf(out, "%*s- ", depth * 2, "");
-			put_yaml(member, depth + 1, true, out);
+			put_yaml(arena, member, depth + 1, true, out);
 		}
 	} else {
-		put_yaml_scalar(value, out);
-		fputc('\n', out);
+		/* JSON's scalars, in double quotes where they are texts, are YAML's. */
+		fprintf(out, "%s\n", show_json(arena, value, 0));
 	}
 }
 
@@ -129,6 +125,29 @@ find_table(const struct command *command, const json_t *reply, struct table *tab
 	return table->columns > 0;
 }
 
+static const char *
+shown_cell(const struct table *table, const json_t *row, size_t column)
+{
+	return shown_text(table->arena, json_object_get(row, table->names[column]));
+}
+
+/* Columns of the widest cell; 0 for the last column, behind which nothing stands. */
+static size_t
+width_of(const struct table *table, size_t column)
+{
+	size_t widest = show_width(table->names[column]), index;
+	json_t *row;
+
+	if (column + 1 == table->columns)
+		return 0;
+	json_array_foreach(table->rows, index, row)
+	{
+		size_t width = show_width(shown_cell(table, row, column));
+		widest = width > widest ? width : widest;
+	}
+	return widest;
+}
+
 static void
 put_table(const struct table *table, FILE *out)
 {
@@ -136,23 +155,20 @@ put_table(const struct table *table, FILE *out)
 	bool is_bold = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
 	json_t *row;
 
+	fputs(is_bold ? "\033[1m" : "", out);
 	for (size_t c = 0; c < table->columns; c++) {
-		widths[c] = strlen(table->names[c]);
-		json_array_foreach(table->rows, index, row)
-		{
-			size_t length = strlen(shown_text(table->arena, json_object_get(row, table->names[c])));
-			widths[c] = length > widths[c] ? length : widths[c];
+		widths[c] = width_of(table, c);
+		show_padded(table->names[c], widths[c], out);
+		fputs(c + 1 < table->columns ? "  " : "\n", out);
+	}
+	fputs(is_bold ? "\033[0m" : "", out);
+	json_array_foreach(table->rows, index, row)
+	{
+		for (size_t c = 0; c < table->columns; c++) {
+			show_padded(shown_cell(table, row, c), widths[c], out);
+			fputs(c + 1 < table->columns ? "  " : "\n", out);
 		}
 	}
-	fputs(is_bold ? "\033[1m" : "", out);
-	for (size_t c = 0; c < table->columns; c++)
-		fprintf(out, "%-*s%s", c + 1 < table->columns ? (int)widths[c] : 0, table->names[c],
-		        c + 1 < table->columns ? "  " : "\n");
-	fputs(is_bold ? "\033[0m" : "", out);
-	json_array_foreach(table->rows, index, row) for (size_t c = 0; c < table->columns; c++)
-	    fprintf(out, "%-*s%s", c + 1 < table->columns ? (int)widths[c] : 0,
-	            shown_text(table->arena, json_object_get(row, table->names[c])),
-	            c + 1 < table->columns ? "  " : "\n");
 }
 
 /* RFC 4180; a cell that a spreadsheet would take for a formula gets an apostrophe in front. */
@@ -172,6 +188,13 @@ put_csv_cell(const char *text, FILE *out)
 	fputs(needs_quotes ? "\"" : "", out);
 }
 
+/* A file gets the bytes as they are, a terminal what it can take. */
+static const char *
+csv_text(const struct table *table, const json_t *value)
+{
+	return isatty(STDOUT_FILENO) ? shown_text(table->arena, value) : cell_text(table->arena, value);
+}
+
 static void
 put_csv(const struct table *table, FILE *out)
 {
@@ -185,7 +208,7 @@ put_csv(const struct table *table, FILE *out)
 	{
 		for (size_t c = 0; c < table->columns; c++) {
 			fputs(c ? "," : "", out);
-			put_csv_cell(cell_text(table->arena, json_object_get(row, table->names[c])), out);
+			put_csv_cell(csv_text(table, json_object_get(row, table->names[c])), out);
 		}
 		fputs("\r\n", out);
 	}
@@ -197,17 +220,22 @@ put_members(const struct command *command, const json_t *reply, FILE *out)
 {
 	const char *name;
 	json_t *value;
-	int width = 0;
+	size_t widest = 0;
 
-	json_object_foreach((json_t *)(uintptr_t)reply, name, value) width =
-	    (int)strlen(name) > width ? (int)strlen(name) : width;
 	json_object_foreach((json_t *)(uintptr_t)reply, name, value)
 	{
-		if (json_is_object(value) && json_object_size(value) > 0) {
-			fprintf(out, "%s\n", name);
+		size_t width = show_width(show_text(command->arena, name));
+		widest = width > widest ? width : widest;
+	}
+	json_object_foreach((json_t *)(uintptr_t)reply, name, value)
+	{
+		bool is_nested = json_is_object(value) && json_object_size(value) > 0;
+		show_padded(show_text(command->arena, name), is_nested ? 0 : widest, out);
+		if (is_nested) {
+			fputc('\n', out);
 			put_members(command, value, out);
 		} else {
-			fprintf(out, "%-*s  %s\n", width, name, shown_text(command->arena, value));
+			fprintf(out, "  %s\n", shown_text(command->arena, value));
 		}
 	}
 }
@@ -220,11 +248,10 @@ output_reply(const struct command *command, const json_t *reply, FILE *out)
 
 	switch (command->settings.output) {
 	case OUTPUT_JSON:
-		json_dumpf(reply, out, JSON_INDENT(2));
-		fputc('\n', out);
+		fprintf(out, "%s\n", show_json(command->arena, reply, JSON_INDENT(2)));
 		return;
 	case OUTPUT_YAML:
-		put_yaml(reply, 0, false, out);
+		put_yaml(command->arena, reply, 0, false, out);
 		return;
 	case OUTPUT_CSV: {
 		json_t *single = is_table ? NULL : json_pack("[O]", reply);
@@ -250,11 +277,19 @@ output_reply(const struct command *command, const json_t *reply, FILE *out)
 		fputs("There is more: --all shows everything.\n", stderr);
 }
 
-void
-output_problem(long status, const json_t *problem, FILE *out)
+/* A member that is a text, safe to show; NULL when it is none. */
+static const char *
+text_member(struct arena *arena, const json_t *object, const char *name)
 {
-	const char *title = json_string_value(json_object_get(problem, "title"));
-	const char *detail = json_string_value(json_object_get(problem, "detail"));
+	const char *text = json_string_value(json_object_get(object, name));
+	return text ? show_text(arena, text) : NULL;
+}
+
+void
+output_problem(struct arena *arena, long status, const json_t *problem, FILE *out)
+{
+	const char *title = text_member(arena, problem, "title"), *detail = text_member(arena, problem, "detail");
+	const char *request = text_member(arena, problem, "request_id");
 	const json_t *errors = json_object_get(problem, "errors");
 	size_t index;
 	json_t *error;
@@ -265,11 +300,10 @@ output_problem(long status, const json_t *problem, FILE *out)
 	fputc('\n', out);
 	json_array_foreach(errors, index, error)
 	{
-		const char *pointer = json_string_value(json_object_get(error, "pointer"));
-		const char *what = json_string_value(json_object_get(error, "detail"));
+		const char *pointer = text_member(arena, error, "pointer"),
+		           *what = text_member(arena, error, "detail");
 		fprintf(out, "  %s: %s\n", pointer && pointer[0] ? pointer : "body", what ? what : "");
 	}
-	const char *request = json_string_value(json_object_get(problem, "request_id"));
 	if (request)
 		fprintf(out, "  request %s\n", request);
 }

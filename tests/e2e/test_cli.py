@@ -127,15 +127,6 @@ def test_every_command_explains_itself(corbel):
     assert "keys create" in corbel("keys", "--help").stdout
 
 
-def test_completion_is_good_shell(corbel):
-    script = corbel("completion", "bash").stdout
-    assert subprocess.run(["bash", "-n"], input=script, text=True).returncode == 0
-    asked = script + '\nCOMP_WORDS=(corbel keys cr); COMP_CWORD=2; _corbel; echo "${COMPREPLY[@]}"'
-    assert subprocess.run(["bash", "-c", asked], capture_output=True, text=True).stdout.strip() == "create"
-    assert "complete -c corbel" in corbel("completion", "fish").stdout
-    corbel("completion", "tcsh", code=2)
-
-
 def test_verbose_shows_the_exchange_but_not_the_key(corbel, stack):
     shown = corbel("plans", "list", "--verbose").stderr
     assert "> GET" in shown and "x-request-id" in shown.lower() and re.search(r" ms, trace [0-9a-f]{32}$", shown, re.M)
