@@ -32,10 +32,11 @@ class SecureServe(Serve):
 
     SCHEME = "https"
 
-    def __init__(self, kind="ec"):
+    def __init__(self, kind="ec", *options):
         self.files = pathlib.Path(tempfile.mkdtemp(prefix="corbel-tls-"))
         write_pair(self.files, "server", kind)
-        super().__init__(f"--ingress.tls_cert={self.files}/server.pem", f"--ingress.tls_key={self.files}/server.key")
+        super().__init__(f"--ingress.tls_cert={self.files}/server.pem", f"--ingress.tls_key={self.files}/server.key",
+                         *options)
 
     def is_ready(self):
         return requests.get(self.url + "/readyz", timeout=5, verify=str(self.files / "server.pem")).status_code == 200
