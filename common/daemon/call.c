@@ -76,6 +76,12 @@ call_plan(const struct call *call)
 	return principal(call) ? text_or_empty(principal(call)->plan) : "";
 }
 
+const Corbel__Bus__Principal *
+call_principal(const struct call *call)
+{
+	return principal(call);
+}
+
 size_t
 call_key_limits(const struct call *call, const ProtobufCBinaryData **out)
 {

@@ -16,6 +16,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/status.h"
+#include "corbel/bus.pb-c.h"
 #include "store/store.h"
 #include "telemetry/trace.h"
 
@@ -36,6 +37,8 @@ struct store_conn *call_store(const struct call *call);
 const char *call_tenant(const struct call *call);
 const char *call_key_id(const struct call *call);
 const char *call_plan(const struct call *call);
+/* All of it, to call another replica as the same caller; NULL when nobody was authenticated. */
+const Corbel__Bus__Principal *call_principal(const struct call *call);
 /* Limits of the caller's key alone, each a packed PlanLimit; returns their number. */
 size_t call_key_limits(const struct call *call, const ProtobufCBinaryData **out);
 bool call_is_operator(const struct call *call); /* tenant "root", or internal */

@@ -329,7 +329,7 @@ ask(struct lease *lease, const struct request *request)
 	question.waiting = lease->waiting_count;
 	question.tenant_id = arena_strdup(&lease->arena, who->tenant);
 	corbel__bus__principal__init(&lease->principal);
-	lease->principal.tenant = (char *)(uintptr_t) "root";
+	lease->principal.tenant = question.tenant_id;
 	lease->principal.has_internal = lease->principal.internal = true;
 	copy_own_limit(lease, request);
 	size_t size = corbel__v1__lease_request__get_packed_size(&question);

@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "job.h"
+#include "many.h"
 
 typedef Corbel__V1__CheckRequest CheckRequest;
 typedef Corbel__V1__LimitCheck LimitCheck;
@@ -29,9 +30,8 @@ limit_is_open(const struct call *call, const char *name)
 	return call_is_operator(call) || strncmp(name, "api.", 4) != 0;
 }
 
-/* The tenant a call is for: its own, or the one an operator names. */
-static struct status
-tenant_of(const struct call *call, const char *named, const char **out)
+struct status
+call_tenant_for(const struct call *call, const char *named, const char **out)
 {
 	*out = call_tenant(call);
 	if (!named || strcmp(named, *out) == 0)
@@ -52,7 +52,7 @@ own_definition(struct call *call, const char *tenant, const char *name)
 	const ProtobufCBinaryData *limits;
 	size_t count = call_key_limits(call, &limits);
 
-	if (count > 0 && !call_is_internal(call) && strcmp(call_tenant(call), tenant) != 0)
+	if (count > 0 && strcmp(call_tenant(call), tenant) != 0)
 		return NULL;
 	for (size_t i = 0; i < count; i++) {
 		const Corbel__V1__PlanLimit *limit =
@@ -103,7 +103,8 @@ static struct status
 resolve(struct call *call, const struct snapshot *snapshot, const CheckRequest *request,
         const char *tenant_id, struct inquiry *inquiry)
 {
-	struct status st = tenant_of(call, request->tenant_id ? request->tenant_id : tenant_id, &inquiry->tenant);
+	struct status st =
+	    call_tenant_for(call, request->tenant_id ? request->tenant_id : tenant_id, &inquiry->tenant);
 	inquiry->count = 0;
 	for (size_t i = 0; i < request->n_checks && status_ok(&st); i++)
 		st = resolve_one(call, snapshot, inquiry, request->checks[i]);
@@ -112,14 +113,7 @@ resolve(struct call *call, const struct snapshot *snapshot, const CheckRequest *
 
 /* ---- jobs ---- */
 
-/* The jobs of one bus message that are to be decided. */
-struct gathering {
-	struct ratelimitd *self;
-	struct snapshot *snapshot; /* each job holds it, too */
-	struct job *first, **last;
-};
-
-static void
+void
 gathering_begin(struct gathering *gathering, struct ratelimitd *self)
 {
 	gathering->self = self;
@@ -158,7 +152,18 @@ job_add(struct gathering *gathering, struct job *job, struct status st)
 	gathering->last = &job->next;
 }
 
-static void
+void
+gathering_check(struct gathering *gathering, struct many *many, const CheckRequest *request,
+                const char *tenant_id, Corbel__V1__BatchCheckReply__Item *item)
+{
+	struct job *job = job_new(gathering, many->call, JOB_TAKE);
+
+	job->many = many;
+	job->item = item;
+	job_add(gathering, job, resolve(many->call, gathering->snapshot, request, tenant_id, &job->inquiry));
+}
+
+void
 gathering_end(struct gathering *gathering)
 {
 	struct ratelimitd *self = gathering->self;
@@ -225,41 +230,6 @@ static void
 give_back_batch(void *self, struct call *calls[], size_t count)
 {
 	for_each(self, calls, count, JOB_GIVE_BACK);
-}
-
-/* ---- many decisions in one call ---- */
-
-static void
-add_many(struct gathering *gathering, struct call *call)
-{
-	const Corbel__V1__BatchCheckRequest *request = (const Corbel__V1__BatchCheckRequest *)call_request(call);
-	Corbel__V1__BatchCheckReply *reply = (Corbel__V1__BatchCheckReply *)call_reply(call);
-	struct arena *arena = call_arena(call);
-	struct many *many = ARENA_NEW(arena, struct many);
-
-	many->call = call;
-	many->open = request->n_requests;
-	reply->items = ARENA_ARRAY(arena, Corbel__V1__BatchCheckReply__Item *, request->n_requests);
-	reply->n_items = request->n_requests;
-	for (size_t i = 0; i < request->n_requests; i++) {
-		reply->items[i] = ARENA_NEW(arena, Corbel__V1__BatchCheckReply__Item);
-		corbel__v1__batch_check_reply__item__init(reply->items[i]);
-		struct job *job = job_new(gathering, call, JOB_TAKE);
-		job->many = many;
-		job->item = reply->items[i];
-		job_add(gathering, job,
-		        resolve(call, gathering->snapshot, request->requests[i], request->tenant_id, &job->inquiry));
-	}
-}
-
-static void
-batch_check_batch(void *self, struct call *calls[], size_t count)
-{
-	struct gathering gathering;
-	gathering_begin(&gathering, self);
-	for (size_t c = 0; c < count; c++)
-		add_many(&gathering, calls[c]);
-	gathering_end(&gathering);
 }
 
 /* ---- one limit and key ---- */
@@ -361,13 +331,10 @@ ratelimitd_batch(void *self, const struct api_method *method)
 		const char *name;
 		service_batch batch;
 	} BATCHES[] = {
-	    {"Ratelimits/Check", check_batch},
-	    {"Ratelimits/Peek", peek_batch},
-	    {"Ratelimits/GiveBack", give_back_batch},
-	    {"Ratelimits/Reset", reset_batch},
-	    {"Ratelimits/BatchCheck", batch_check_batch},
-	    {"Ratelimits/ReportOutcome", report_batch},
-	    {"Ratelimits/Lease", lease_batch},
+	    {"Ratelimits/Check", check_batch},          {"Ratelimits/Peek", peek_batch},
+	    {"Ratelimits/GiveBack", give_back_batch},   {"Ratelimits/Reset", reset_batch},
+	    {"Ratelimits/BatchCheck", many_decide},     {"Ratelimits/ReplicaCheck", many_decide_here},
+	    {"Ratelimits/ReportOutcome", report_batch}, {"Ratelimits/Lease", lease_batch},
 	};
 	(void)self;
 	for (size_t i = 0; i < sizeof(BATCHES) / sizeof(BATCHES[0]); i++)

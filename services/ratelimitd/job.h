@@ -46,6 +46,22 @@ struct job {
 	bool is_allowed, is_degraded; /* out */
 };
 
+/* ---- check.c ---- */
+/* The tenant a call is for: its own, or the one an operator names. */
+struct status call_tenant_for(const struct call *call, const char *named, const char **out);
+/* The jobs of one bus message that are to be decided. */
+struct gathering {
+	struct ratelimitd *self;
+	struct snapshot *snapshot; /* each job holds it, too */
+	struct job *first, **last;
+};
+void gathering_begin(struct gathering *gathering, struct ratelimitd *self);
+/* Adds one of a call's checks; one that cannot be resolved ends here. */
+void gathering_check(struct gathering *gathering, struct many *many, const Corbel__V1__CheckRequest *request,
+                     const char *tenant_id, Corbel__V1__BatchCheckReply__Item *item);
+/* Decides them, or hands them to the engine. */
+void gathering_end(struct gathering *gathering);
+
 /* Decides in the memory store. RESOURCE_EXHAUSTED when its table is full. */
 struct status job_decide_in_table(struct ratelimitd *self, struct job *job);
 /* Decides without the shared store, by each limit's failure mode. */

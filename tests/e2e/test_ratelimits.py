@@ -353,3 +353,51 @@ def test_a_killed_replica_on_redis_lets_no_key_have_more_than_its_limit(own):
         # A call that failed may have been counted, and none twice.
         until(lambda: sum(traffic.admitted.values()) >= 50 * len(keys) - len(traffic.failed_at), "all is used", 20)
     assert max(traffic.admitted.values()) <= 50
+
+
+def all_replicas_know_each_other(client):
+    """After a start they find each other one by one, and until then they disagree on who owns a key."""
+    def look():
+        return all(client.get("/v1/ratelimits/statistics").json()["replicas"] == 4 for _ in range(20))
+    until(look, "each of four replicas knows the others", 10)
+
+
+@pytest.mark.parametrize("kind", ["four_in_memory", "four_on_redis"])
+def test_many_checks_in_one_call_are_decided_where_each_key_is(kind, request):
+    tenant = request.getfixturevalue(kind).tenant(plan="unlimited", scopes=["*"])
+    limit(tenant, "few", units=5)
+    defined_everywhere(tenant, "few")
+    all_replicas_know_each_other(tenant)
+    keys = [f"user-{i}" for i in range(30)]
+    body = {"requests": [{"checks": [{"limit": "few", "key": key}]} for key in keys]
+            + [{"checks": [{"limit": "nowhere", "key": "k"}]}]}
+
+    def batch(_):
+        items = tenant.post("/v1/ratelimits/batch-check", body).json()["items"]
+        assert "not defined" in items[-1]["error"]
+        assert [i["reply"]["limits"][0]["key"] for i in items[:-1]] == keys
+        return [i["reply"]["allowed"] for i in items[:-1]]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        rounds = list(pool.map(batch, range(12)))
+    assert [sum(r[i] for r in rounds) for i in range(len(keys))] == [5] * len(keys)
+    assert not any(check(tenant, ("few", key)).json()["allowed"] for key in keys)
+
+
+def test_many_checks_in_one_call_are_made_as_the_caller(four_in_memory):
+    tenant = four_in_memory.tenant(plan="free", scopes=["*"])
+    small = key_of(four_in_memory, tenant, ["ratelimits.check"], ("charts", 3, "FIXED_WINDOW"))
+    other = four_in_memory.tenant(plan="unlimited", scopes=["*"])
+    keys = [f"user-{i}" for i in range(12)]
+    asked = [{"checks": [{"limit": "charts", "key": key, "cost": 0}]} for key in keys]
+    all_replicas_know_each_other(tenant)
+
+    def quotas():
+        return {i["reply"]["limits"][0]["quota"] for i in
+                small.post("/v1/ratelimits/batch-check", {"requests": asked}).json()["items"]}
+    assert quotas() == {3}
+    foreign = [{**request, "tenant_id": other.tenant_id} for request in asked]
+    items = small.post("/v1/ratelimits/batch-check", {"requests": foreign}).json()["items"]
+    assert all("only operators" in item["error"] for item in items)
+    planned = [{"checks": [{"limit": "readings", "key": key, "cost": 0, "plan": "unlimited"}]} for key in keys]
+    items = small.post("/v1/ratelimits/batch-check", {"requests": planned}).json()["items"]
+    assert {i["reply"]["limits"][0]["quota"] for i in items} == {10}
