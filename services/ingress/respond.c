@@ -55,6 +55,9 @@ respond_with(struct request *request, unsigned http, struct MHD_Response *respon
 		if (request->shard->ingress->settings.has_x_headers)
 			add_x_headers(request, response);
 	}
+	/* Clients that keep connections go to another replica, or come back. */
+	if (atomic_load_explicit(&request->shard->ingress->is_draining, memory_order_relaxed))
+		add_header(response, "Connection", "close");
 	/* What a key may see is not for caches, which do not know X-API-Key as Authorization. */
 	if (request->method)
 		add_header(response, "Cache-Control", "no-store");

@@ -1,6 +1,7 @@
 """The ingress and clients that are slow, many, wrong or hostile."""
 import resource
 import select
+import signal
 import threading
 import time
 
@@ -174,6 +175,24 @@ def test_head_is_get_without_the_body(serve):
         answer = raw.send(f"HEAD /healthz HTTP/1.1\r\n{HOST}\r\n").answer(has_body=False)
         assert answer.status == 200 and int(answer.headers["content-length"]) > 0
         assert raw.send(HEALTH).answer().body == b'{"status":"pass"}'
+
+
+def test_a_drain_finishes_what_has_begun_and_sends_clients_elsewhere(own):
+    stack = own(Serve)
+    body = '{"name":"Late"}'
+    with Raw(stack.port) as slow, Raw(stack.port) as other, Raw(stack.port) as idle:
+        assert idle.send(HEALTH).answer().status == 200
+        assert other.send(HEALTH).answer().headers.get("connection") != "close"
+        slow.send(post(stack, body[:5], "Content-Type: application/json", f"Content-Length: {len(body)}"))
+        until(lambda: other.send(HEALTH).answer().status == 200, "it serves")
+        stack.serve.send(signal.SIGTERM)
+        stack.serve.wait_for("stopping")
+        answer = until(lambda: (a := other.send(HEALTH).answer()).headers.get("connection") == "close" and a,
+                       "answers say that the connection ends", 5)
+        assert answer.status == 200 and other.is_closed()
+        assert slow.send(body[5:]).answer().status == 201
+        assert stack.serve.popen.wait(10) == 0
+        assert idle.is_closed()
 
 
 # ---- refusals ----
