@@ -1,0 +1,108 @@
+/*
+ * What the files of this folder share: outbound.c accepts and ends requests, loop.c drives curl, transfer.c
+ * turns one request into one curl handle's work and back.
+ */
+#ifndef CORBEL_OUTBOUND_INTERNAL_H
+#define CORBEL_OUTBOUND_INTERNAL_H
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "outbound/outbound.h"
+
+/* A request's place in the client, from acceptance to done(). Places are made once and reused, the last
+ * one given back first, so that few curl handles are warm. */
+struct transfer {
+	struct outbound *outbound;
+
+	/* under outbound->lock */
+	struct outbound_request *request; /* NULL: free */
+	struct transfer *next;            /* in the list of free, of sent, or none */
+	uint32_t generation;              /* of its ids: one that is gone names no later request */
+	bool is_cancelled;
+
+	/* the loop's thread only */
+	CURL *easy; /* made on first use */
+	bool is_running;
+	struct curl_slist headers[OUTBOUND_HEADERS_MAX + 2];
+	char error[CURL_ERROR_SIZE];
+	char *head; /* OUTBOUND_HEAD_MAX bytes at most, grown as needed, kept */
+	size_t head_size, head_capacity;
+	size_t head_read; /* with those of interim responses and trailers */
+	char *body;
+	size_t body_size, body_capacity;
+	uint64_t body_read;
+	uint64_t retry_after_ms;
+	unsigned sockets_opened, sockets_refused;
+	bool is_head_done; /* its empty line came: what follows are trailers, or the next head */
+	bool is_head_too_large, is_cut;
+};
+
+struct outbound_metrics {
+	struct metric_counter *results[OUTBOUND_RESULTS];
+	struct metric_counter *rejected;
+	struct metric_counter *connections;
+	struct metric_gauge *in_flight;
+	struct metric_histogram *seconds;
+};
+
+struct outbound {
+	/* constant */
+	struct policy policy;
+	char *user_agent, *proxy, *ca_file;
+	struct log *log;
+	const struct clock *clock;
+	struct outbound_metrics metrics;
+	size_t max_in_flight, max_idle;
+	int epoll, wake; /* -1: not opened */
+	pthread_t thread;
+	bool has_thread;
+
+	pthread_mutex_t lock;                    /* a leaf: nothing is called while it is held */
+	struct transfer *transfers;              /* max_in_flight of them, used from the first on */
+	size_t used;                             /* those that were ever taken; grows only */
+	struct transfer *free;                   /* taken once, given back */
+	struct transfer *sent_first, *sent_last; /* accepted, not yet seen by the loop */
+	bool has_cancels;
+	bool is_asleep; /* the loop waits, or is about to, and must be woken */
+	bool is_closing;
+	uint64_t end_mono_ms; /* of the grace */
+
+	atomic_size_t in_flight; /* changes under the lock; read without */
+
+	/* the loop's thread only */
+	CURLM *multi;
+	uint64_t curl_due_ms; /* when curl wants to be called without an event; UINT64_MAX: never */
+};
+
+/* loop.c; any thread, before and after all others use the client. */
+struct status loop_open(struct outbound *self);
+/* Ends what was opened; the thread has been told to end. */
+void loop_close(struct outbound *self);
+
+/* request.c; any thread. Why it cannot be sent, for people, or NULL. */
+const char *request_fault(const struct outbound_request *request);
+bool request_is_secure(const struct outbound_request *request);
+
+/* transfer.c; the loop's thread. */
+/* Prepares the handle; false when the request cannot be sent, with the reason in its response. */
+bool transfer_prepare(struct transfer *transfer);
+void transfer_fini(struct transfer *transfer);
+
+/* response.c; the loop's thread. */
+void response_begin(struct transfer *transfer);
+/* curl's CURLOPT_HEADERFUNCTION and CURLOPT_WRITEFUNCTION, with the transfer as their argument. */
+size_t response_take_head(char *line, size_t one, size_t length, void *transfer);
+size_t response_take_body(char *bytes, size_t one, size_t length, void *transfer);
+/* Fills the request's response from what came and from how curl ended. */
+void response_finish(struct transfer *transfer, CURLcode code);
+/* Sets a result that curl has no part in, with an empty response. */
+void response_conclude(struct transfer *transfer, enum outbound_result result, const char *detail);
+/* After done(): keeps no large buffer for a request that may never come. */
+void response_trim(struct transfer *transfer);
+
+/* outbound.c; the loop's thread. Gives the place back, then calls done(). */
+void outbound_end(struct transfer *transfer);
+
+#endif
