@@ -8,7 +8,8 @@ import time
 import pytest
 from stack import Processes, Serve, until
 
-STRATEGIES = ["FIXED_WINDOW", "SLIDING_LOG", "SLIDING_COUNTER", "TOKEN_BUCKET", "LEAKY_METER", "LEAKY_QUEUE", "GCRA"]
+STRATEGIES = ["FIXED_WINDOW", "SLIDING_LOG", "SLIDING_COUNTER", "TOKEN_BUCKET", "LEAKY_METER", "LEAKY_QUEUE", "GCRA",
+              "ADAPTIVE"]
 DAY_MS = 86400000
 
 
