@@ -144,6 +144,18 @@ respond_problem(struct request *request, const char *slug, const char *detail)
 	problem_send(request, problem->http, &body, 0);
 }
 
+/* Failures between the ingress and a service; those inside one are in the service's own log. */
+static void
+log_failure(const struct request *request, const struct problem *problem, const struct status *st)
+{
+	if (problem->http < 500)
+		return;
+	log_warn(request->shard->ingress->env.log, "request failed", LOG_TEXT("request_id", request->request_id),
+	         LOG_TEXT("method", request->verb_text),
+	         LOG_TEXT("route", request->method ? request->method->path : FORWARD_PATH),
+	         LOG_U64("http_status", problem->http), LOG_STATUS(st));
+}
+
 void
 respond_status(struct request *request, const struct status *st)
 {
@@ -151,6 +163,7 @@ respond_status(struct request *request, const struct status *st)
 	struct problem problem =
 	    problem_of(st->code, st->code == STATUS_RESOURCE_EXHAUSTED ? "overloaded" : NULL);
 	struct strbuf body;
+	log_failure(request, &problem, st);
 	strbuf_init(&body, &request->arena);
 	problem_open(request, &problem, status_code_name(st->code), st->message, &body);
 	problem_send(request, problem.http, &body, problem.http == 503 ? 1000 : 0);

@@ -93,6 +93,10 @@ def test_keys_that_were_good_lately_outlive_accountd_for_the_bound(own):
         assert client.get("/v1/limits").status_code == 200
         time.sleep(0.1)
     until(lambda: client.get("/v1/limits").status_code == 503, "the key is no longer believed", 5)
+    refused = client.get("/v1/limits")
+    assert refused.status_code == 503 and int(refused.headers["Retry-After"]) >= 1
+    # The log says for whom and why, though not once for each request of a second.
+    assert re.search(r"request failed.*route=/v1/limits.*http_status=503", stack.by_name["ingress", 0].output())
 
 
 def test_an_unknown_key_and_a_wrong_one_are_told_the_same(serve):
