@@ -20,7 +20,7 @@
 #define ENTRIES_MAX    50000u
 #define ASK_MS         1000u
 #define REFUSED_MS     1000u /* for how long a refusal is believed, at most */
-#define NONE_MS        5000u /* for how long "no such limit" is believed */
+#define NONE_MS        1000u /* for how long "no such limit" is believed */
 #define CHUNK_MAX      10000u
 #define NAME_MAX_BYTES 160u
 

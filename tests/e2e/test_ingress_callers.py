@@ -179,6 +179,19 @@ def test_what_one_tenant_uses_up_another_has(serve):
     assert other.get("/v1/limits").status_code == 200
 
 
+def test_a_changed_plan_is_in_force_within_two_seconds(serve):
+    tenant = planned(serve, "moving", read=2)
+    assert [tenant.get("/v1/limits").status_code for _ in range(3)] == [200, 200, 429]
+
+    def change(resource, units, is_so, what):
+        limits = [{"resource": resource, "limit": units, "window_ms": 60000}]
+        assert serve.operator.patch("/v1/plans/moving", {"limits": limits}).status_code == 200
+        until(lambda: is_so(tenant.get("/v1/limits")), what, 2)
+    change("api.read", 1000, lambda answer: answer.status_code == 200, "the limit is raised")
+    change("api.write", 1000, lambda answer: "RateLimit" not in answer.headers, "the limit is taken away")
+    change("api.read", 1, lambda answer: answer.status_code == 429, "there is a limit again")
+
+
 def test_the_older_headers_are_sent_when_asked_for(own):
     tenant = planned(own(Serve, "--ingress.x_ratelimit_headers=true"), "older", read=60)
     headers = tenant.get("/v1/limits").headers
