@@ -94,8 +94,27 @@ function(corbel_program dir file out)
   set(${out} ${name} PARENT_SCOPE)
 endfunction()
 
+# corbel_test_contract(program proto): a contract of the program's own, made of one .proto file. Its tables stand
+# before those of the real contract, which is then not linked.
+function(corbel_test_contract program proto)
+  get_filename_component(name ${proto} NAME_WE)
+  get_filename_component(root ${proto} DIRECTORY)
+  set(out ${CMAKE_BINARY_DIR}/gen-${name})
+  file(MAKE_DIRECTORY ${out})
+  set(made ${out}/corbel/contract.gen.c ${out}/${name}.pb-c.c)
+  add_custom_command(
+    OUTPUT ${made} ${out}/${name}.pb-c.h ${out}/corbel/contract.gen.h
+    COMMAND ${PROTOC} -I${root} -I${PROTO_ROOT} -I${PROTOBUF_INCLUDE} --c_out=${out} --include_imports
+            --include_source_info --descriptor_set_out=${out}/set.desc ${name}.proto
+    COMMAND ${CMAKE_COMMAND} -E env ASAN_OPTIONS=detect_leaks=0 $<TARGET_FILE:apigen> --descriptor=${out}/set.desc --out=${out}
+    WORKING_DIRECTORY ${root} DEPENDS apigen ${proto} ${PROTO_ROOT}/corbel/options.proto VERBATIM)
+  target_sources(${program} PRIVATE ${made})
+  set_source_files_properties(${made} PROPERTIES COMPILE_OPTIONS -w)
+  target_include_directories(${program} SYSTEM BEFORE PRIVATE ${out})
+endfunction()
+
 # tests/unit and tests/component: every *_test.c is one Check program and one ctest test, labelled by its
-# folder. tests/support holds what they share. tests/bench/*_bench.c are programs. tests/e2e (black box) and
+# folder; NAME.proto beside NAME_test.c is a contract of its own. tests/support holds what they share. tests/bench/*_bench.c are programs. tests/e2e (black box) and
 # tests/house (the source tree and the generator) are pytest.
 function(corbel_tests)
   if(NOT CHECK_FOUND)
@@ -115,6 +134,10 @@ function(corbel_tests)
     file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${layer}/*_test.c)
     foreach(file ${files})
       corbel_program(${layer} ${file} name corbel_test_support PkgConfig::CHECK m)
+      string(REGEX REPLACE "_test\\.c$" ".proto" proto ${file})
+      if(EXISTS ${proto})
+        corbel_test_contract(${name} ${proto})
+      endif()
       add_test(NAME ${layer}.${name} COMMAND ${name})
       set_tests_properties(${layer}.${name} PROPERTIES LABELS ${layer} TIMEOUT 300
         ENVIRONMENT "CORBEL_BIN=${CMAKE_BINARY_DIR}/bin;CORBEL_SOURCE=${CMAKE_SOURCE_DIR}")

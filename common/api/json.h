@@ -2,12 +2,12 @@
  * json: JSON text to a message and back, by protobuf-c descriptors and the contract's field rules.
  *
  * Into a message: fields by their snake_case names; enums by name; bytes as base64; TIMESTAMP as
- * RFC 3339; 64-bit integers as numbers or decimal strings; JSON fields keep their exact bytes; null
- * is the same as absence (and is noted in the `nulls` field where the message has one). Refused, each
- * with its JSON pointer: unknown and duplicate names, wrong types, overflow, bad UTF-8, lone
- * surrogates, more depth, elements or bytes than the bounds, and every rule of api_validate(). All
- * violations of a text that is well-formed JSON are reported together, up to JSON_VIOLATIONS_MAX;
- * syntax errors are reported alone, with line and column.
+ * RFC 3339; whole numbers as numbers (also "1.0" and "1e3") or decimal strings; JSON fields keep their exact
+ * bytes; null is the same as absence (and is noted in the `nulls` field where the message has one). Refused,
+ * each with its JSON pointer: unknown and duplicate names, wrong types, overflow, bad UTF-8, lone surrogates,
+ * more depth, elements or bytes than the bounds, and every rule of api_validate(). All violations of a text
+ * that is well-formed JSON are reported together, up to JSON_VIOLATIONS_MAX; syntax errors are reported
+ * alone, with line and column.
  *
  * Out of a message: fields that are present, in the order of their numbers, 64-bit integers as
  * numbers when a double holds them exactly (up to 2^53) and as strings otherwise.

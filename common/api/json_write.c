@@ -53,18 +53,29 @@ write_u64(struct strbuf *out, uint64_t value)
 		strbuf_putc(out, '"');
 }
 
-/* The shortest text that reads back as the same double. JSON has no infinities and no NaN: null. */
+/* JSON has no infinities and no NaN: null. */
 static void
 write_double(struct strbuf *out, double value)
 {
+	if (isfinite(value))
+		strbuf_double(out, value);
+	else
+		strbuf_puts(out, "null");
+}
+
+/* The shortest text that reads back as the same float: as a double it would get digits that it never had. */
+static void
+write_float(struct strbuf *out, float value)
+{
 	char text[32];
+
 	if (!isfinite(value)) {
 		strbuf_puts(out, "null");
 		return;
 	}
-	for (int digits = 15; digits <= 17; digits++) {
-		snprintf(text, sizeof(text), "%.*g", digits, value);
-		if (strtod(text, NULL) >= value && strtod(text, NULL) <= value)
+	for (int digits = 6; digits <= 9; digits++) {
+		snprintf(text, sizeof(text), "%.*g", digits, (double)value);
+		if (fabsf(strtof(text, NULL) - value) <= 0)
 			break;
 	}
 	strbuf_puts(out, text);
@@ -102,15 +113,18 @@ write_enum(struct strbuf *out, const ProtobufCEnumDescriptor *descriptor, int va
 		strbuf_i64(out, value);
 }
 
+/* As it came; nothing at all would not be JSON. */
 static void
 write_raw(struct strbuf *out, const ProtobufCFieldDescriptor *field, const void *value)
 {
-	if (field->type == PROTOBUF_C_TYPE_STRING) {
-		strbuf_puts(out, *(char *const *)value);
-		return;
-	}
 	const ProtobufCBinaryData *bytes = value;
-	strbuf_add(out, (const char *)bytes->data, bytes->len);
+	const char *text = field->type == PROTOBUF_C_TYPE_STRING ? *(char *const *)value : (char *)bytes->data;
+	size_t length = field->type == PROTOBUF_C_TYPE_STRING ? strlen(text) : bytes->len;
+
+	if (length > 0)
+		strbuf_add(out, text, length);
+	else
+		strbuf_puts(out, "null");
 }
 
 static void
@@ -144,7 +158,7 @@ write_value(struct writer *writer, const ProtobufCFieldDescriptor *field, const 
 		write_bytes(out, value);
 		break;
 	case PROTOBUF_C_TYPE_FLOAT:
-		write_double(out, (double)*(const float *)value);
+		write_float(out, *(const float *)value);
 		break;
 	case PROTOBUF_C_TYPE_DOUBLE:
 		write_double(out, *(const double *)value);

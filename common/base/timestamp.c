@@ -8,6 +8,10 @@
 
 #include "base/text.h"
 
+/* Years 0000 to 9999, in UTC: an offset can lead out of them. */
+#define FIRST_MS INT64_C(-62167219200000)
+#define LAST_MS  INT64_C(253402300799999)
+
 static int64_t
 days_from_civil(int64_t year, unsigned month, unsigned day)
 {
@@ -125,7 +129,7 @@ text_to_timestamp_ms(const char *text, size_t length, int64_t *out_ms)
 	if (is_leap && (seconds + 1) % 86400 != 0)
 		return false;
 	*out_ms = seconds * 1000 + (int64_t)ms;
-	return true;
+	return *out_ms >= FIRST_MS && *out_ms <= LAST_MS;
 }
 
 static char *
@@ -142,8 +146,7 @@ size_t
 text_from_timestamp_ms(int64_t ms, char out[TEXT_TIMESTAMP_MAX])
 {
 	/* Years 0000 to 9999: what lies outside is shown as the nearest that can be written. */
-	const int64_t first = -62167219200000, last = 253402300799999;
-	ms = ms < first ? first : ms > last ? last : ms;
+	ms = ms < FIRST_MS ? FIRST_MS : ms > LAST_MS ? LAST_MS : ms;
 	int64_t days = ms / 86400000 - (ms % 86400000 < 0);
 	unsigned left = (unsigned)(ms - days * 86400000);
 	int year;

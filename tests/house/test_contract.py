@@ -88,3 +88,21 @@ def test_comments_reach_the_document_and_the_reference(generate):
         for words in ("As the sky.", "A thing.", "Its id.", "Its colour.", "Makes a thing."):
             assert words in text
     assert "Not given." not in (out / "docs/api/thingd.md").read_text()
+
+
+FIELDS = [("required string id = 1;", "must be optional"),
+          ("map<int32, string> id = 1;", "must have strings for keys"),
+          ("optional string id = 1 [(corbel.field) = {format: TIMESTAMP}];", "must be an int64"),
+          ("optional int64 id = 1 [(corbel.field) = {format: JSON}];", "must be a string or bytes"),
+          ("optional int64 id = 1 [(corbel.field) = {format: EMAIL}];", "must be a string to have a format"),
+          ("optional string id = 1 [(corbel.field) = {nulls: true}];", "must be a repeated string"),
+          ("optional string id = 1 [(corbel.field) = {required: true}];", "is required and needs an example")]
+
+
+@pytest.mark.parametrize("field,why", FIELDS, ids=[why for _, why in FIELDS])
+def test_what_cannot_be_read_or_shown_is_refused(generate, field, why):
+    was = '  optional string id = 1 [(corbel.field) = {example: "\\"t\\""}];'
+    assert was in THING
+    ran, _ = generate(THING.replace(was, "  " + field))
+    line = THING.split("\n").index(was) + 1
+    assert ran.returncode == 1 and f"corbel/thing.proto:{line}: field Thing.id {why}" in ran.stderr

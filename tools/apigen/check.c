@@ -149,6 +149,57 @@ check_notes(struct checker *checker)
 		check_enum_notes(checker, &model->enums[i]);
 }
 
+/* ---- fields: what common/api and protobuf-c can do ---- */
+
+#define TYPE(name) GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__TYPE__TYPE_##name
+#define FIELDS_MAX 256u /* of a message: common/api keeps a bit for each while it reads */
+
+static void
+refuse_field(struct checker *checker, const struct model_message *message, const struct model_field *field,
+             const char *why)
+{
+	fprintf(stderr, "%s: field %s.%s %s\n", field->note.place, message->short_name, field->name, why);
+	checker->errors++;
+}
+
+static void
+check_field(struct checker *checker, const struct model_message *message, const struct model_field *field)
+{
+	Corbel__Format format = field->options->format;
+	bool is_text = field->proto->type == TYPE(STRING);
+
+	if (field->proto->label == GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__LABEL__LABEL_REQUIRED)
+		refuse_field(checker, message, field, "must be optional, with (corbel.field).required");
+	if (field->proto->type == TYPE(GROUP))
+		refuse_field(checker, message, field, "must not be a group");
+	if (field->is_map && field->message->fields[0].proto->type != TYPE(STRING))
+		refuse_field(checker, message, field, "must have strings for keys, as JSON has");
+	if (format == CORBEL__FORMAT__TIMESTAMP && field->proto->type != TYPE(INT64))
+		refuse_field(checker, message, field, "must be an int64 to be a timestamp");
+	if (format == CORBEL__FORMAT__JSON && !is_text && field->proto->type != TYPE(BYTES))
+		refuse_field(checker, message, field, "must be a string or bytes to hold JSON");
+	if (format != CORBEL__FORMAT__FORMAT_NONE && format != CORBEL__FORMAT__TIMESTAMP &&
+	    format != CORBEL__FORMAT__JSON && !is_text)
+		refuse_field(checker, message, field, "must be a string to have a format");
+	if (field->options->nulls && (!is_text || !field->is_repeated))
+		refuse_field(checker, message, field, "must be a repeated string to hold the names of nulls");
+}
+
+static void
+check_fields(struct checker *checker)
+{
+	const struct model *model = checker->model;
+
+	for (size_t m = 0; m < model->message_count; m++) {
+		const struct model_message *message = &model->messages[m];
+		if (message->field_count > FIELDS_MAX)
+			refuse_field(checker, message, &message->fields[FIELDS_MAX],
+			             "is one field too many: 256 is the bound");
+		for (size_t i = 0; i < message->field_count; i++)
+			check_field(checker, message, &message->fields[i]);
+	}
+}
+
 /* Requests of the documents are put together from the examples of their fields. */
 static void
 check_examples(struct checker *checker)
@@ -173,6 +224,7 @@ model_check(const struct model *model)
 {
 	struct checker checker = {.model = model};
 	check_notes(&checker);
+	check_fields(&checker);
 	check_examples(&checker);
 	for (size_t s = 0; s < model->service_count; s++)
 		for (size_t m = 0; m < model->services[s].method_count; m++)
