@@ -75,6 +75,7 @@ struct exchange {
 	const char *idempotency_key;    /* NULL: none */
 	const char *trace_id, *span_id; /* W3C Trace Context; the call is found by it in traces and logs */
 	bool is_verbose;
+	long timeout_ms; /* 0: a minute */
 	/* out */
 	long status;        /* 0: no answer */
 	long retry_after_s; /* 0: not said */

@@ -40,6 +40,7 @@ help_all(FILE *out)
 {
 	fputs("Corbel: back-office services for API products.\n\n"
 	      "  corbel serve                     run all of Corbel in this process\n"
+	      "  corbel top                       show live requests, limits and health\n"
 	      "  corbel openapi                   print the OpenAPI document\n"
 	      "  corbel completion SHELL          print completion for bash, zsh or fish\n"
 	      "  corbel version                   print the version\n\n",

@@ -8,6 +8,7 @@
 
 #include "cli.h"
 #include "serve.h"
+#include "top.h"
 
 static int
 run_method(int argc, char **argv)
@@ -49,6 +50,8 @@ main(int argc, char **argv)
 
 	if (strcmp(word, "serve") == 0)
 		return serve_main(argc - 1, argv + 1);
+	if (strcmp(word, "top") == 0)
+		return top_main(argc - 1, argv + 1);
 	if (strcmp(word, "welcome") == 0)
 		return welcome_main();
 	if (strcmp(word, "version") == 0 || strcmp(word, "--version") == 0) {
