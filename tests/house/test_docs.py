@@ -17,8 +17,7 @@ def options_of_the_program():
 
 
 def test_the_options_page_is_what_the_program_prints():
-    """To renew it: everything from the first table on is the output of
-    `env -i HOME='~' build/bin/corbel serve --print-options`."""
+    """`./dev docs` renews it: everything from the first table on."""
     page = (SOURCE / OPTIONS).read_text()
     assert page.count(FIRST_TABLE) == 1
     written = page[page.index(FIRST_TABLE):].strip().splitlines()
