@@ -277,7 +277,7 @@ def test_statistics_say_which_replicas_are_missing(own):
 
 
 class Traffic:
-    """Checks of many keys by several threads until stop(): admissions by key, and when calls failed."""
+    """Checks of many keys by several threads until stop(): admissions by key, and when calls that failed began."""
 
     def __init__(self, stack, client, name, keys, threads=4):
         self.admitted = collections.Counter()
@@ -292,11 +292,12 @@ class Traffic:
     def run(self, client, name, keys):
         while not self.is_over.is_set():
             for key in keys:
+                began = time.monotonic()
                 answer = check(client, (name, key))
                 with self.lock:
                     if answer.status_code != 200:
                         assert answer.status_code in (503, 504), answer.text
-                        self.failed_at.append(time.monotonic())
+                        self.failed_at.append(began)
                     elif answer.json()["allowed"]:
                         self.admitted[key] += 1
 
@@ -306,7 +307,7 @@ class Traffic:
             thread.join()
 
     def is_whole_again(self, since):
-        """No call has failed for half a second."""
+        """No call that began within the last half second has failed."""
         last = max([t for t in self.failed_at if t >= since], default=since)
         return time.monotonic() - last > 0.5
 
