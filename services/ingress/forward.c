@@ -210,7 +210,7 @@ take_from_limit(struct request *request)
 	                                   .payload_size = size,
 	                                   .done = checked,
 	                                   .user = request};
-	request_wait(request);
+	request_hold(request);
 	port_call(request->shard->port, request->shard->ingress->ratelimits, &request->call);
 }
 

@@ -5,6 +5,7 @@ import signal
 import socket
 import struct
 
+import pytest
 from stack import Processes, until
 
 
@@ -15,6 +16,14 @@ def raw_check(stack, key, limit="burst"):
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n").encode()
     connection = socket.create_connection(("127.0.0.1", stack.port), timeout=10)
     connection.sendall(head + body)
+    return connection
+
+
+def raw_question(stack, key):
+    """The same for a gateway's question about a request that takes from the limit."""
+    connection = socket.create_connection(("127.0.0.1", stack.port), timeout=10)
+    connection.sendall(f"GET /v1/auth/forward HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+                       "X-Original-Method: GET\r\nX-Original-URI: /x\r\nOrigin: https://app.example\r\n\r\n".encode())
     return connection
 
 
@@ -34,14 +43,15 @@ def limited(stack, limit):
     return client, ask
 
 
-def test_clients_that_hang_up_during_a_call_harm_nobody(own):
-    stack = own(Processes, redis=False)
+@pytest.mark.parametrize("send", [raw_check, raw_question])
+def test_clients_that_hang_up_during_a_call_harm_nobody(own, send):
+    stack = own(Processes, "--ingress.forward_limits=* * = burst", "--ingress.cors_origins=*", redis=False)
     client, ask = limited(stack, 1000000)
     key = client.key
     ratelimitd = stack.by_name["ratelimitd", 0]
     for how in (reset, socket.socket.close) * 3:
         ratelimitd.send(signal.SIGSTOP)
-        waiting = [raw_check(stack, key) for _ in range(200)]
+        waiting = [send(stack, key) for _ in range(200)]
         assert client.get("/healthz").status_code == 200  # so they were read
         for connection in waiting:
             how(connection)
