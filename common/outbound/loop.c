@@ -141,7 +141,8 @@ end_done(struct outbound *self)
 
 enum next { SLEEP, GO_ON, CANCEL_SOME, CANCEL_ALL, END };
 
-/* Decides under the lock, so that nothing can be sent between the decision to sleep and being woken. */
+/* Decides under the lock, so that nothing can be sent between the decision to sleep and being woken. What was
+ * sent goes first, so that whatever is to be cancelled runs by then. */
 static enum next
 next_step(struct outbound *self, uint64_t *wake_ms)
 {
@@ -159,7 +160,8 @@ next_step(struct outbound *self, uint64_t *wake_ms)
 		next = CANCEL_ALL;
 	else if (self->is_closing)
 		*wake_ms = self->end_mono_ms;
-	self->has_cancels = false;
+	if (next == CANCEL_SOME)
+		self->has_cancels = false;
 	self->is_asleep = next == SLEEP;
 	pthread_mutex_unlock(&self->lock);
 	return next;
