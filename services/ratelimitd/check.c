@@ -10,6 +10,8 @@
 #include "base/hash.h"
 #include "job.h"
 #include "many.h"
+#include "peers.h"
+#include "together.h"
 
 typedef Corbel__V1__CheckRequest CheckRequest;
 typedef Corbel__V1__LimitCheck LimitCheck;
@@ -195,10 +197,17 @@ guard(const struct call *call, const struct inquiry *inquiry)
 /* CheckRequest and GiveBackRequest have the same fields. */
 _Static_assert(sizeof(Corbel__V1__GiveBackRequest) == sizeof(CheckRequest), "the same fields");
 
+/* What decides a call whose keys belong to several replicas. */
+static void (*together_for(enum job_kind kind))(struct ratelimitd *self, struct call *call)
+{
+	return kind == JOB_LOOK ? together_look : kind == JOB_GIVE_BACK ? together_give_back : together_take;
+}
+
 static void
 for_each(void *self, struct call *calls[], size_t count, enum job_kind kind)
 {
 	struct gathering gathering;
+	size_t apart = 0; /* calls for several replicas, moved to the front */
 
 	gathering_begin(&gathering, self);
 	for (size_t i = 0; i < count; i++) {
@@ -209,9 +218,16 @@ for_each(void *self, struct call *calls[], size_t count, enum job_kind kind)
 			job->inquiry.items[c].cost = 0;
 		if (status_ok(&st) && kind == JOB_GIVE_BACK)
 			st = guard(calls[i], &job->inquiry);
-		job_add(&gathering, job, st);
+		if (status_ok(&st) && together_is_needed(self, job)) {
+			snapshot_release(job->snapshot);
+			calls[apart++] = calls[i];
+		} else {
+			job_add(&gathering, job, st);
+		}
 	}
 	gathering_end(&gathering);
+	if (apart > 0)
+		peers_later(self, calls, apart, together_for(kind));
 }
 
 static void

@@ -183,9 +183,8 @@ fill_reply(const struct job *job, CheckReply *reply)
 	}
 }
 
-/* Headers for the HTTP caller, from the states. */
-static void
-add_headers(struct call *call, const CheckReply *reply)
+void
+job_headers(struct call *call, const CheckReply *reply)
 {
 	struct strbuf policy, state;
 	uint64_t retry_ms = 0;
@@ -252,7 +251,7 @@ answer_check(struct ratelimitd *self, struct job *job)
 	}
 	fill_reply(job, reply);
 	if (!job->item)
-		add_headers(job->call, reply);
+		job_headers(job->call, reply);
 	if (job->kind == JOB_TAKE) {
 		note(self, job);
 		counter_add(job->is_allowed ? self->allowed : self->refused, 1);

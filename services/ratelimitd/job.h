@@ -68,6 +68,8 @@ struct status job_decide_in_table(struct ratelimitd *self, struct job *job);
 struct status job_decide_degraded(struct ratelimitd *self, struct job *job);
 /* Answers and ends the call (or the job's part of it). The job is gone afterwards. */
 void job_answer(struct ratelimitd *self, struct job *job, struct status st);
+/* Headers for the HTTP caller, from the states. */
+void job_headers(struct call *call, const Corbel__V1__CheckReply *reply);
 /* A check of one limit that enforces. */
 bool job_is_simple(const struct job *job);
 /* Whether units of the job's limit can be kept and spent later; of others, only what is spent at once. */

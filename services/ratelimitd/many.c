@@ -9,9 +9,8 @@
 
 #include <string.h>
 
-#include "base/hash.h"
 #include "job.h"
-#include "ratelimitd.h"
+#include "peers.h"
 
 #define REPLICAS_MAX 64u
 
@@ -85,12 +84,9 @@ struct portion {
 static void
 find_owner(struct ratelimitd *self, const struct call *call, const CheckRequest *request, char node[64])
 {
-	struct pool *pool = host_pool(self->env.host, "ratelimitd");
 	const char *key = request->checks[0]->key ? request->checks[0]->key : call_key_id(call);
-	uint64_t epoch;
 
-	if (!pool || !pool_owner(pool, hash_stable64(key, strlen(key), 0), node, &epoch) ||
-	    strcmp(node, bus_node(self->env.bus)) == 0)
+	if (!peers_owner(self, key, node) || strcmp(node, bus_node(self->env.bus)) == 0)
 		node[0] = '\0';
 }
 
@@ -120,29 +116,13 @@ request_for(const struct call *call, const char *tenant, CheckRequest *request)
 
 static struct status
 ask(struct ratelimitd *self, struct call *call, const char *node, const BatchCheckRequest *question,
-    BatchCheckReply **out)
+    const BatchCheckReply **out)
 {
-	struct arena *arena = call_arena(call);
-	struct arena_allocator memory = arena_allocator(arena);
-	ProtobufCAllocator allocator = {memory.alloc, memory.free, memory.arena};
-	Corbel__Bus__Principal principal = *call_principal(call);
-	size_t size = corbel__v1__batch_check_request__get_packed_size(question);
-	uint8_t *bytes = arena_alloc_raw(arena, size + 1);
+	ProtobufCMessage *message;
+	struct status st = peers_call(self, call, node, RATELIMITS_REPLICA_CHECK, &question->base, &message);
 
-	principal.has_internal = principal.internal = true;
-	struct pool_call asked = {.method = RATELIMITS_REPLICA_CHECK->id,
-	                          .is_fast = RATELIMITS_REPLICA_CHECK->is_fast,
-	                          .node = node,
-	                          .deadline_mono_ms = call_deadline_mono_ms(call),
-	                          .request_id = call_request_id(call),
-	                          .principal = &principal,
-	                          .payload = bytes,
-	                          .payload_size = corbel__v1__batch_check_request__pack(question, bytes)};
-	struct status st = pool_call_wait(host_pool(self->env.host, "ratelimitd"), &asked, arena);
-	*out = status_ok(&st) ? corbel__v1__batch_check_reply__unpack(&allocator, asked.reply->payload.len,
-	                                                              asked.reply->payload.data)
-	                      : NULL;
-	if (status_ok(&st) && (!*out || (*out)->n_items != question->n_requests))
+	*out = status_ok(&st) ? (const BatchCheckReply *)message : NULL;
+	if (*out && (*out)->n_items != question->n_requests)
 		st = status_make(STATUS_INTERNAL, "replica %s gave an answer that is not one", node);
 	return st;
 }
@@ -154,7 +134,7 @@ decide_there(struct ratelimitd *self, struct many *many, const struct portion *p
 	const BatchCheckRequest *request = (const BatchCheckRequest *)call_request(call);
 	const BatchCheckReply *reply = (const BatchCheckReply *)call_reply(call);
 	BatchCheckRequest question = CORBEL__V1__BATCH_CHECK_REQUEST__INIT;
-	BatchCheckReply *answer;
+	const BatchCheckReply *answer;
 
 	question.n_requests = portion->count;
 	question.requests = ARENA_ARRAY(call_arena(call), CheckRequest *, portion->count);
@@ -210,47 +190,13 @@ spread_one(struct ratelimitd *self, struct call *call)
 	many_leave(many);
 }
 
-/* Calls of one bus message, which share an arena: one thread has them all. */
-struct spread {
-	struct ratelimitd *self;
-	size_t count;
-	struct call *calls[];
-};
-
-static void
-spread_run(void *arg, struct store_conn *conn)
-{
-	struct spread *spread = arg;
-
-	(void)conn;
-	for (size_t i = 0; i < spread->count; i++)
-		spread_one(spread->self, spread->calls[i]);
-	mem_free(spread);
-}
-
-static bool
-is_shared(struct ratelimitd *self)
-{
-	struct pool *pool = self->engine ? NULL : host_pool(self->env.host, "ratelimitd");
-	return pool && pool_replicas(pool) > 1;
-}
-
 void
 many_decide(void *arg, struct call *calls[], size_t count)
 {
 	struct ratelimitd *self = arg;
 
-	if (!is_shared(self)) {
+	if (peers_share(self))
+		peers_later(self, calls, count, spread_one);
+	else
 		many_decide_here(self, calls, count);
-		return;
-	}
-	struct spread *spread = mem_alloc(sizeof(*spread) + count * sizeof(calls[0]));
-	spread->self = self;
-	spread->count = count;
-	memcpy(spread->calls, calls, count * sizeof(calls[0]));
-	if (host_work(self->env.host, &ratelimitd_service, spread_run, spread))
-		return;
-	mem_free(spread);
-	for (size_t i = 0; i < count; i++)
-		call_end(calls[i], status_make(STATUS_RESOURCE_EXHAUSTED, "too many calls are waiting"));
 }

@@ -403,3 +403,37 @@ def test_many_checks_in_one_call_are_made_as_the_caller(four_in_memory):
     planned = [{"checks": [{"limit": "readings", "key": key, "cost": 0, "plan": "unlimited"}]} for key in keys]
     items = small.post("/v1/ratelimits/batch-check", {"requests": planned}).json()["items"]
     assert {i["reply"]["limits"][0]["quota"] for i in items} == {10}
+
+
+@pytest.mark.parametrize("kind", ["four_in_memory", "four_on_redis"])
+def test_limits_of_keys_on_different_replicas_are_taken_together_or_not_at_all(kind, request):
+    tenant = request.getfixturevalue(kind).tenant(plan="unlimited", scopes=["*"])
+    limit(tenant, "per-user", units=1000)
+    limit(tenant, "per-address", units=20)
+    defined_everywhere(tenant, "per-address")
+    all_replicas_know_each_other(tenant)
+    users = [f"user-{i}" for i in range(30)]
+
+    def both(user):
+        answer = check(tenant, ("per-user", user), ("per-address", "10.0.0.1"))
+        states = answer.json()["limits"]
+        assert [s["key"] for s in states] == [user, "10.0.0.1"]
+        assert "per-address" in answer.headers["RateLimit"] and "per-user" in answer.headers["RateLimit"]
+        return answer.json()["allowed"]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        admitted = list(pool.map(both, users * 3))
+    # What is about to be given back may refuse others: never too much, and the rest is there for the next.
+    assert 0 < sum(admitted) <= 20
+    while both("user-0"):
+        admitted.append(True)
+    assert sum(admitted) == 20
+    used = [1000 - check(tenant, ("per-user", user, 0)).json()["limits"][0]["remaining"] for user in users]
+    assert sum(used) == 20
+    looked = tenant.post("/v1/ratelimits/peek", {"checks": [{"limit": "per-user", "key": u} for u in users[:16]]})
+    assert [1000 - s["remaining"] for s in looked.json()["limits"]] == used[:16]
+    back = tenant.post("/v1/ratelimits/give-back", {"checks": [
+        {"limit": "per-address", "key": "10.0.0.1", "cost": 3}, {"limit": "per-user", "key": "user-0", "cost": 1}]})
+    assert back.json()["allowed"] and back.json()["limits"][0]["remaining"] == 3
+    assert [both("user-1") for _ in range(4)] == [True] * 3 + [False]
+    unknown = check(tenant, ("per-user", "user-1"), ("nowhere", "k"))
+    assert unknown.status_code == 404 and unknown.json()["errors"][0]["pointer"] == "/checks/1/limit"
