@@ -1,0 +1,122 @@
+"""What Corbel answers is what its OpenAPI document says: each operation is called with the document's own examples."""
+import copy
+import uuid
+
+import jsonschema
+import pytest
+import requests
+
+VERBS = ("get", "post", "put", "patch", "delete")
+
+
+@pytest.fixture(scope="module")
+def document(stack):
+    return requests.get(stack.url + "/openapi.json", timeout=20).json()
+
+
+@pytest.fixture(scope="module")
+def things(stack):
+    """One of each kind, for the parameters of paths."""
+    operator = stack.operator
+
+    def made(path, body):
+        reply = operator.post(path, body)
+        assert reply.status_code == 201, reply.text
+        return reply.json()
+    tenant = made("/v1/tenants", {"name": "Contract"})["id"]
+    plan = made("/v1/plans", {"name": "contract", "limits": [{"resource": "charts", "limit": 5, "window_ms": 1000}]})["name"]
+    made("/v1/limits", {"name": "charts", "strategy": "ADAPTIVE", "limit": 100, "window_ms": 60000,
+                        "adaptive": {"floor": 1, "ceiling": 200}})
+    return {"tenant_id": tenant, "tenants": tenant, "plans": plan,
+            "users": made("/v1/users", {"email": "contract@example.com"})["id"],
+            "limits": made("/v1/limits", {"name": "other", "strategy": "GCRA", "limit": 1, "window_ms": 1000})["id"],
+            "keys": made("/v1/keys", {"name": "contract"})["key"]["id"],
+            "revoke": made("/v1/keys", {"name": "to revoke"})["key"]["id"],
+            "rotate": made("/v1/keys", {"name": "to rotate"})["key"]["id"]}
+
+
+def resolved(document, node):
+    while "$ref" in node:
+        target = document
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        node = target
+    return node
+
+
+def conforms(document, operation, reply):
+    """The reply's status, headers and body are those of the document."""
+    assert str(reply.status_code) in operation["responses"], f"{reply.status_code}: {reply.text}"
+    said = resolved(document, operation["responses"][str(reply.status_code)])
+    for name in reply.headers:
+        if name.lower().startswith(("ratelimit", "retry", "x-request", "traceparent", "www-")):
+            assert name.lower() in [h.lower() for h in said["headers"]], name
+    if "content" not in said:
+        assert reply.content == b""
+        return
+    kind = reply.headers["Content-Type"].split(";")[0]
+    schema = {**said["content"][kind]["schema"], "components": document["components"]}
+    jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(reply.json())
+
+
+def url_of(path, things):
+    """The path with what it names: the last word that is no parameter tells which thing an {id} is."""
+    words = path.split("/")
+    for i, word in enumerate(words):
+        if word.startswith("{"):
+            action = words[i + 1] if i + 1 < len(words) else None
+            words[i] = things.get(action) or things.get(word.strip("{}")) or things[words[i - 1]]
+    return "/".join(words)
+
+
+def operations(document):
+    found = [(verb, path, item[verb]) for path, item in document["paths"].items() for verb in VERBS if verb in item]
+    services = [one for one in found if one[2]["tags"] != ["Front"]]
+    return sorted(services, key=lambda one: one[0] == "delete")  # what deletes comes last
+
+
+def body_of(operation):
+    body = copy.deepcopy(operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example"))
+    if operation["operationId"] in ("plans_create", "limits_create"):
+        body["name"] += uuid.uuid4().hex[:8]
+    return body
+
+
+def test_every_operation_answers_as_documented_to_its_own_example(stack, document, things):
+    operator = stack.operator
+    # Verifying is of a key that exists.
+    secret = operator.post("/v1/keys", {"name": "verified"}).json()["secret"]
+    seen = 0
+    for verb, path, operation in operations(document):
+        body = body_of(operation)
+        if operation["operationId"] == "keys_verify":
+            body["key"] = secret
+        reply = operator.request(verb.upper(), url_of(path, things), body)
+        assert reply.status_code < 300, f"{verb} {path}: {reply.status_code} {reply.text}"
+        conforms(document, operation, reply)
+        seen += 1
+    assert seen >= 35
+
+
+def test_every_operation_refuses_as_documented(stack, document, things):
+    nobody = stack.client("cb_live_wrong")
+    for verb, path, operation in operations(document):
+        url = url_of(path, things)
+        conforms(document, operation, nobody.request(verb.upper(), url, body_of(operation)))
+        wrong = {"surplus": 1} if "requestBody" in operation else None
+        reply = stack.operator.request(verb.upper(), url if wrong else url + "?surplus=1", wrong)
+        conforms(document, operation, reply)
+        if wrong or verb in ("get", "delete"):
+            assert reply.status_code == 400, f"{verb} {path}: {reply.status_code}"
+            assert "/surplus" in [error["pointer"] for error in reply.json()["errors"]]
+
+
+def test_the_pages_of_the_front_answer_as_documented(stack, document):
+    for path, item in document["paths"].items():
+        operation = item.get("get", {})
+        if operation.get("tags") != ["Front"]:
+            continue
+        reply = requests.get(stack.url + path, timeout=20)
+        assert str(reply.status_code) in operation["responses"], path
+        said = resolved(document, operation["responses"][str(reply.status_code)])
+        assert reply.headers["Content-Type"].split(";")[0] in said["content"], path
