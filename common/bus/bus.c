@@ -295,6 +295,23 @@ listener_start(const struct bus *bus, nng_socket socket, const char *address, ch
 	return listening.st;
 }
 
+void
+dial_tend(const struct bus *bus, nng_socket socket, const char *url, struct dial *dial, bool is_connected,
+          uint64_t now_ms)
+{
+	uint64_t patience_ms = strncmp(url, "ipc:", 4) == 0 || strncmp(url, "inproc:", 7) == 0 ? 1000 : 3000;
+
+	if (is_connected || dial->since_ms == 0)
+		dial->since_ms = now_ms;
+	if (now_ms < dial->since_ms + patience_ms)
+		return;
+	dial->since_ms = now_ms;
+	(void)nng_dialer_close(dial->dialer);
+	struct status st = dialer_start(bus, socket, url, &dial->dialer);
+	if (!status_ok(&st))
+		log_warn(bus->log, "cannot dial again", LOG_TEXT("url", url), LOG_STATUS(&st));
+}
+
 /* `url` may end in "#host": the name that the address stands for, which a TLS certificate has to carry. */
 struct status
 dialer_start(const struct bus *bus, nng_socket socket, const char *url, nng_dialer *out)

@@ -76,6 +76,16 @@ struct status socket_configure(const struct bus *bus, nng_socket socket);
 struct status listener_start(const struct bus *bus, nng_socket socket, const char *address,
                              char bound[BUS_URL_MAX]);
 struct status dialer_start(const struct bus *bus, nng_socket socket, const char *url, nng_dialer *out);
+
+/* A dialer and since when it has had no connection. nng 1.5.2 can lose a connection between its opening and
+ * the end of its handshake, when the listener dies then, and never dials again: so a dialer that has waited
+ * for long is replaced. Called by the timer. */
+struct dial {
+	nng_dialer dialer;
+	uint64_t since_ms;
+};
+void dial_tend(const struct bus *bus, nng_socket socket, const char *url, struct dial *dial,
+               bool is_connected, uint64_t now_ms);
 struct status listener_tls(const struct bus *bus, nng_listener listener);
 /* `server_name` is what the listener's certificate has to say. */
 struct status dialer_tls(const struct bus *bus, nng_dialer dialer, const char *server_name);

@@ -235,7 +235,7 @@ fail_all(struct lane *lane, bool was_sent, bool is_cancelled)
 	for (size_t i = 0; i < count; i++) {
 		if (pool->is_closing)
 			pool_fail(pool, flights[i], STATUS_CANCELLED, "the caller is closing", was_sent);
-		else if (is_cancelled)
+		else if (is_cancelled && flights[i]->deadline_ms <= bus_now_ms(pool->bus))
 			pool_fail(pool, flights[i], STATUS_DEADLINE_EXCEEDED, "the service did not answer in time",
 			          was_sent);
 		else

@@ -243,10 +243,20 @@ struct overdue {
 	size_t count;
 };
 
+/* nng keeps a message that was to leave when its connection broke until there is another one: for ever,
+ * when the replica is gone. */
+static bool
+is_stranded(const struct lane *lane, uint64_t now_ms)
+{
+	uint64_t started = atomic_load(&lane->started_ms);
+	return lane->replica->pipes == 0 && atomic_load(&lane->state) == LANE_SENDING && started != 0 &&
+	       now_ms > started + UNSENT_MS;
+}
+
 static void
 collect_overdue(struct overdue *overdue, const struct lane *lane, uint64_t now_ms)
 {
-	if (lane->aio && is_overdue(lane, now_ms) && overdue->count < 256)
+	if (lane->aio && (is_overdue(lane, now_ms) || is_stranded(lane, now_ms)) && overdue->count < 256)
 		overdue->aios[overdue->count++] = lane->aio;
 }
 
@@ -286,6 +296,22 @@ take_removed(struct pool *pool, uint64_t now_ms)
 	return NULL;
 }
 
+/* Only the timer takes replicas out of the list, and others put them in at its head. */
+static void
+tend_dialers(struct pool *pool, uint64_t now_ms)
+{
+	pthread_mutex_lock(&pool->lock);
+	struct replica *replica = pool->replicas;
+	while (replica) {
+		bool is_connected = replica->pipes > 0 || replica->is_removed;
+		pthread_mutex_unlock(&pool->lock);
+		dial_tend(pool->bus, replica->socket, replica->url, &replica->dial, is_connected, now_ms);
+		pthread_mutex_lock(&pool->lock);
+		replica = replica->next;
+	}
+	pthread_mutex_unlock(&pool->lock);
+}
+
 static void
 tick(void *arg, uint64_t now_ms)
 {
@@ -303,6 +329,7 @@ tick(void *arg, uint64_t now_ms)
 		healthy += replica_is_usable(replica);
 	}
 	pthread_mutex_unlock(&pool->lock);
+	tend_dialers(pool, now_ms);
 	gauge_set(pool->healthy, healthy);
 	gauge_set(pool->in_flight, atomic_load(&pool->queued));
 	for (size_t i = 0; i < overdue.count; i++)

@@ -12,6 +12,7 @@
 #define BATCH_BYTES (256u << 10) /* a batch stops growing beyond it */
 #define FAST_LANES  2u
 #define SLOW_LANES  64u
+#define UNSENT_MS   100u /* a message that finds no connection goes back after so long */
 #define STUCK_MS    300u /* a fast message out for longer sets the replica aside */
 
 enum lane_state { LANE_IDLE, LANE_SENDING, LANE_RECEIVING };
@@ -43,8 +44,8 @@ struct replica {
 	char url[BUS_URL_MAX];
 	uint64_t identity; /* for rendezvous: of the node's name once heard, before of the URL; pool's lock */
 	nng_socket socket;
-	nng_dialer dialer;
-	bool is_open; /* the socket exists */
+	struct dial dial; /* the timer's, once dialled */
+	bool is_open;     /* the socket exists */
 	/* guarded by the pool's lock: */
 	int pipes;
 	char node[64];

@@ -37,7 +37,8 @@ struct source {
 	nng_aio *aio;
 	_Atomic int pipes; /* connections: one or none */
 	bool is_open;
-	bool is_listed; /* guarded by the subscriber's lock */
+	bool is_listed; /* it and `dial` are guarded by the subscriber's lock */
+	struct dial dial;
 };
 
 struct subscriber {
@@ -214,7 +215,6 @@ static struct status
 source_open(struct source *source)
 {
 	struct bus *bus = source->subscriber->bus;
-	nng_dialer dialer;
 	struct status st = status_from_nng(nng_sub0_open(&source->socket), "cannot open a SUB socket");
 
 	source->is_open = status_ok(&st);
@@ -233,7 +233,7 @@ source_open(struct source *source)
 	nng_pipe_notify(source->socket, NNG_PIPE_EV_ADD_POST, on_pipe, source);
 	nng_pipe_notify(source->socket, NNG_PIPE_EV_REM_POST, on_pipe, source);
 	nng_aio_set_timeout(source->aio, NNG_DURATION_INFINITE);
-	st = dialer_start(bus, source->socket, source->url, &dialer);
+	st = dialer_start(bus, source->socket, source->url, &source->dial.dialer);
 	if (status_ok(&st))
 		nng_recv_aio(source->socket, source->aio);
 	return st;
@@ -305,12 +305,23 @@ has_source(struct subscriber *subscriber, const char *url)
 }
 
 static void
+tend_dialers(struct subscriber *subscriber, uint64_t now_ms)
+{
+	pthread_mutex_lock(&subscriber->lock);
+	for (struct source *source = subscriber->sources; source; source = source->next)
+		dial_tend(subscriber->bus, source->socket, source->url, &source->dial,
+		          atomic_load(&source->pipes) > 0 || !source->is_listed, now_ms);
+	pthread_mutex_unlock(&subscriber->lock);
+}
+
+static void
 tick(void *arg, uint64_t now_ms)
 {
 	struct subscriber *subscriber = arg;
 	struct source *gone;
 
 	look_for_silence(subscriber, now_ms);
+	tend_dialers(subscriber, now_ms);
 	while ((gone = take_gone(subscriber)) != NULL)
 		source_close(gone);
 }
