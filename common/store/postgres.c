@@ -38,8 +38,7 @@ static const struct {
     {"08", STATUS_UNAVAILABLE},
     {"25006", STATUS_UNAVAILABLE}, /* a standby: the primary moved */
     {"25P03", STATUS_UNAVAILABLE},
-    {"53300", STATUS_UNAVAILABLE},
-    {"53", STATUS_RESOURCE_EXHAUSTED},
+    {"53", STATUS_UNAVAILABLE}, /* no room, no memory: not the caller's quota */
     {"54", STATUS_INVALID_ARGUMENT},
     {"58", STATUS_UNAVAILABLE},
     {"22", STATUS_INVALID_ARGUMENT},

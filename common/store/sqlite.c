@@ -49,9 +49,8 @@ code_of(int extended)
 		return STATUS_ABORTED;
 	case SQLITE_INTERRUPT:
 		return STATUS_DEADLINE_EXCEEDED;
-	case SQLITE_FULL:
+	case SQLITE_FULL: /* not the caller's quota: it may try again once there is room */
 	case SQLITE_NOMEM:
-		return STATUS_RESOURCE_EXHAUSTED;
 	case SQLITE_IOERR:
 	case SQLITE_CANTOPEN:
 	case SQLITE_READONLY:
