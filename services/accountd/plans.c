@@ -10,7 +10,9 @@
 typedef Corbel__V1__PlanLimit PlanLimit;
 
 #define LOG_UNITS_MAX UINT64_C(10000)
+#define PLANS_MAX     1000 /* as many as every ratelimitd holds in memory */
 
+static const struct store_sql PLAN_COUNT = {"plan_count", "SELECT COUNT(*) FROM plans"};
 static const struct store_sql PLAN_INSERT = {"plan_insert",
                                              "INSERT INTO plans (name, message) VALUES ($1, $2)"};
 static const struct store_sql PLAN_SEED = {
@@ -75,6 +77,16 @@ limits_check(struct call *call, PlanLimit *const *limits, size_t count)
 	return status_ok_value();
 }
 
+static struct status
+plans_have_room(struct call *call, struct store_tx *tx)
+{
+	struct store_rows *rows;
+	struct status st = store_query(tx, &PLAN_COUNT, NULL, 0, 1, call_arena(call), &rows);
+	if (status_ok(&st) && row_i64(rows, 0, 0) >= PLANS_MAX)
+		st = status_make(STATUS_FAILED_PRECONDITION, "there are %d plans, which is the most", PLANS_MAX);
+	return st;
+}
+
 struct status
 plans_create(struct call *call, const Plan *request, Plan *reply)
 {
@@ -89,9 +101,11 @@ plans_create(struct call *call, const Plan *request, Plan *reply)
 	reply->has_created_at = reply->has_updated_at = reply->has_version = true;
 	reply->created_at = reply->updated_at = call_now_ms(call);
 	reply->version = 1;
-	st =
-	    store_exec(&tx, &PLAN_INSERT,
-	               STORE_PARAMS(store_text(reply->name), packed_value(call_arena(call), &reply->base)), NULL);
+	st = plans_have_room(call, &tx);
+	if (status_ok(&st))
+		st = store_exec(&tx, &PLAN_INSERT,
+		                STORE_PARAMS(store_text(reply->name), packed_value(call_arena(call), &reply->base)),
+		                NULL);
 	if (st.code == STATUS_ALREADY_EXISTS)
 		st = status_make(STATUS_ALREADY_EXISTS, "plan '%s' exists already", request->name);
 	st = store_end(&tx, st);
