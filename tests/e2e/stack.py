@@ -182,9 +182,9 @@ class Stack:
 class Serve(Stack):
     """corbel serve: everything in one process, on embedded stores."""
 
-    def __init__(self, *options):
+    def __init__(self, *options, directory=None):
         super().__init__()
-        self.data = self.directory / "data"
+        self.data = pathlib.Path(directory or self.directory) / "data"
         self.admin_port = free_port()
         self.options = options
         self.start()

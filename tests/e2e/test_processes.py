@@ -31,7 +31,7 @@ def test_replicas_are_restarted_one_by_one_without_a_failed_call(own, redis):
 
 def test_a_change_of_keys_and_limits_reaches_busy_daemons(own):
     stack = own(Processes, replicas={"ratelimitd": 2})
-    with Traffic(stack, threads=2) as traffic:
+    with Traffic(stack) as traffic:
         for _ in range(10):
             tenant = stack.tenant(plan="free", scopes=["*"])
             assert tenant.post("/v1/limits", {"name": "own", "strategy": "GCRA", "limit": 5,

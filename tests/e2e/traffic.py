@@ -1,10 +1,12 @@
 """Traffic: threads that call without pause, remember each answer and everything that was acknowledged, and
 later ask whether it is still there.
 
-A thread makes, in turn, a check of a limit, a plan, a key (with an Idempotency-Key, repeated until it is
-acknowledged) and a list. An answer is a status, or 0 when the connection broke.
+Each kind of call has threads of its own: checks of a limit, changes of a plan, new keys (with an Idempotency-Key, repeated
+until they are acknowledged or another attempt holds it) and lists. An answer is a status, or 0 when the connection broke.
 """
+import collections
 import itertools
+import json
 import threading
 import time
 import typing
@@ -14,7 +16,7 @@ import requests
 from stack import until
 
 CHECK, PLAN, KEY, LIST = "check", "plan", "key", "list"
-GOOD = {CHECK: 200, PLAN: 201, KEY: 201, LIST: 200}
+GOOD = {CHECK: 200, PLAN: 200, KEY: 201, LIST: 200}
 
 
 class Answer(typing.NamedTuple):
@@ -33,7 +35,7 @@ class Answer(typing.NamedTuple):
 class Traffic:
     """with Traffic(stack) as traffic: …"""
 
-    def __init__(self, stack, threads=4):
+    def __init__(self, stack, each=1):
         self.stack = stack
         self.tenant = stack.tenant(plan="unlimited", scopes=["*"])
         made = self.tenant.post("/v1/limits", {"name": "hot", "strategy": "TOKEN_BUCKET", "limit": 10**9,
@@ -42,9 +44,11 @@ class Traffic:
         until(self._is_defined_everywhere, "the limit is known to every replica", 10)
         self.answers = []
         self.keys = {}    # what was acknowledged: the Idempotency-Key, and (body, reply)
-        self.plans = set()
+        self.plans = {}   # the last number that each plan was acknowledged to have
+        self.names = []   # of keys that were asked for, acknowledged or not
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(n,)) for n in range(threads)]
+        self._threads = [threading.Thread(target=self._run, args=(one,)) for one in
+                         (self._check, self._change_plan, self._make_key, self._list) for _ in range(each)]
 
     def _is_defined_everywhere(self):
         return all(self.tenant.post("/v1/ratelimits/peek", {"checks": [{"limit": "hot", "key": f"k{n}"}]}).status_code
@@ -61,41 +65,49 @@ class Traffic:
         for thread in self._threads:
             thread.join()
 
-    def _run(self, number):
-        me = self.stack.client(self.tenant.key)
-        operator = self.stack.operator
+    def _run(self, make_call):
+        clients = self.stack.client(self.tenant.key), self.stack.operator
         for count in itertools.count():
             if self._stop.is_set():
                 return
-            self._call(me, CHECK, "POST", "/v1/ratelimits/check",
-                       {"checks": [{"limit": "hot", "key": f"k{count % 50}"}]})
-            name = f"plan-{number}-{count}-{uuid.uuid4().hex[:8]}"
-            if self._call(operator, PLAN, "POST", "/v1/plans", {"name": name, "title": name, "limits": []}):
-                self.plans.add(name)
-            self._key_until_acknowledged(me)
-            self._call(me, LIST, "GET", "/v1/keys?page_size=1")
+            make_call(*clients, count)
 
-    def _key_until_acknowledged(self, me):
+    def _check(self, me, _, count):
+        self._call(me, CHECK, "POST", "/v1/ratelimits/check", {"checks": [{"limit": "hot", "key": f"k{count % 50}"}]})
+
+    def _change_plan(self, _, operator, count):
+        name = f"plan-{threading.get_ident()}"
+        if name not in self.plans:
+            made = operator.post("/v1/plans", {"name": name, "title": "0", "limits": []})
+            assert made.status_code in (201, 409), made.text
+        if self._call(operator, PLAN, "PATCH", f"/v1/plans/{name}", {"title": str(count)}).is_good:
+            self.plans[name] = count
+
+    def _make_key(self, me, *_):
         once, body = uuid.uuid4().hex, {"name": uuid.uuid4().hex}
+        self.names.append(body["name"])
         while not self._stop.is_set():
-            made = self._call(me, KEY, "POST", "/v1/keys", body, {"Idempotency-Key": once})
-            if made:
-                self.keys[once] = (body, made.json())
+            answer = self._call(me, KEY, "POST", "/v1/keys", body, {"Idempotency-Key": once})
+            if answer.is_good:
+                self.keys[once] = (body, json.loads(answer.text))
+            if answer.is_good or answer.status == 409:  # who began it was killed: it is free after its lease
                 return
 
+    def _list(self, me, *_):
+        self._call(me, LIST, "GET", "/v1/keys?page_size=1")
+
     def _call(self, client, kind, verb, path, body=None, headers=None):
-        """The answer when it is good."""
         start = time.monotonic()
         try:
-            answer = client.request(verb, path, body, headers=headers)
-            status, media, text = answer.status_code, answer.headers.get("Content-Type", ""), answer.text
+            got = client.request(verb, path, body, headers=headers)
+            seen = got.status_code, got.headers.get("Content-Type", ""), got.text
         except requests.RequestException as broken:
-            answer, status, media, text = None, 0, "", str(broken)
-        self.answers.append(Answer(kind, start, time.monotonic() - start, status, media, text))
-        if status == GOOD[kind]:
-            return answer
-        time.sleep(0.01)  # a caller that was refused does not spin
-        return None
+            seen = 0, "", str(broken)
+        answer = Answer(kind, start, time.monotonic() - start, *seen)
+        self.answers.append(answer)
+        if not answer.is_good:
+            time.sleep(0.01)  # a caller that was refused does not spin
+        return answer
 
     def until_good(self, timeout_s=10):
         """Waits until every kind of call that starts from now on has succeeded; returns how long that took."""
@@ -119,14 +131,15 @@ class Traffic:
             a.is_good or (a.status in statuses and (a.status == 0 or a.type.startswith("application/problem+json"))))]
 
     def lost(self):
-        """What was acknowledged and is not there, or not as it was acknowledged."""
+        """What was acknowledged and is not there, or not as it was acknowledged, or was done twice."""
         me, operator, missing = self.stack.client(self.tenant.key), self.stack.operator, []
-        plans = {plan["name"] for plan in self._pages(operator, "/v1/plans", "plans")}
-        missing += [("plan", name) for name in self.plans - plans]
-        names = [key.get("name") for key in self._pages(me, "/v1/keys", "keys")]
-        for body, reply in self.keys.values():
-            if names.count(body["name"]) != 1:
-                missing.append(("key", body, names.count(body["name"])))
+        for name, number in self.plans.items():
+            plan = operator.get(f"/v1/plans/{name}").json()
+            if int(plan.get("title", -1)) < number:  # a later change may have been made and not acknowledged
+                missing.append(("plan", number, plan))
+        there = collections.Counter(key.get("name") for key in self._pages(me, "/v1/keys", "keys"))
+        missing += [("key", body) for body, _ in self.keys.values() if there[body["name"]] == 0]
+        missing += [("twice", name) for name in self.names if there[name] > 1]
         for once, (body, reply) in list(self.keys.items())[-20:]:
             again = me.post("/v1/keys", body, headers={"Idempotency-Key": once})
             if again.status_code != 201 or again.json() != reply:
