@@ -247,22 +247,24 @@ is_admitted(const struct log *log, enum log_level level, const char *event, uint
 	return false;
 }
 
-/* Appends the record to the empty `line`; one that is too long goes without its fields. */
+/* Appends the record, with what is the log's own, to the empty `line`; one that is too long goes without its
+ * fields. */
 static void
-put_line(struct strbuf *line, const struct log *log, struct log_record *record)
+put_line(struct strbuf *line, const struct log *log, const struct log_record *said)
 {
+	struct log_record record = *said;
 	char time[TEXT_TIMESTAMP_MAX];
 
 	text_from_timestamp_ms(clock_wall_ms(log->clock), time);
-	record->time = time;
-	record->service = log->service;
-	record->node = log->node;
-	log_format_line(line, log->format, record);
+	record.time = time;
+	record.service = log->service;
+	record.node = log->node;
+	log_format_line(line, log->format, &record);
 	if (!line->is_cut)
 		return;
 	strbuf_clear(line);
-	record->count = 0;
-	log_format_line(line, log->format, record);
+	record.count = 0;
+	log_format_line(line, log->format, &record);
 }
 
 void

@@ -10,6 +10,9 @@
 
 #define TEXT_MAX 2048u
 
+/* U+FFFD in UTF-8. */
+static const unsigned char REPLACEMENT[3] = {0xEF, 0xBF, 0xBD};
+
 static const char *const LEVELS[] = {"debug", "info", "warn", "error"};
 
 /* A text of any origin as a JSON string: bytes that are no UTF-8 become U+FFFD, so that a line is always
@@ -33,8 +36,8 @@ put_text(struct strbuf *out, const char *text)
 			clean[n++] = (char)c;
 			continue;
 		}
-		memcpy(clean + n, "\xEF\xBF\xBD", 3);
-		n += 3;
+		memcpy(clean + n, REPLACEMENT, sizeof(REPLACEMENT));
+		n += sizeof(REPLACEMENT);
 	}
 	strbuf_json_string(out, clean, n);
 }

@@ -53,7 +53,8 @@ trace_context_parse(const char *text, size_t length, struct trace_context *out)
 void
 trace_context_format(const struct trace_context *context, char out[TRACEPARENT_LENGTH + 1])
 {
-	memcpy(out, "00-", 3);
+	out[0] = out[1] = '0';
+	out[2] = '-';
 	text_hex_encode(context->trace_id, sizeof(context->trace_id), out + 3);
 	out[35] = '-';
 	text_hex_encode(context->span_id, sizeof(context->span_id), out + 36);
