@@ -94,11 +94,15 @@ function(corbel_program dir file out)
   set(${out} ${name} PARENT_SCOPE)
 endfunction()
 
-# corbel_test_contract(program proto): a contract of the program's own, made of one .proto file. Its tables stand
-# before those of the real contract, which is then not linked.
-function(corbel_test_contract program proto)
-  get_filename_component(name ${proto} NAME_WE)
-  get_filename_component(root ${proto} DIRECTORY)
+# corbel_test_contract(program): if there is tests/contracts/NAME.proto for the program NAME_test or NAME_fuzz, it
+# gets this contract for its own. Its tables stand before those of the real contract, which is then not linked.
+function(corbel_test_contract program)
+  string(REGEX REPLACE "_(test|fuzz)$" "" name ${program})
+  set(root ${CMAKE_SOURCE_DIR}/tests/contracts)
+  set(proto ${root}/${name}.proto)
+  if(NOT EXISTS ${proto})
+    return()
+  endif()
   set(out ${CMAKE_BINARY_DIR}/gen-${name})
   file(MAKE_DIRECTORY ${out})
   set(made ${out}/corbel/contract.gen.c ${out}/${name}.pb-c.c)
@@ -114,7 +118,7 @@ function(corbel_test_contract program proto)
 endfunction()
 
 # tests/unit and tests/component: every *_test.c is one Check program and one ctest test, labelled by its
-# folder; NAME.proto beside NAME_test.c is a contract of its own. tests/support holds what they share. tests/bench/*_bench.c are programs. tests/e2e (black box) and
+# folder. tests/support holds what they share. tests/bench/*_bench.c are programs. tests/e2e (black box) and
 # tests/house (the source tree and the generator) are pytest.
 function(corbel_tests)
   if(NOT CHECK_FOUND)
@@ -134,10 +138,7 @@ function(corbel_tests)
     file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${layer}/*_test.c)
     foreach(file ${files})
       corbel_program(${layer} ${file} name corbel_test_support PkgConfig::CHECK m)
-      string(REGEX REPLACE "_test\\.c$" ".proto" proto ${file})
-      if(EXISTS ${proto})
-        corbel_test_contract(${name} ${proto})
-      endif()
+      corbel_test_contract(${name})
       add_test(NAME ${layer}.${name} COMMAND ${name})
       set_tests_properties(${layer}.${name} PROPERTIES LABELS ${layer} TIMEOUT 300
         ENVIRONMENT "CORBEL_BIN=${CMAKE_BINARY_DIR}/bin;CORBEL_SOURCE=${CMAKE_SOURCE_DIR}")
@@ -151,6 +152,7 @@ function(corbel_tests)
     file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/*_fuzz.c)
     foreach(file ${files})
       corbel_program(fuzz ${file} name)
+      corbel_test_contract(${name})
       target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
       target_link_options(${name} PRIVATE -fsanitize=fuzzer)
     endforeach()

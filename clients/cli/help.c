@@ -122,6 +122,22 @@ print_values(const ProtobufCFieldDescriptor *field, FILE *out)
 	}
 }
 
+/* What the JSON of a message may hold. */
+static void
+print_message(const ProtobufCFieldDescriptor *field, const struct api_field *rules, FILE *out)
+{
+	const struct api_message *message =
+	    field->type == PROTOBUF_C_TYPE_MESSAGE && !rules->is_map ? api_message_of(field->descriptor) : NULL;
+
+	for (unsigned i = 0; message && i < message->descriptor->n_fields; i++) {
+		if (message->fields[i].is_output_only)
+			continue;
+		fprintf(out, "        %-16s ", message->descriptor->fields[i].name);
+		fputs(message->fields[i].is_required ? "(needed) " : "", out);
+		print_doc(message->fields[i].doc, 25, out);
+	}
+}
+
 /* The rules of the contract that a value has to keep, such as "1 to 200 ms". */
 static void
 print_bounds(const struct api_field *rules, FILE *out)
@@ -156,6 +172,7 @@ help_method(const struct api_method *method, FILE *out)
 		fputs("      ", out);
 		print_doc(rules->doc, 6, out);
 		print_values(field, out);
+		print_message(field, rules, out);
 	}
 	fputc('\n', out);
 	fputs(COMMON_FLAGS, out);

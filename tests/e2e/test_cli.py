@@ -120,11 +120,18 @@ def test_a_profile_says_where_and_who(corbel, stack, tmp_path):
 
 def test_every_command_explains_itself(corbel):
     listed = [line.split()[1:] for line in corbel("--help").stdout.splitlines() if line.startswith("  corbel ")]
-    commands = [words[:2] for words in listed if words[0] not in ("serve", "openapi", "completion", "version")]
+    commands = [words[:2] for words in listed if words[0] not in ("serve", "top", "openapi", "completion", "version")]
     assert len(commands) >= 30
     for words in commands:
         assert "Exit codes" in corbel(*words, "--help").stdout
     assert "keys create" in corbel("keys", "--help").stdout
+
+
+def test_help_tells_what_values_there_are(corbel):
+    shown = corbel("limits", "create", "--help").stdout
+    assert re.search(r"^  --window-ms NUMBER 1 to 31622400000 ms \(needed\)\n +Length of the window", shown, re.M)
+    assert re.search(r"^ +GCRA +Generic cell rate algorithm", shown, re.M) and "STRATEGY_UNSET" not in shown
+    assert re.search(r"^ +limit +\(needed\) Name of the limit", corbel("ratelimits", "check", "--help").stdout, re.M)
 
 
 def test_verbose_shows_the_exchange_but_not_the_key(corbel, stack):

@@ -1,5 +1,5 @@
 /*
- * json: every kind of field, into a message and back, by a contract of the tests' own (json_kinds.proto).
+ * json: every kind of field, into a message and back, by a contract of the tests' own (tests/contracts).
  */
 #include <check.h>
 #include <float.h>
