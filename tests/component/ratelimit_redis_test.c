@@ -36,7 +36,7 @@ connect_to(struct test_redis *server)
 {
 	struct redis *redis;
 	struct status st =
-	    redis_new(&(struct redis_options){.url = server->url, .command_timeout_ms = 5000}, &redis);
+	    redis_new(&(struct redis_options){.url = server->url, .command_timeout_ms = 60000}, &redis);
 	ck_assert_msg(status_ok(&st), "%s", st.message);
 	return redis;
 }
