@@ -1,4 +1,5 @@
 """The documentation says what the programs do: every option and every metric, and nothing else."""
+import json
 import os
 import pathlib
 import re
@@ -67,3 +68,35 @@ def test_documented_counters_end_in_total_and_nothing_else_does():
     for name, (kind, _) in documented_metrics().items():
         assert kind in ("counter", "gauge", "histogram", "summary")
         assert name.endswith("_total") == (kind == "counter"), name
+
+
+# Suffixes of the samples that a family has, by its type.
+SAMPLES = {"counter": [""], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"], "summary": ["", "_sum", "_count"]}
+
+
+def queries():
+    """Everything that asks Prometheus for a metric: where it stands, and the text."""
+    for rule in re.findall(r"expr: (?:\|\n((?: {10,}.*\n)+)|(.*))", (SOURCE / "deploy/prometheus/alerts.yml").read_text()):
+        yield "alerts.yml", "".join(rule)
+    for panel in json.loads((SOURCE / "deploy/grafana/corbel.json").read_text())["panels"]:
+        for target in panel.get("targets", []):
+            yield f"dashboard, {panel['title']}", target["expr"]
+    for row in re.findall(r"^\| [^|`]+ \| (`.+`) \|$", (SOURCE / "docs/telemetry.md").read_text(), re.M):
+        yield "docs/telemetry.md", row
+
+
+def test_every_query_asks_for_metrics_and_labels_that_exist():
+    samples = {name + suffix: labels + (["le"] if suffix == "_bucket" else [])
+               for name, (kind, labels) in documented_metrics().items() for suffix in SAMPLES[kind]}
+    asked = list(queries())
+    assert len(asked) > 40
+    for where, text in asked:
+        found = re.findall(r"\b((?:corbel|process)_[a-z_]+)(?:\{([^}]*)\})?", text)
+        assert found or "up{" in text, f"{where}: {text}"
+        for name, selector in found:
+            assert name in samples, f"{where}: {name}"
+            for label in re.findall(r'(\w+)\s*(?:=~|!~|!=|=)"', selector):
+                assert label in samples[name] + ["job", "instance"], f"{where}: {name} has no label {label}"
+        labels = {label for name, _ in found for label in samples[name]} | {"instance"}
+        for group in re.findall(r"by \(([^)]*)\)", text):
+            assert {label.strip() for label in group.split(",")} <= labels, f"{where}: {text}"
