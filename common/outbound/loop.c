@@ -276,7 +276,7 @@ open_multi(struct outbound *self)
 	curl_multi_setopt(self->multi, CURLMOPT_TIMERFUNCTION, set_timer);
 	curl_multi_setopt(self->multi, CURLMOPT_TIMERDATA, self);
 	curl_multi_setopt(self->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
-	curl_multi_setopt(self->multi, CURLMOPT_MAXCONNECTS, (long)self->max_idle);
+	curl_multi_setopt(self->multi, CURLMOPT_MAXCONNECTS, (long)self->max_connections);
 	self->curl_due_ms = NEVER;
 }
 

@@ -14,8 +14,6 @@
 #include "outbound/outbound_internal.h"
 
 #define DEFAULT_IN_FLIGHT 4096u
-#define DEFAULT_IDLE      1024u
-
 const char *
 outbound_result_name(enum outbound_result result)
 {
@@ -89,7 +87,7 @@ outbound_new(const struct outbound_options *options, struct outbound **out)
 	self->log = options->log;
 	self->clock = options->clock ? options->clock : clock_system();
 	self->max_in_flight = options->max_in_flight ? options->max_in_flight : DEFAULT_IN_FLIGHT;
-	self->max_idle = options->max_idle_connections ? options->max_idle_connections : DEFAULT_IDLE;
+	self->max_connections = options->max_connections ? options->max_connections : self->max_in_flight;
 	self->epoll = self->wake = -1;
 	make_metrics(&self->metrics, options->metrics);
 	self->transfers = mem_array(self->max_in_flight, sizeof(*self->transfers));

@@ -9,6 +9,10 @@
  * time. HTTP/2 when an https endpoint offers it, HTTP/1.1 otherwise; connections are kept and reused. Proxies
  * come from options only, never from the environment.
  *
+ * Names are resolved by the system's resolver, on threads of curl's: a lookup that hangs ends with its
+ * request's time, and its thread when the resolver gives up. Answers are kept for 30 s, connections for at
+ * most 10 minutes.
+ *
  * It tries once: retries, their schedule and fairness between endpoints are the caller's. (A kept connection
  * that the endpoint closed in the same moment is replaced by a fresh one; nothing was answered on it then.)
  */
@@ -47,8 +51,8 @@ enum outbound_result {
 const char *outbound_result_name(enum outbound_result result);
 
 struct outbound_options {
-	size_t max_in_flight;        /* requests accepted and not done; 0: 4096 */
-	size_t max_idle_connections; /* kept for reuse; 0: 1024 */
+	size_t max_in_flight;        /* requests accepted and not done; 0: 4096. Each may take a descriptor */
+	size_t max_connections;      /* kept open, with those in use; 0: as max_in_flight */
 	const struct policy *policy; /* copied; NULL: global addresses only */
 	const char *user_agent;      /* NULL: "corbel/version" */
 	/* URL of an egress proxy, NULL or "" for none. The policy is the proxy's then: names are resolved there.

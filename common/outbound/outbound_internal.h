@@ -54,7 +54,7 @@ struct outbound {
 	struct log *log;
 	const struct clock *clock;
 	struct outbound_metrics metrics;
-	size_t max_in_flight, max_idle;
+	size_t max_in_flight, max_connections;
 	int epoll, wake; /* -1: not opened */
 	pthread_t thread;
 	bool has_thread;
