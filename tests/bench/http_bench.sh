@@ -28,25 +28,36 @@ processes() {
   await "http://127.0.0.1:$http/readyz"
 }
 
-# Defines the limit and writes the load script: $1 names it, $2 is the address, $3 the file with the key.
+# Defines the limits and writes the load scripts: $1 names them, $2 is the address, $3 the file with the key.
+# The scripts check a thousand keys, one hot key, and one key whose limit is used up.
 prepare() {
   local key
   key=$(sed -n 's/^first admin key: //p' "$DIR/$3")
-  curl -sf "$2/v1/limits" -H "Authorization: Bearer $key" -H 'Content-Type: application/json' \
-    -d '{"name":"hot","strategy":"TOKEN_BUCKET","limit":1000000000,"window_ms":1000}' >/dev/null
-  cat >"$DIR/$1.lua" <<LUA
+  define() {
+    curl -sf "$2/v1/limits" -H "Authorization: Bearer $key" -H 'Content-Type: application/json' -d "$1" >/dev/null
+  }
+  define '{"name":"plenty","strategy":"TOKEN_BUCKET","limit":1000000000,"window_ms":1000}' "$2"
+  define '{"name":"spent","strategy":"TOKEN_BUCKET","limit":1,"window_ms":86400000}' "$2"
+  load_script "$DIR/$1.lua" "$key" plenty 1000
+  load_script "$DIR/$1-hot.lua" "$key" plenty 1
+  load_script "$DIR/$1-spent.lua" "$key" spent 1
+}
+
+# File, API key, limit, number of keys.
+load_script() {
+  cat >"$1" <<LUA
 wrk.method = "POST"
-wrk.headers["Authorization"] = "Bearer $key"
+wrk.headers["Authorization"] = "Bearer $2"
 wrk.headers["Content-Type"] = "application/json"
 -- Formatted once: what the load costs is the server's, not the script's.
 local requests, n = {}, 0
 init = function()
-  for i = 1, 1000 do
-    requests[i] = wrk.format(nil, nil, nil, '{"checks":[{"limit":"hot","key":"user-' .. i .. '"}]}')
+  for i = 1, $4 do
+    requests[i] = wrk.format(nil, nil, nil, '{"checks":[{"limit":"$3","key":"user-' .. i .. '"}]}')
   end
 end
 request = function()
-  n = n % 1000 + 1
+  n = n % $4 + 1
   return requests[n]
 end
 LUA
@@ -86,6 +97,10 @@ for _ in $(seq "$ROUNDS"); do
   done
   measure check-memory 64 "http://127.0.0.1:$HTTP/v1/ratelimits/check" -s "$DIR/memory.lua"
   measure check-redis 64 "http://127.0.0.1:$REDIS_HTTP/v1/ratelimits/check" -s "$DIR/redis.lua"
+  for kind in hot spent; do
+    measure "check-memory-$kind" 64 "http://127.0.0.1:$HTTP/v1/ratelimits/check" -s "$DIR/memory-$kind.lua"
+    measure "check-redis-$kind" 64 "http://127.0.0.1:$REDIS_HTTP/v1/ratelimits/check" -s "$DIR/redis-$kind.lua"
+  done
   measure check-serve 64 "http://127.0.0.1:$SERVE/v1/ratelimits/check" -s "$DIR/serve.lua"
 done
 
@@ -104,4 +119,6 @@ line "check, processes, memory" check-memory nginx-64
 line "check, processes, Redis" check-redis nginx-64
 line "check, one process, memory" check-serve nginx-64
 line "check: Redis beside memory" check-redis check-memory
+line "one hot key: Redis beside memory" check-redis-hot check-memory-hot
+line "a refused key: Redis beside memory" check-redis-spent check-memory-spent
 line "check: one process beside several" check-serve check-memory
