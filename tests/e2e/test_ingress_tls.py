@@ -1,4 +1,5 @@
 """HTTPS, and certificates that change while connections are open."""
+import concurrent.futures
 import os
 import pathlib
 import shutil
@@ -93,6 +94,19 @@ def test_tls_of_today_is_spoken(secure, version):
         assert raw.socket.version() == version.name.replace("_", ".")
         raw.send(HEALTH * 20)
         assert [raw.answer().status for _ in range(20)] == [200] * 20
+
+
+def test_heads_and_bodies_may_come_in_records_of_their_own(secure):
+    body = "{}"
+    head = (f"POST /v1/keys HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {secure.admin_key}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n")
+
+    def client(_):
+        with Raw(secure.port, wrap=secure.wrap()) as raw:
+            raw.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return [raw.send(head).send(body).answer().status for _ in range(30)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(client, range(8))) == [[201] * 30] * 8
 
 
 def test_plain_http_on_the_https_port_harms_nobody(secure):
