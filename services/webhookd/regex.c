@@ -1,0 +1,121 @@
+/*
+ * regex: see regex.h.
+ *
+ * PCRE2's own match limit is counted anew for each position where a match may start. The bound here is on
+ * the whole search: automatic callouts run before every item of the expression, and count.
+ */
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "regex.h"
+
+#include <pcre2.h>
+
+#include "base/arena.h"
+
+#define STEPS_MAX      UINT64_C(100000)
+#define STEPS_PER_BYTE UINT64_C(16)
+#define HEAP_MAX_KIB   4096u
+#define DEPTH_MAX      20000u
+#define PARENS_MAX     50u
+
+struct regex {
+	pcre2_code *code;
+	pcre2_match_context *limits;
+};
+
+static pcre2_compile_context *
+compile_context(void)
+{
+	pcre2_compile_context *context = pcre2_compile_context_create(NULL);
+	pcre2_set_max_pattern_length(context, REGEX_PATTERN_MAX);
+	pcre2_set_parens_nest_limit(context, PARENS_MAX);
+	return context;
+}
+
+static struct status
+compile_error(int error, size_t offset)
+{
+	PCRE2_UCHAR text[160];
+	if (pcre2_get_error_message(error, text, sizeof(text)) < 0)
+		return status_make(STATUS_INVALID_ARGUMENT, "is no regular expression, at byte %zu", offset);
+	return status_make(STATUS_INVALID_ARGUMENT, "is no regular expression: %s, at byte %zu",
+	                   (const char *)text, offset);
+}
+
+static struct status
+check_features(const pcre2_code *code)
+{
+	uint32_t highest = 0;
+	pcre2_pattern_info(code, PCRE2_INFO_BACKREFMAX, &highest);
+	if (highest > 0)
+		return status_make(STATUS_INVALID_ARGUMENT, "must not use back-references");
+	return status_ok_value();
+}
+
+struct status
+regex_compile(const char *pattern, size_t length, struct regex **out)
+{
+	int error;
+	size_t offset;
+
+	if (length > REGEX_PATTERN_MAX)
+		return status_make(STATUS_INVALID_ARGUMENT, "must be at most %u bytes long", REGEX_PATTERN_MAX);
+	pcre2_compile_context *context = compile_context();
+	pcre2_code *code =
+	    pcre2_compile((PCRE2_SPTR)pattern, length, PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C | PCRE2_AUTO_CALLOUT,
+	                  &error, &offset, context);
+	pcre2_compile_context_free(context);
+	if (!code)
+		return compile_error(error, offset);
+	struct status st = check_features(code);
+	if (!status_ok(&st)) {
+		pcre2_code_free(code);
+		return st;
+	}
+	*out = mem_alloc(sizeof(**out));
+	(*out)->code = code;
+	(*out)->limits = pcre2_match_context_create(NULL);
+	pcre2_set_heap_limit((*out)->limits, HEAP_MAX_KIB);
+	pcre2_set_depth_limit((*out)->limits, DEPTH_MAX);
+	return st;
+}
+
+void
+regex_free(struct regex *regex)
+{
+	if (!regex)
+		return;
+	pcre2_match_context_free(regex->limits);
+	pcre2_code_free(regex->code);
+	mem_free(regex);
+}
+
+/* Called before each item that is tried; `data` is the number of steps that are left. */
+static int
+count_step(pcre2_callout_block *block, void *data)
+{
+	uint64_t *left = data;
+	(void)block;
+	if (*left == 0)
+		return PCRE2_ERROR_CALLOUT;
+	(*left)--;
+	return 0;
+}
+
+enum regex_result
+regex_search(const struct regex *regex, const char *text, size_t length)
+{
+	uint64_t left = STEPS_MAX + STEPS_PER_BYTE * length;
+
+	if (length > REGEX_TEXT_MAX)
+		return REGEX_LIMIT;
+	pcre2_match_context *context = pcre2_match_context_copy(regex->limits);
+	pcre2_match_data *match = pcre2_match_data_create(1, NULL);
+	pcre2_set_callout(context, count_step, &left);
+	/* The text is known to be UTF-8: it was read from JSON. */
+	int result = pcre2_match(regex->code, (PCRE2_SPTR)text, length, 0, PCRE2_NO_UTF_CHECK, match, context);
+	pcre2_match_data_free(match);
+	pcre2_match_context_free(context);
+	if (result >= 0)
+		return REGEX_FOUND;
+	return result == PCRE2_ERROR_NOMATCH ? REGEX_NONE : REGEX_LIMIT;
+}

@@ -1,0 +1,142 @@
+/*
+ * regex: what is found, what is refused, and what a hostile expression costs.
+ */
+#include <check.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "webhookd/regex.h"
+
+static enum regex_result
+search(const char *pattern, const char *text)
+{
+	struct regex *regex;
+	struct status st = regex_compile(pattern, strlen(pattern), &regex);
+	ck_assert_msg(status_ok(&st), "%s: %s", pattern, st.message);
+	enum regex_result result = regex_search(regex, text, strlen(text));
+	regex_free(regex);
+	return result;
+}
+
+static void
+assert_refused(const char *pattern, const char *why)
+{
+	struct regex *regex;
+	struct status st = regex_compile(pattern, strlen(pattern), &regex);
+	ck_assert_int_eq(st.code, STATUS_INVALID_ARGUMENT);
+	ck_assert_msg(strstr(st.message, why) != NULL, "%s: %s", pattern, st.message);
+}
+
+START_TEST(an_expression_is_found_anywhere_unless_it_is_anchored)
+{
+	ck_assert_int_eq(search("fail", "report.failed"), REGEX_FOUND);
+	ck_assert_int_eq(search("^fail", "report.failed"), REGEX_NONE);
+	ck_assert_int_eq(search("^(file|user)\\.[a-z]+$", "file.uploaded"), REGEX_FOUND);
+	ck_assert_int_eq(search("^(file|user)\\.[a-z]+$", "file.version.created"), REGEX_NONE);
+	ck_assert_int_eq(search("", ""), REGEX_FOUND);
+	ck_assert_int_eq(search("^.$", "\xC3\xA9"), REGEX_FOUND);
+	ck_assert_int_eq(search("(?i)ERROR", "some error"), REGEX_FOUND);
+	ck_assert_int_eq(search("a(?=b)(?!bc)", "abd"), REGEX_FOUND);
+}
+END_TEST
+
+START_TEST(what_is_no_expression_is_refused_with_the_reason)
+{
+	char longest[REGEX_PATTERN_MAX + 2];
+
+	assert_refused("a(", "missing closing parenthesis");
+	assert_refused("[z-a]", "at byte");
+	assert_refused("(a)\\1", "back-references");
+	assert_refused("(?<n>a)\\k<n>", "back-references");
+	assert_refused("(a)(?(1)b|c)\\g{-1}", "back-references");
+	assert_refused("a\\Cb", "\\C");
+	memset(longest, 'a', sizeof(longest) - 1);
+	longest[sizeof(longest) - 1] = '\0';
+	assert_refused(longest, "at most 500 bytes");
+	assert_refused("((((((((((((((((((((((((((((((((((((((((((((((((((((a))))))))))))))))))))))))))))))))))))"
+	               "))))))))))))"
+	               "))))",
+	               "nested");
+}
+END_TEST
+
+static const char *const CATASTROPHES[] = {
+    "(a+)+$",
+    "(a|aa)+$",
+    "(a|a?)+$",
+    "^(([a-z])+.)+[A-Z]([a-z])+$",
+    "(.*)*(.*)*(.*)*b",
+    "(a*)*(a*)*b",
+    "(?:a?){60}a{60}b",
+    "(.*a){25}b",
+    "(x+x+)+y|a*a*a*a*b",
+    "((a+)|(aa+))+b",
+    "^(?:(?:a|b|ab)*)*c",
+    "(?R)?a(?R)?b|a(?R)?",
+};
+
+START_TEST(a_catastrophic_expression_costs_bounded_time)
+{
+	const struct clock *clock = clock_system();
+	char *text = mem_alloc(4097);
+
+	memset(text, 'a', 4096);
+	uint64_t before = clock_mono_ms(clock);
+	for (size_t i = 0; i < sizeof(CATASTROPHES) / sizeof(CATASTROPHES[0]); i++)
+		search(CATASTROPHES[i], text);
+	/* Unbounded, the first alone takes longer than the universe is old; bounded, milliseconds each. */
+	ck_assert_uint_lt(clock_mono_ms(clock) - before, 5000);
+	mem_free(text);
+}
+END_TEST
+
+START_TEST(a_search_that_costs_too_much_is_given_up)
+{
+	char *text = mem_alloc(101);
+
+	memset(text, 'a', 99);
+	text[99] = '!';
+	ck_assert_int_eq(search("(a+)+$", text), REGEX_LIMIT);
+	ck_assert_int_eq(search("^(a|aa)+$", text), REGEX_LIMIT);
+	ck_assert_int_eq(search("a+$", text), REGEX_NONE);
+	mem_free(text);
+}
+END_TEST
+
+START_TEST(plain_expressions_search_the_longest_text)
+{
+	char *text = mem_alloc(REGEX_TEXT_MAX + 2);
+
+	memset(text, 'x', REGEX_TEXT_MAX);
+	memcpy(text + REGEX_TEXT_MAX - 6, "needle", 6);
+	ck_assert_int_eq(search("needle", text), REGEX_FOUND);
+	ck_assert_int_eq(search("x+needle$", text), REGEX_FOUND);
+	ck_assert_int_eq(search("[a-z]*dle", text), REGEX_FOUND);
+	ck_assert_int_eq(search("haystack", text), REGEX_NONE);
+	text[REGEX_TEXT_MAX] = 'x';
+	ck_assert_int_eq(search("needle", text), REGEX_LIMIT);
+	mem_free(text);
+}
+END_TEST
+
+int
+main(void)
+{
+	Suite *suite = suite_create("regex");
+	TCase *tcase = tcase_create("regex");
+
+	tcase_set_timeout(tcase, 30);
+	tcase_add_test(tcase, an_expression_is_found_anywhere_unless_it_is_anchored);
+	tcase_add_test(tcase, what_is_no_expression_is_refused_with_the_reason);
+	tcase_add_test(tcase, a_catastrophic_expression_costs_bounded_time);
+	tcase_add_test(tcase, a_search_that_costs_too_much_is_given_up);
+	tcase_add_test(tcase, plain_expressions_search_the_longest_text);
+	suite_add_tcase(suite, tcase);
+	SRunner *runner = srunner_create(suite);
+	srunner_run_all(runner, CK_NORMAL);
+	int failed = srunner_ntests_failed(runner);
+	srunner_free(runner);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
