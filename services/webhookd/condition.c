@@ -163,17 +163,18 @@ has_prefix(const struct json_value *prefix, const struct json_value *found)
 }
 
 static bool
-is_found(const struct regex *regex, const struct json_value *found, unsigned *regex_limits)
+is_found(const struct regex *regex, const struct json_value *found, uint64_t *steps, unsigned *regex_limits)
 {
 	if (found->type != JSON_VALUE_STRING)
 		return false;
-	enum regex_result result = regex_search(regex, found->text, found->length);
+	enum regex_result result = regex_search(regex, found->text, found->length, steps);
 	*regex_limits += result == REGEX_LIMIT;
 	return result == REGEX_FOUND;
 }
 
 bool
-condition_passes(const struct condition *condition, const struct json_value *root, unsigned *regex_limits)
+condition_passes(const struct condition *condition, const struct json_value *root, uint64_t *steps,
+                 unsigned *regex_limits)
 {
 	const struct json_value *found = json_value_at(root, condition->pointer, condition->pointer_length);
 
@@ -193,7 +194,7 @@ condition_passes(const struct condition *condition, const struct json_value *roo
 	case OPERATOR(PREFIX):
 		return has_prefix(condition->value, found);
 	case OPERATOR(MATCHES):
-		return is_found(condition->regex, found, regex_limits);
+		return is_found(condition->regex, found, steps, regex_limits);
 	default:
 		return is_ordered(condition, found);
 	}

@@ -24,8 +24,9 @@ struct status condition_compile(const Corbel__V1__Condition *message, struct are
                                 struct condition *out, const char **below);
 void condition_fini(struct condition *condition);
 
-/* Adds searches that were given up to `regex_limits`. */
-bool condition_passes(const struct condition *condition, const struct json_value *root,
+/* Regular expressions take their steps from `steps`; searches that were given up are added to
+ * `regex_limits`. */
+bool condition_passes(const struct condition *condition, const struct json_value *root, uint64_t *steps,
                       unsigned *regex_limits);
 
 #endif

@@ -182,31 +182,46 @@ event_root(struct filter_event *event)
 
 /* ---- asking ---- */
 
+/* What its regular expressions may cost one filter for one event. */
+static uint64_t
+steps_for(const struct filter_event *event)
+{
+	return regex_steps(event->data_length + strlen(event->type));
+}
+
+static bool
+type_passes(const struct filter *filter, struct filter_event *event, uint64_t *steps)
+{
+	for (size_t i = 0; i < filter->pattern_count; i++) {
+		if (pattern_matches(filter->patterns[i], event->type))
+			return true;
+	}
+	if (!filter->type_regex)
+		return filter->pattern_count == 0;
+	enum regex_result result = regex_search(filter->type_regex, event->type, strlen(event->type), steps);
+	event->regex_limits += result == REGEX_LIMIT;
+	return result == REGEX_FOUND;
+}
+
 bool
 filter_matches_type(const struct filter *filter, struct filter_event *event)
 {
-	bool is_match = filter->pattern_count == 0 && !filter->type_regex;
-
-	for (size_t i = 0; i < filter->pattern_count && !is_match; i++)
-		is_match = pattern_matches(filter->patterns[i], event->type);
-	if (!is_match && filter->type_regex) {
-		enum regex_result result = regex_search(filter->type_regex, event->type, strlen(event->type));
-		event->regex_limits += result == REGEX_LIMIT;
-		is_match = result == REGEX_FOUND;
-	}
-	return is_match;
+	uint64_t steps = steps_for(event);
+	return type_passes(filter, event, &steps);
 }
 
 bool
 filter_matches(const struct filter *filter, struct filter_event *event)
 {
-	if (!filter_matches_type(filter, event))
+	uint64_t steps = steps_for(event);
+
+	if (!type_passes(filter, event, &steps))
 		return false;
 	if (filter->condition_count == 0)
 		return true;
 	const struct json_value *root = event_root(event);
 	for (size_t i = 0; i < filter->condition_count; i++) {
-		if (!root || !condition_passes(&filter->conditions[i], root, &event->regex_limits))
+		if (!root || !condition_passes(&filter->conditions[i], root, &steps, &event->regex_limits))
 			return false;
 	}
 	return true;

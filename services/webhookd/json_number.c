@@ -121,25 +121,31 @@ elements_equal(const struct json_value *a, const struct json_value *b)
 	return left == right;
 }
 
-/* Every member of `a` is in `b`, and as it is there. */
-static bool
-members_are_in(const struct json_value *a, const struct json_value *b)
-{
-	for (const struct json_value *member = a->first; member; member = member->next) {
-		const struct json_value *other = json_value_member(b, member->name, member->name_length);
-		if (!other || !json_value_equal(member, other))
-			return false;
-	}
-	return true;
-}
-
 static bool
 names_equal(const struct json_value *a, const struct json_value *b)
 {
 	return a->name_length == b->name_length && memcmp(a->name, b->name, a->name_length) == 0;
 }
 
-/* Mostly both are in one order; only then is this linear. */
+/* Every member from `left` on is in `b` with the same value, and every name from `right` on is in `a`. */
+static bool
+rests_equal(const struct json_value *left, const struct json_value *b, const struct json_value *right,
+            const struct json_value *a)
+{
+	for (; left; left = left->next) {
+		const struct json_value *other = json_value_member(b, left->name, left->name_length);
+		if (!other || !json_value_equal(left, other))
+			return false;
+	}
+	for (; right; right = right->next) {
+		if (!json_value_member(a, right->name, right->name_length))
+			return false;
+	}
+	return true;
+}
+
+/* As long as both are in one order this is linear. Each pair of values is compared once, or nested objects
+ * would cost twice as much with each level. */
 static bool
 members_equal(const struct json_value *a, const struct json_value *b)
 {
@@ -148,7 +154,7 @@ members_equal(const struct json_value *a, const struct json_value *b)
 		if (!json_value_equal(left, right))
 			return false;
 	}
-	return left == right || (members_are_in(a, b) && members_are_in(b, a));
+	return rests_equal(left, b, right, a);
 }
 
 bool

@@ -11,8 +11,8 @@
 
 #include "base/arena.h"
 
-#define STEPS_MAX      UINT64_C(100000)
-#define STEPS_PER_BYTE UINT64_C(16)
+#define STEPS_ALWAYS   UINT64_C(100000)
+#define STEPS_PER_BYTE UINT64_C(8)
 #define HEAP_MAX_KIB   4096u
 #define DEPTH_MAX      20000u
 #define PARENS_MAX     50u
@@ -101,16 +101,20 @@ count_step(pcre2_callout_block *block, void *data)
 	return 0;
 }
 
-enum regex_result
-regex_search(const struct regex *regex, const char *text, size_t length)
+uint64_t
+regex_steps(size_t bytes)
 {
-	uint64_t left = STEPS_MAX + STEPS_PER_BYTE * length;
+	return STEPS_ALWAYS + STEPS_PER_BYTE * (bytes < REGEX_TEXT_MAX ? bytes : REGEX_TEXT_MAX);
+}
 
+enum regex_result
+regex_search(const struct regex *regex, const char *text, size_t length, uint64_t *steps)
+{
 	if (length > REGEX_TEXT_MAX)
 		return REGEX_LIMIT;
 	pcre2_match_context *context = pcre2_match_context_copy(regex->limits);
 	pcre2_match_data *match = pcre2_match_data_create(1, NULL);
-	pcre2_set_callout(context, count_step, &left);
+	pcre2_set_callout(context, count_step, steps);
 	/* The text is known to be UTF-8: it was read from JSON. */
 	int result = pcre2_match(regex->code, (PCRE2_SPTR)text, length, 0, PCRE2_NO_UTF_CHECK, match, context);
 	pcre2_match_data_free(match);

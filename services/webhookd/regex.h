@@ -2,9 +2,9 @@
  * regex: regular expressions from outside, searched within bounds.
  *
  * PCRE2 syntax over UTF-8, without back-references and \C. PCRE2 backtracks, so an expression can be made to
- * cost exponential time. Every item that it tries is counted, and a search ends once the count passes a
- * fixed number plus a fixed number for each byte of the text: the cost of a search is linear in the text,
- * whatever the expression. Its memory is bounded, too.
+ * cost exponential time. Every item that it tries is a step, and a search ends when the steps are used up
+ * that its caller gives it: a fixed number, and some for each byte. So the cost of searches is linear in
+ * their text, whatever the expression. Their memory is bounded, too.
  *
  * A leaf. A compiled expression never changes: any thread may search with it.
  */
@@ -12,6 +12,7 @@
 #define CORBEL_WEBHOOKD_REGEX_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/status.h"
 
@@ -23,14 +24,17 @@ struct regex;
 enum regex_result {
 	REGEX_NONE,
 	REGEX_FOUND,
-	REGEX_LIMIT /* given up: the text is too long or the search costs too much */
+	REGEX_LIMIT /* given up: the text is too long or the steps are used up */
 };
 
 /* INVALID_ARGUMENT says what is wrong with `pattern` and where. */
 struct status regex_compile(const char *pattern, size_t length, struct regex **out);
 void regex_free(struct regex *regex); /* NULL is allowed */
 
-/* Whether it is found anywhere in `text`, which is valid UTF-8. */
-enum regex_result regex_search(const struct regex *regex, const char *text, size_t length);
+/* Steps that are enough for plain expressions over so many bytes, in one search or several. */
+uint64_t regex_steps(size_t bytes);
+
+/* Whether it is found anywhere in `text`, which is valid UTF-8. Takes its steps from `steps`. */
+enum regex_result regex_search(const struct regex *regex, const char *text, size_t length, uint64_t *steps);
 
 #endif

@@ -15,7 +15,8 @@ search(const char *pattern, const char *text)
 	struct regex *regex;
 	struct status st = regex_compile(pattern, strlen(pattern), &regex);
 	ck_assert_msg(status_ok(&st), "%s: %s", pattern, st.message);
-	enum regex_result result = regex_search(regex, text, strlen(text));
+	uint64_t steps = regex_steps(strlen(text));
+	enum regex_result result = regex_search(regex, text, strlen(text), &steps);
 	regex_free(regex);
 	return result;
 }
@@ -105,6 +106,21 @@ START_TEST(a_search_that_costs_too_much_is_given_up)
 }
 END_TEST
 
+START_TEST(searches_share_the_steps_that_they_are_given)
+{
+	uint64_t steps = 1000;
+	struct regex *regex;
+
+	regex_compile("(a+)+$", 6, &regex);
+	ck_assert_int_eq(regex_search(regex, "baaa", 4, &steps), REGEX_FOUND);
+	ck_assert(steps > 0 && steps < 1000);
+	ck_assert_int_eq(regex_search(regex, "aaaaaaaaaaaaaaaaaaaaaaab", 24, &steps), REGEX_LIMIT);
+	ck_assert_uint_eq(steps, 0);
+	ck_assert_int_eq(regex_search(regex, "baaa", 4, &steps), REGEX_LIMIT);
+	regex_free(regex);
+}
+END_TEST
+
 START_TEST(plain_expressions_search_the_longest_text)
 {
 	char *text = mem_alloc(REGEX_TEXT_MAX + 2);
@@ -132,6 +148,7 @@ main(void)
 	tcase_add_test(tcase, what_is_no_expression_is_refused_with_the_reason);
 	tcase_add_test(tcase, a_catastrophic_expression_costs_bounded_time);
 	tcase_add_test(tcase, a_search_that_costs_too_much_is_given_up);
+	tcase_add_test(tcase, searches_share_the_steps_that_they_are_given);
 	tcase_add_test(tcase, plain_expressions_search_the_longest_text);
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);
