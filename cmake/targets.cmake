@@ -35,7 +35,7 @@ function(corbel_service name)
       DEPENDS ${migrations} ${CMAKE_SOURCE_DIR}/cmake/embed_migrations.cmake VERBATIM)
     list(APPEND sources ${embedded})
   endif()
-  file(GLOB scripts CONFIGURE_DEPENDS ${dir}/*.lua)
+  file(GLOB scripts CONFIGURE_DEPENDS ${dir}/*.lua ${dir}/*.json)
   if(scripts)
     set(embedded_scripts ${CMAKE_BINARY_DIR}/gen/scripts/${name}.c)
     add_custom_command(OUTPUT ${embedded_scripts}
