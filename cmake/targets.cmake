@@ -141,7 +141,7 @@ function(corbel_tests)
       corbel_test_contract(${name})
       add_test(NAME ${layer}.${name} COMMAND ${name})
       set_tests_properties(${layer}.${name} PROPERTIES LABELS ${layer} TIMEOUT 300
-        ENVIRONMENT "CORBEL_BIN=${CMAKE_BINARY_DIR}/bin;CORBEL_SOURCE=${CMAKE_SOURCE_DIR}")
+        ENVIRONMENT "CORBEL_BIN=${CMAKE_BINARY_DIR}/bin;CORBEL_SOURCE=${CMAKE_SOURCE_DIR};CK_DEFAULT_TIMEOUT=60")
     endforeach()
   endforeach()
   file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/bench/*_bench.c)

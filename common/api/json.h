@@ -6,7 +6,7 @@
  * bytes; null is the same as absence (and is noted in the `nulls` field where the message has one). Refused,
  * each with its JSON pointer: unknown and duplicate names, wrong types, overflow, bad UTF-8, lone surrogates,
  * more depth, elements or bytes than the bounds, and every rule of api_validate(). All violations of a text
- * that is well-formed JSON are reported together, up to JSON_VIOLATIONS_MAX; syntax errors are reported
+ * that is well-formed JSON are reported together, up to VIOLATIONS_MAX; syntax errors are reported
  * alone, with line and column.
  *
  * Out of a message: fields that are present, in the order of their numbers, 64-bit integers as
@@ -21,29 +21,11 @@
 #include <stddef.h>
 
 #include "api/api.h"
+#include "api/lexer.h"
+#include "api/violations.h"
 #include "base/arena.h"
 #include "base/status.h"
 #include "base/text.h"
-
-#define JSON_DEPTH_MAX      32
-#define JSON_VIOLATIONS_MAX 64
-
-struct violation {
-	const char *pointer; /* "/checks/0/cost"; "" is the whole body */
-	const char *detail;  /* "must be at least 1" */
-};
-
-struct violations {
-	struct violation items[JSON_VIOLATIONS_MAX];
-	size_t count;
-	bool is_cut; /* there were more */
-};
-
-/* Adds one; texts are copied into the arena. */
-void violations_add(struct violations *violations, struct arena *arena, const char *pointer,
-                    const char *format, ...) __attribute__((format(printf, 4, 5)));
-/* INVALID_ARGUMENT naming the first (and how many more), or ok when there are none. */
-struct status violations_status(const struct violations *violations);
 
 /* Decodes without validating rules that need the whole message (required …): api_validate() does. */
 struct status json_to_message(const char *text, size_t length, const struct api_message *rules,

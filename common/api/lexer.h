@@ -12,6 +12,8 @@
 
 #include "base/arena.h"
 
+#define JSON_DEPTH_MAX 32 /* of nesting, in everything that reads JSON from outside */
+
 struct lexer {
 	const char *start, *at, *end;
 	const char *error; /* why the text is not JSON; NULL while it is */

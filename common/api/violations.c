@@ -33,7 +33,7 @@ violations_add(struct violations *violations, struct arena *arena, const char *p
 {
 	va_list args;
 
-	if (violations->count == JSON_VIOLATIONS_MAX) {
+	if (violations->count == VIOLATIONS_MAX) {
 		violations->is_cut = true;
 		return;
 	}

@@ -157,10 +157,10 @@ call_violation(struct call *call, const char *pointer, const char *format, ...)
 	Corbel__Bus__Reply *reply = &call->wire->reply;
 	va_list args;
 
-	if (reply->n_violations == JSON_VIOLATIONS_MAX)
+	if (reply->n_violations == VIOLATIONS_MAX)
 		return;
 	if (!reply->violations)
-		reply->violations = ARENA_ARRAY(call->arena, Corbel__Bus__Violation *, JSON_VIOLATIONS_MAX);
+		reply->violations = ARENA_ARRAY(call->arena, Corbel__Bus__Violation *, VIOLATIONS_MAX);
 	Corbel__Bus__Violation *violation = ARENA_NEW(call->arena, Corbel__Bus__Violation);
 	corbel__bus__violation__init(violation);
 	violation->pointer = arena_strdup(call->arena, pointer);

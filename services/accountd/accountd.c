@@ -23,45 +23,11 @@ static const struct config_option OPTIONS[] = {
      .help = "Key that the operators begin with, instead of one that is made and shown at the first start."},
     {.name = NULL}};
 
-/* Splits "a,b" in place. */
-static struct status
-peppers_from_option(const char *text, struct peppers **out)
-{
-	char *copy = mem_strdup(text), *rest = copy;
-	const char *list[17] = {NULL};
-	size_t count = 0;
-
-	for (char *item; (item = strsep(&rest, ", ")) != NULL && count < 16;)
-		if (item[0])
-			list[count++] = item;
-	struct status st = peppers_parse(list, out);
-	explicit_bzero(copy, strlen(text));
-	mem_free(copy);
-	return status_wrap(st, "accountd.peppers");
-}
-
-static struct status
-load_peppers(struct accountd *self)
-{
-	const char *text = config_text(self->env.config, "accountd.peppers");
-	if (text)
-		return peppers_from_option(text, &self->peppers);
-	if (store_is_postgres(self->env.store))
-		return status_make(
-		    STATUS_INVALID_ARGUMENT,
-		    "accountd.peppers must be set when the store is PostgreSQL, since all replicas need the "
-		    "same; make one with: echo 1:$(openssl rand -hex 32)");
-	char *path = mem_printf("%s/accountd.pepper", host_data_dir(self->env.host));
-	struct status st = peppers_from_file(path, self->env.random, &self->peppers);
-	mem_free(path);
-	return st;
-}
-
 static void
 destroy(void *arg)
 {
 	struct accountd *self = arg;
-	peppers_free(self->peppers);
+	keyring_free(self->peppers);
 	mem_free(self);
 }
 
@@ -70,7 +36,7 @@ create(const struct service_env *env, void **out)
 {
 	struct accountd *self = mem_alloc(sizeof(*self));
 	self->env = *env;
-	struct status st = load_peppers(self);
+	struct status st = keyring_load(env, "accountd.peppers", "accountd.pepper", &self->peppers);
 	if (!status_ok(&st)) {
 		destroy(self);
 		return st;

@@ -124,8 +124,8 @@ key_issue(struct accountd *self, struct store_tx *tx, struct arena *arena, ApiKe
 	key->has_state = true;
 	key->state = CORBEL__V1__KEY_STATE__ACTIVE;
 	*secret = arena_strdup(arena, text);
-	const char *pepper = peppers_current(self->peppers);
-	(void)peppers_digest(self->peppers, pepper, text, digest);
+	const char *pepper = keyring_current(self->peppers);
+	(void)keyring_mac(self->peppers, pepper, text, digest);
 	return store_exec(
 	    tx, &KEY_INSERT,
 	    STORE_PARAMS(store_text(key->id), store_text(key->tenant_id), store_text(parts.public_id),
@@ -508,7 +508,7 @@ is_genuine(const struct accountd *self, const struct store_rows *rows, const cha
 	size_t size = SHA256_BYTES;
 	const void *stored = is_known ? row_bytes(rows, 0, DIGEST, &size) : nobody;
 
-	bool has_pepper = peppers_digest(self->peppers, is_known ? row_text(rows, 0, PEPPER) : "", text, digest);
+	bool has_pepper = keyring_mac(self->peppers, is_known ? row_text(rows, 0, PEPPER) : "", text, digest);
 	bool is_equal = hash_equal(digest, size == SHA256_BYTES ? stored : nobody, SHA256_BYTES);
 	return is_known && has_pepper && is_equal;
 }
@@ -519,13 +519,13 @@ rehash(struct call *call, const char *id, const char *text)
 {
 	struct accountd *self = call_service(call);
 	uint8_t digest[SHA256_BYTES];
-	const char *pepper = peppers_current(self->peppers);
+	const char *pepper = keyring_current(self->peppers);
 	struct store_tx tx;
 	struct status st = store_begin(call_store(call), &tx);
 
 	if (!status_ok(&st))
 		return;
-	(void)peppers_digest(self->peppers, pepper, text, digest);
+	(void)keyring_mac(self->peppers, pepper, text, digest);
 	st = store_exec(&tx, &KEY_REHASH,
 	                STORE_PARAMS(store_text(id), store_text(pepper), store_bytes(digest, sizeof(digest))),
 	                NULL);
@@ -576,7 +576,7 @@ keys_verify(struct call *call, const Corbel__V1__VerifyKeyRequest *request, Corb
 	describe(&key, row_text(rows, 0, MESSAGE + 2), reply);
 	if (reason)
 		return refuse(reply, reason);
-	if (strcmp(row_text(rows, 0, PEPPER), peppers_current(self->peppers)) != 0)
+	if (strcmp(row_text(rows, 0, PEPPER), keyring_current(self->peppers)) != 0)
 		rehash(call, key.id, request->key);
 	reply->has_valid = true;
 	reply->valid = true;

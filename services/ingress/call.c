@@ -94,6 +94,15 @@ take_idempotency_key(struct request *request)
 	return true;
 }
 
+static struct pool *
+pool_of(const struct ingress *ingress, const char *daemon)
+{
+	for (size_t i = 0; i < ingress->target_count; i++)
+		if (strcmp(ingress->targets[i].daemon, daemon) == 0)
+			return ingress->targets[i].pool;
+	return NULL;
+}
+
 static void
 send_call(struct request *request)
 {
@@ -119,12 +128,7 @@ send_call(struct request *request)
 		request_hold(request);
 	else
 		request_wait(request);
-	port_call(request->shard->port,
-	          strcmp(request->method->daemon, "ratelimitd") == 0 ? ingress->ratelimits
-	          : strcmp(request->method->daemon, "accountd") == 0
-	              ? ingress->accounts
-	              : host_pool(ingress->env.host, request->method->daemon),
-	          call);
+	port_call(request->shard->port, pool_of(ingress, request->method->daemon), call);
 }
 
 static bool

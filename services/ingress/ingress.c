@@ -126,6 +126,31 @@ reload(void *arg)
 	renew_tls(arg, true);
 }
 
+static bool
+is_dialled(const struct ingress *self, const char *daemon)
+{
+	for (size_t i = 0; i < self->target_count; i++)
+		if (strcmp(self->targets[i].daemon, daemon) == 0)
+			return true;
+	return false;
+}
+
+/* Every daemon that serves a method, so that the first call finds a connection. */
+static void
+dial_all(struct ingress *self)
+{
+	size_t most = 0;
+
+	while (api_services[most])
+		most++;
+	self->targets = mem_array(most, sizeof(*self->targets));
+	for (size_t i = 0; i < most; i++) {
+		const char *daemon = api_services[i]->daemon;
+		if (!is_dialled(self, daemon))
+			self->targets[self->target_count++] = (struct target){daemon, host_pool(self->env.host, daemon)};
+	}
+}
+
 static struct status
 start(void *arg)
 {
@@ -140,6 +165,7 @@ start(void *arg)
 	struct status st = status_ok_value();
 	char url[160];
 
+	dial_all(self);
 	self->accounts = host_pool(self->env.host, "accountd");
 	self->ratelimits = host_pool(self->env.host, "ratelimitd");
 	if (self->settings.tls_certificate)
@@ -215,6 +241,7 @@ destroy(void *arg)
 	for (size_t i = 0; i < self->shard_count; i++)
 		shard_stop(&self->shards[i]);
 	mem_free(self->shards);
+	mem_free(self->targets);
 	tls_free(self->tls);
 	usage_free(self->usage);
 	http_metrics_free(self->http);

@@ -32,6 +32,8 @@ struct ingress {
 	struct service_env env;
 	struct settings settings;
 	struct routes *routes;
+	struct target *targets; /* every daemon of the contract, dialled at the start */
+	size_t target_count;
 	struct pool *accounts, *ratelimits;
 	struct subscriber *key_changes;
 	struct tls *tls; /* NULL: plain HTTP */
@@ -44,6 +46,12 @@ struct ingress {
 	struct http_metrics *http;
 	struct metric_counter *bad_requests, *unauthenticated, *limited, *forward_failures, *turned_away;
 	struct metric_gauge *active;
+};
+
+/* A daemon that methods are served by. */
+struct target {
+	const char *daemon;
+	struct pool *pool;
 };
 
 /* What other threads tell a shard. */

@@ -16,7 +16,7 @@
 #ifndef CORBEL_WEBHOOKD_FILTER_H
 #define CORBEL_WEBHOOKD_FILTER_H
 
-#include "api/json.h"
+#include "api/violations.h"
 #include "base/arena.h"
 #include "corbel/webhooks.pb-c.h"
 

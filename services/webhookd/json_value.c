@@ -5,7 +5,6 @@
 
 #include <string.h>
 
-#include "api/json.h"
 #include "api/lexer.h"
 #include "base/hash.h"
 

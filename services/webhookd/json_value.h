@@ -37,7 +37,7 @@ struct json_value {
 	const struct json_value *first, *next; /* elements or members in order; the next beside this one */
 };
 
-/* INVALID_ARGUMENT: not JSON, or nested deeper than JSON_DEPTH_MAX (api/json.h); RESOURCE_EXHAUSTED: the
+/* INVALID_ARGUMENT: not JSON, or nested deeper than JSON_DEPTH_MAX (api/lexer.h); RESOURCE_EXHAUSTED: the
  * arena's ceiling is reached. A tree takes up to 32 times the text's size. */
 struct status json_value_parse(const char *text, size_t length, struct arena *arena,
                                const struct json_value **out);

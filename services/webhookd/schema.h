@@ -24,7 +24,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "api/json.h"
+#include "api/violations.h"
 #include "base/arena.h"
 
 #define SCHEMA_TEXT_MAX  (32u << 10)

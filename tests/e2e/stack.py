@@ -192,7 +192,7 @@ class Serve(Stack):
     def start(self):
         self.serve = self.spawn(f"serve{len(self.processes)}", [
             BIN / "corbel", "serve", f"--data={self.data}", f"--ingress.listen=127.0.0.1:{self.port}",
-            f"--admin.listen=127.0.0.1:{self.admin_port}", *self.options])
+            f"--admin.listen=127.0.0.1:{self.admin_port}", "--webhookd.allow=127.0.0.0/8", *self.options])
         self.serve.wait_for(r"is ready at")
         if not self.admin_key:
             self.admin_key = self.serve.wait_for(r"^first admin key: (\S+)").group(1)
@@ -274,7 +274,7 @@ class Processes(Stack):
     one of them options of its own, made from the stack: own={"ingress1": lambda stack: ["--pub.accountd=…"]}.
     The first ingress has the stack's address; url_of(n) is that of the n-th."""
 
-    DAEMONS = ("accountd", "ratelimitd", "ingress")
+    DAEMONS = ("accountd", "ratelimitd", "webhookd", "ingress")
 
     def __init__(self, *options, replicas=None, redis=True, own=None):
         super().__init__()
@@ -319,6 +319,8 @@ class Processes(Stack):
                 argv.append("--ratelimitd.redis_patience=500ms")
         if name == "accountd":
             argv.append(f"--accountd.peppers=1:{'5a' * 32}")
+        if name == "webhookd":
+            argv += [f"--webhookd.secrets=1:{'a5' * 32}", "--webhookd.allow=127.0.0.0/8"]
         if name == "ingress":
             argv.append(f"--ingress.listen=127.0.0.1:{self.ports.setdefault(number, free_port())}")
         argv += self.own.get(f"{name}{number}", lambda _: [])(self)

@@ -166,7 +166,7 @@ START_TEST(the_list_of_what_is_wrong_is_bounded)
 		strbuf_puts(&data, ",0");
 	strbuf_puts(&data, "]");
 	ck_assert(!fits("{\"items\":{\"minimum\":1}}", data.data, &found));
-	ck_assert_uint_eq(found.count, JSON_VIOLATIONS_MAX);
+	ck_assert_uint_eq(found.count, VIOLATIONS_MAX);
 	ck_assert(found.is_cut);
 }
 END_TEST

@@ -1,7 +1,7 @@
 /*
  * pepper: what is read, what is made, and what two first starts at once agree on.
  */
-#include <accountd/pepper.h>
+#include <daemon/keyring.h>
 #include <check.h>
 #include <dirent.h>
 #include <pthread.h>
@@ -33,10 +33,10 @@ teardown(void)
 static bool
 parses(const char *text)
 {
-	struct peppers *peppers = NULL;
-	struct status st = peppers_parse((const char *const[]){text, NULL}, &peppers);
+	struct keyring *peppers = NULL;
+	struct status st = keyring_parse((const char *const[]){text, NULL}, &peppers);
 	if (status_ok(&st))
-		peppers_free(peppers);
+		keyring_free(peppers);
 	return status_ok(&st);
 }
 
@@ -60,32 +60,32 @@ START_TEST(a_pepper_is_a_name_and_16_to_64_bytes_in_hexadecimal)
 }
 END_TEST
 
-START_TEST(no_pepper_and_seventeen_peppers_are_refused)
+START_TEST(no_pepper_and_seventeen_keyring_are_refused)
 {
 	const char *list[18] = {NULL};
-	struct peppers *peppers;
-	ck_assert_int_eq(peppers_parse(list, &peppers).code, STATUS_INVALID_ARGUMENT);
+	struct keyring *peppers;
+	ck_assert_int_eq(keyring_parse(list, &peppers).code, STATUS_INVALID_ARGUMENT);
 	for (size_t i = 0; i < 17; i++)
 		list[i] = "1:" HEX32;
-	ck_assert_int_eq(peppers_parse(list, &peppers).code, STATUS_INVALID_ARGUMENT);
+	ck_assert_int_eq(keyring_parse(list, &peppers).code, STATUS_INVALID_ARGUMENT);
 }
 END_TEST
 
 START_TEST(the_last_pepper_is_current_and_older_ones_still_count)
 {
-	struct peppers *peppers;
+	struct keyring *peppers;
 	uint8_t old[SHA256_BYTES], new[SHA256_BYTES], nobody[SHA256_BYTES];
 	const char *const list[] = {"a:" HEX32, "b:" HEX32 "ff", NULL};
-	struct status st = peppers_parse(list, &peppers);
+	struct status st = keyring_parse(list, &peppers);
 
 	ck_assert_msg(status_ok(&st), "%s", st.message);
-	ck_assert_str_eq(peppers_current(peppers), "b");
-	ck_assert(peppers_digest(peppers, "a", "key", old));
-	ck_assert(peppers_digest(peppers, "b", "key", new));
-	ck_assert(!peppers_digest(peppers, "c", "key", nobody));
+	ck_assert_str_eq(keyring_current(peppers), "b");
+	ck_assert(keyring_mac(peppers, "a", "key", old));
+	ck_assert(keyring_mac(peppers, "b", "key", new));
+	ck_assert(!keyring_mac(peppers, "c", "key", nobody));
 	ck_assert_mem_ne(old, new, SHA256_BYTES);
 	ck_assert_mem_ne(old, nobody, SHA256_BYTES);
-	peppers_free(peppers);
+	keyring_free(peppers);
 }
 END_TEST
 
@@ -96,14 +96,14 @@ START_TEST(a_digest_is_hmac_sha_256)
 	    0xb0, 0x34, 0x4c, 0x61, 0xd8, 0xdb, 0x38, 0x53, 0x5c, 0xa8, 0xaf, 0xce, 0xaf, 0x0b, 0xf1, 0x2b,
 	    0x88, 0x1d, 0xc2, 0x00, 0xc9, 0x83, 0x3d, 0xa7, 0x26, 0xe9, 0x37, 0x6c, 0x2e, 0x32, 0xcf, 0xf7};
 	const char *const list[] = {"1:0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b", NULL};
-	struct peppers *peppers;
+	struct keyring *peppers;
 	uint8_t digest[SHA256_BYTES];
-	struct status st = peppers_parse(list, &peppers);
+	struct status st = keyring_parse(list, &peppers);
 
 	ck_assert_msg(status_ok(&st), "%s", st.message);
-	ck_assert(peppers_digest(peppers, "1", "Hi There", digest));
+	ck_assert(keyring_mac(peppers, "1", "Hi There", digest));
 	ck_assert_mem_eq(digest, expected, SHA256_BYTES);
-	peppers_free(peppers);
+	keyring_free(peppers);
 }
 END_TEST
 
@@ -120,36 +120,36 @@ files_in(const char *directory)
 
 START_TEST(a_made_file_is_for_its_owner_only_and_read_again)
 {
-	struct peppers *first, *second;
+	struct keyring *first, *second;
 	uint8_t a[SHA256_BYTES], b[SHA256_BYTES];
 	struct stat info;
 
-	ck_assert_int_eq(peppers_from_file(path, random_system(), &first).code, STATUS_OK);
+	ck_assert_int_eq(keyring_from_file(path, random_system(), &first).code, STATUS_OK);
 	ck_assert_int_eq(stat(path, &info), 0);
 	ck_assert_int_eq(info.st_mode & 0777, 0600);
 	ck_assert_uint_eq(files_in(dir.path), 1);
-	ck_assert_int_eq(peppers_from_file(path, random_system(), &second).code, STATUS_OK);
-	ck_assert(peppers_digest(first, peppers_current(first), "key", a));
-	ck_assert(peppers_digest(second, peppers_current(second), "key", b));
+	ck_assert_int_eq(keyring_from_file(path, random_system(), &second).code, STATUS_OK);
+	ck_assert(keyring_mac(first, keyring_current(first), "key", a));
+	ck_assert(keyring_mac(second, keyring_current(second), "key", b));
 	ck_assert_mem_eq(a, b, SHA256_BYTES);
-	peppers_free(first);
-	peppers_free(second);
+	keyring_free(first);
+	keyring_free(second);
 }
 END_TEST
 
 START_TEST(a_damaged_file_or_a_missing_directory_is_an_error_that_names_it)
 {
 	char missing[sizeof(path) + 16];
-	struct peppers *peppers;
+	struct keyring *peppers;
 	FILE *file = fopen(path, "w");
 
 	fputs("1:00", file);
 	fclose(file);
-	struct status st = peppers_from_file(path, random_system(), &peppers);
+	struct status st = keyring_from_file(path, random_system(), &peppers);
 	ck_assert_int_eq(st.code, STATUS_INVALID_ARGUMENT);
 	ck_assert_ptr_nonnull(strstr(st.message, path));
 	snprintf(missing, sizeof(missing), "%s/no/pepper", dir.path);
-	st = peppers_from_file(missing, random_system(), &peppers);
+	st = keyring_from_file(missing, random_system(), &peppers);
 	ck_assert_int_eq(st.code, STATUS_INTERNAL);
 	ck_assert_ptr_nonnull(strstr(st.message, missing));
 }
@@ -168,13 +168,13 @@ static void *
 start_first(void *arg)
 {
 	struct starter *self = arg;
-	struct peppers *peppers;
+	struct keyring *peppers;
 
 	pthread_barrier_wait(self->together);
-	self->st = peppers_from_file(path, random_system(), &peppers);
+	self->st = keyring_from_file(path, random_system(), &peppers);
 	if (status_ok(&self->st)) {
-		(void)peppers_digest(peppers, peppers_current(peppers), "key", self->digest);
-		peppers_free(peppers);
+		(void)keyring_mac(peppers, keyring_current(peppers), "key", self->digest);
+		keyring_free(peppers);
 	}
 	return NULL;
 }
@@ -211,7 +211,7 @@ main(void)
 	tcase_add_checked_fixture(tcase, setup, teardown);
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, a_pepper_is_a_name_and_16_to_64_bytes_in_hexadecimal);
-	tcase_add_test(tcase, no_pepper_and_seventeen_peppers_are_refused);
+	tcase_add_test(tcase, no_pepper_and_seventeen_keyring_are_refused);
 	tcase_add_test(tcase, the_last_pepper_is_current_and_older_ones_still_count);
 	tcase_add_test(tcase, a_digest_is_hmac_sha_256);
 	tcase_add_test(tcase, a_made_file_is_for_its_owner_only_and_read_again);

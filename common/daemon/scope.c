@@ -1,9 +1,10 @@
 /*
- * scope: whose things a call may touch, and what all nouns do alike.
+ * scope: see scope.h.
  */
+#include "daemon/scope.h"
+
 #include <string.h>
 
-#include "accountd_internal.h"
 #include "base/id.h"
 
 struct status
@@ -62,38 +63,6 @@ unpacked(struct arena *arena, const ProtobufCMessageDescriptor *descriptor, cons
 	return protobuf_c_message_unpack(descriptor, &protobuf, size, bytes);
 }
 
-void
-publish_keys_changed(struct call *call, const char *key_id, const char *tenant_id)
-{
-	struct accountd *self = call_service(call);
-	Corbel__V1__KeysChanged changed = CORBEL__V1__KEYS_CHANGED__INIT;
-	char *keys[1] = {(char *)(uintptr_t)key_id}, *tenants[1] = {(char *)(uintptr_t)tenant_id};
-
-	changed.n_key_ids = key_id != NULL;
-	changed.key_ids = keys;
-	changed.n_tenant_ids = tenant_id != NULL;
-	changed.tenant_ids = tenants;
-	size_t size = corbel__v1__keys_changed__get_packed_size(&changed);
-	uint8_t *bytes = arena_alloc_raw(call_arena(call), size + 1);
-	corbel__v1__keys_changed__pack(&changed, bytes);
-	publisher_send(self->env.publisher, "keys", bytes, size);
-}
-
-void
-publish_plans_changed(struct call *call, const char *name)
-{
-	struct accountd *self = call_service(call);
-	Corbel__V1__PlansChanged changed = CORBEL__V1__PLANS_CHANGED__INIT;
-	char *names[1] = {(char *)(uintptr_t)name};
-
-	changed.n_names = 1;
-	changed.names = names;
-	size_t size = corbel__v1__plans_changed__get_packed_size(&changed);
-	uint8_t *bytes = arena_alloc_raw(call_arena(call), size + 1);
-	corbel__v1__plans_changed__pack(&changed, bytes);
-	publisher_send(self->env.publisher, "plans", bytes, size);
-}
-
 struct status
 page_refuse(struct call *call)
 {
@@ -109,8 +78,8 @@ page_read(struct call *call, bool has_size, uint32_t size, const char *token, co
 	out->before = "~"; /* after every id */
 	if (!token || !token[0])
 		return status_ok_value();
-	/* Tenant "root" has no id of the usual form, and may end a page. */
-	if (!id_is_valid(token, prefix) && !(strcmp(prefix, "ten") == 0 && strcmp(token, ROOT_TENANT) == 0))
+	/* The operators' tenant has no id of the usual form, and may end a page. */
+	if (!id_is_valid(token, prefix) && strcmp(token, "root") != 0)
 		return page_refuse(call);
 	out->before = token;
 	return status_ok_value();

@@ -1,0 +1,42 @@
+/*
+ * courier: its structure, shared by courier.c and settle.c.
+ */
+#ifndef CORBEL_WEBHOOKD_COURIER_INTERNAL_H
+#define CORBEL_WEBHOOKD_COURIER_INTERNAL_H
+
+#include "courier.h"
+#include "lane.h"
+#include "outbound/outbound.h"
+
+#define HINTS_MAX 64
+#define BUCKETS   1024
+
+struct courier {
+	struct webhookd *self;
+	struct outbound *outbound;
+	size_t in_flight_max;
+	pthread_t thread;
+	bool has_thread;
+	pthread_mutex_t lock; /* guards what follows, up to the next such line */
+	pthread_cond_t wake, emptied;
+	struct parcel *finished, **last_finished;
+	char hints[HINTS_MAX][72]; /* tenants whose lanes may have more */
+	size_t hint_count;
+	bool has_more_hints, is_asked_to_drain, is_stopping, is_empty;
+	/* the thread's own: */
+	struct arena arena; /* of one turn */
+	struct lane *lanes;
+	size_t lane_count;
+	struct tenant_share *shares[BUCKETS];
+	struct parcel *unsettled, **last_unsettled; /* finished, not yet recorded */
+	bool is_claim_due, is_draining, has_trouble;
+	uint64_t claimed_mono, swept_mono, complained_mono;
+	struct metric_counter *delivered, *failed, *exhausted, *fenced;
+	struct metric_histogram *latency;
+};
+
+/* Records how the unsettled went, in one transaction, and frees them. */
+struct status settle(struct courier *courier, struct store_conn *conn);
+void courier_register_metrics(struct courier *courier);
+
+#endif

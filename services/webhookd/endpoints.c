@@ -1,0 +1,518 @@
+/*
+ * endpoints: where events are sent.
+ *
+ * Whatever changes which events an endpoint gets happens under its tenant's log: an event goes to the
+ * endpoints as they were when it was recorded.
+ */
+#include <string.h>
+#include <strings.h>
+
+#include "base/id.h"
+#include "base/text.h"
+#include "corbel/webhookd.methods.gen.h"
+#include "courier.h"
+#include "filter.h"
+#include "signature.h"
+#include "webhookd_internal.h"
+
+#define ENDPOINTS_MAX 1000 /* of a tenant */
+#define GRACE_MS      INT64_C(86400000)
+
+#define COLUMNS "id, tenant_id, disabled, message"
+
+static const struct store_sql ENDPOINT_INSERT = {"endpoint_insert",
+                                                 "INSERT INTO endpoints (id, tenant_id, disabled, next_at, "
+                                                 "owner, owner_token, owner_until, secret, version,"
+                                                 " message) VALUES ($1, $2, 0, $3, '', 0, 0, $4, 1, $5)"};
+static const struct store_sql ENDPOINT_GET = {"endpoint_get",
+                                              "SELECT " COLUMNS " FROM endpoints WHERE id = $1"};
+static const struct store_sql ENDPOINT_COUNT = {"endpoint_count",
+                                                "SELECT COUNT(*) FROM endpoints WHERE tenant_id = $1"};
+static const struct store_sql ENDPOINT_LIST = {
+    "endpoint_list",
+    "SELECT " COLUMNS " FROM endpoints WHERE tenant_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3"};
+/* Raising the version makes the replica that delivers to it read it again. */
+static const struct store_sql ENDPOINT_UPDATE = {
+    "endpoint_update",
+    "UPDATE endpoints SET disabled = $2, message = $3, version = version + 1 WHERE id = $1"};
+static const struct store_sql ENDPOINT_DELETE = {"endpoint_delete", "DELETE FROM endpoints WHERE id = $1"};
+static const struct store_sql ENDPOINT_SKIP = {
+    "endpoint_skip",
+    "UPDATE deliveries SET state = 4, finished_at = $2 WHERE endpoint_id = $1 AND state = 1"};
+/* Whoever delivers to it loses it with the change. */
+static const struct store_sql ENDPOINT_REST = {
+    "endpoint_rest", "UPDATE endpoints SET next_at = $2, failing_since = NULL, owner = '', owner_until = 0,"
+                     " owner_token = owner_token + 1 WHERE id = $1"};
+static const struct store_sql SECRET_GET = {
+    "secret_get", "SELECT tenant_id, secret, previous_until FROM endpoints WHERE id = $1"};
+static const struct store_sql SECRET_ROTATE = {
+    "secret_rotate", "UPDATE endpoints SET previous_secret = secret, previous_until = $2, secret = $3,"
+                     " version = version + 1 WHERE id = $1"};
+
+/* ---- rows ---- */
+
+static struct status
+endpoint_from_row(struct arena *arena, const struct store_rows *rows, size_t row, Endpoint *out)
+{
+	const Endpoint *stored = (Endpoint *)unpacked(arena, &corbel__v1__endpoint__descriptor, rows, row, 3);
+	if (!stored)
+		return status_make(STATUS_DATA_LOSS, "a stored endpoint cannot be read");
+	*out = *stored;
+	out->id = row_text(rows, row, 0);
+	out->tenant_id = row_text(rows, row, 1);
+	out->has_disabled = true;
+	out->disabled = row_i64(rows, row, 2) != 0;
+	return status_ok_value();
+}
+
+static struct status
+endpoint_find(struct call *call, const struct store_rows *rows, Endpoint *out)
+{
+	if (rows_count(rows) == 0 || !scope_sees(call, row_text(rows, 0, 1)))
+		return scope_not_found("endpoint");
+	return endpoint_from_row(call_arena(call), rows, 0, out);
+}
+
+/* ---- what a request may say ---- */
+
+static struct status
+refuse(struct call *call, const char *pointer, const char *why)
+{
+	call_violation(call, pointer, "%s", why);
+	return status_make(STATUS_INVALID_ARGUMENT, "%s: %s", pointer, why);
+}
+
+static bool
+is_reserved(const char *name)
+{
+	static const char *const NAMES[] = {
+	    "host", "content-length", "content-type", "transfer-encoding",   "connection", "expect",
+	    "te",   "upgrade",        "trailer",      "x-hub-signature-256", "traceparent"};
+	for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++)
+		if (strcasecmp(NAMES[i], name) == 0)
+			return true;
+	return strncasecmp(name, "webhook-", 8) == 0;
+}
+
+/* A token of RFC 9110, and a value of visible characters and spaces. */
+static bool
+is_header(const char *name, const char *value)
+{
+	static const char TOKEN[] =
+	    "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	size_t length = strlen(name);
+
+	if (length == 0 || length > 128 || strspn(name, TOKEN) != length)
+		return false;
+	for (; *value; value++)
+		if ((unsigned char)*value < ' ' || (unsigned char)*value == 0x7F)
+			return false;
+	return true;
+}
+
+/* Entries of all map<string, string> fields have the same layout. */
+static struct status
+check_headers(struct call *call, Corbel__V1__Endpoint__HeadersEntry *const *headers, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const char *pointer = arena_printf(call_arena(call), "/headers/%s", headers[i]->key);
+		if (!is_header(headers[i]->key, headers[i]->value))
+			return refuse(call, pointer, "must be a header name, with a value of visible characters");
+		if (is_reserved(headers[i]->key))
+			return refuse(call, pointer, "is set by the protocol or the signature");
+	}
+	return status_ok_value();
+}
+
+static struct status
+check(struct call *call, const Endpoint *endpoint)
+{
+	struct violations *violations = ARENA_NEW(call_arena(call), struct violations);
+	struct status st = check_headers(call, endpoint->headers, endpoint->n_headers);
+
+	if (!status_ok(&st) || !endpoint->filter ||
+	    filter_check(endpoint->filter, "/filter", call_arena(call), violations))
+		return st;
+	for (size_t i = 0; i < violations->count; i++)
+		call_violation(call, violations->items[i].pointer, "%s", violations->items[i].detail);
+	return violations_status(violations);
+}
+
+/* The key of a request, or a new one. */
+static struct status
+choose_key(struct call *call, const char *given, struct signing_key *out)
+{
+	struct webhookd *self = call_service(call);
+
+	if (!given) {
+		signing_key_make(self->env.random, out);
+		return status_ok_value();
+	}
+	struct status st = signing_key_parse(given, strlen(given), self->env.random, out);
+	return status_ok(&st) ? st : refuse(call, "/secret", st.message);
+}
+
+static char *
+secret_text(struct arena *arena, const struct signing_key *key)
+{
+	char *text = arena_alloc(arena, SIGNING_KEY_TEXT_MAX);
+	signing_key_secret_text(key, text);
+	return text;
+}
+
+static char *
+public_text(struct arena *arena, const struct signing_key *key)
+{
+	char *text = arena_alloc(arena, SIGNING_KEY_TEXT_MAX);
+	signing_key_public_text(key, text);
+	return text;
+}
+
+/* ---- create, read ---- */
+
+static void
+endpoint_from_request(const Corbel__V1__CreateEndpointRequest *request, Endpoint *out)
+{
+	out->url = request->url;
+	out->description = request->description;
+	out->filter = request->filter;
+	out->n_headers = request->n_headers;
+	out->headers = (Corbel__V1__Endpoint__HeadersEntry **)(void *)request->headers;
+	out->has_rate_per_second = request->has_rate_per_second;
+	out->rate_per_second = request->rate_per_second;
+	out->has_concurrency = request->has_concurrency;
+	out->concurrency = request->concurrency;
+	out->n_retry_ms = request->n_retry_ms;
+	out->retry_ms = request->retry_ms;
+	out->has_timeout_ms = request->has_timeout_ms;
+	out->timeout_ms = request->timeout_ms;
+	out->has_ordered = request->has_ordered;
+	out->ordered = request->ordered;
+	out->has_signing = request->has_signing;
+	out->signing = request->signing;
+	out->has_hub_signature = request->has_hub_signature;
+	out->hub_signature = request->hub_signature;
+	out->has_disable_after_ms = request->has_disable_after_ms;
+	out->disable_after_ms = request->disable_after_ms;
+	out->n_metadata = request->n_metadata;
+	out->metadata = (Corbel__V1__Endpoint__MetadataEntry **)(void *)request->metadata;
+}
+
+static struct status
+insert(struct call *call, struct store_tx *tx, const Endpoint *endpoint, const struct signing_key *key)
+{
+	struct webhookd *self = call_service(call);
+	struct arena *arena = call_arena(call);
+	struct log_state log;
+	struct store_rows *rows;
+	struct status st = log_lock(tx, arena, endpoint->tenant_id, &log);
+
+	if (status_ok(&st))
+		st = store_query(tx, &ENDPOINT_COUNT, STORE_PARAMS(store_text(endpoint->tenant_id)), 1, arena, &rows);
+	if (status_ok(&st) && row_i64(rows, 0, 0) >= ENDPOINTS_MAX)
+		st = status_make(STATUS_FAILED_PRECONDITION, "a tenant has at most %d endpoints", ENDPOINTS_MAX);
+	if (status_ok(&st))
+		st = store_exec(tx, &ENDPOINT_INSERT,
+		                STORE_PARAMS(store_text(endpoint->id), store_text(endpoint->tenant_id),
+		                             store_i64(NEVER_MS), secret_seal(self, arena, key),
+		                             packed_value(arena, &endpoint->base)),
+		                NULL);
+	return status_ok(&st) ? log_bump_endpoints(tx, endpoint->tenant_id) : st;
+}
+
+struct status
+endpoints_create(struct call *call, const Corbel__V1__CreateEndpointRequest *request,
+                 Corbel__V1__CreateEndpointReply *reply)
+{
+	struct webhookd *self = call_service(call);
+	struct arena *arena = call_arena(call);
+	Endpoint *endpoint = ARENA_NEW(arena, Endpoint);
+	const char *tenant;
+	struct signing_key key;
+	struct store_tx tx;
+
+	corbel__v1__endpoint__init(endpoint);
+	endpoint_from_request(request, endpoint);
+	struct status st = scope_tenant(call, request->tenant_id, &tenant);
+	if (status_ok(&st))
+		st = check(call, endpoint);
+	if (status_ok(&st))
+		st = choose_key(call, request->secret, &key);
+	if (status_ok(&st))
+		st = store_begin(call_store(call), &tx);
+	if (!status_ok(&st))
+		return st;
+	endpoint->id = arena_strdup(arena, id_make("ep", self->env.clock, self->env.random).text);
+	endpoint->tenant_id = (char *)(uintptr_t)tenant;
+	endpoint->has_created_at = endpoint->has_updated_at = true;
+	endpoint->created_at = endpoint->updated_at = call_now_ms(call);
+	endpoint->public_key = public_text(arena, &key);
+	endpoint->has_disabled = true;
+	reply->endpoint = endpoint;
+	reply->secret = secret_text(arena, &key);
+	st = store_end(&tx, insert(call, &tx, endpoint, &key));
+	signing_key_wipe(&key);
+	return st;
+}
+
+struct status
+endpoints_get(struct call *call, const Corbel__V1__GetEndpointRequest *request, Endpoint *reply)
+{
+	struct store_rows *rows;
+	struct status st = store_read(call_store(call), &ENDPOINT_GET, STORE_PARAMS(store_text(request->id)), 1,
+	                              call_arena(call), &rows);
+	return status_ok(&st) ? endpoint_find(call, rows, reply) : st;
+}
+
+struct status
+endpoints_list(struct call *call, const Corbel__V1__ListEndpointsRequest *request,
+               Corbel__V1__ListEndpointsReply *reply)
+{
+	struct arena *arena = call_arena(call);
+	struct store_rows *rows;
+	const char *tenant;
+	struct page page;
+	struct status st = scope_tenant(call, request->tenant_id, &tenant);
+
+	if (status_ok(&st))
+		st = page_read(call, request->has_page_size, request->page_size, request->page_token, "ep", &page);
+	if (status_ok(&st))
+		st = store_read(
+		    call_store(call), &ENDPOINT_LIST,
+		    STORE_PARAMS(store_text(tenant), store_text(page.before), store_i64((int64_t)page.size + 1)),
+		    page.size + 1, arena, &rows);
+	if (!status_ok(&st))
+		return st;
+	size_t count = rows_count(rows) > page.size ? page.size : rows_count(rows);
+	reply->endpoints = ARENA_ARRAY(arena, Endpoint *, count + 1);
+	for (; reply->n_endpoints < count && status_ok(&st); reply->n_endpoints++) {
+		reply->endpoints[reply->n_endpoints] = ARENA_NEW(arena, Endpoint);
+		st = endpoint_from_row(arena, rows, reply->n_endpoints, reply->endpoints[reply->n_endpoints]);
+	}
+	if (rows_count(rows) > page.size)
+		reply->next_page_token = reply->endpoints[count - 1]->id;
+	return st;
+}
+
+/* ---- change ---- */
+
+/* Reads the endpoint, then locks its log and reads it again: the log comes first everywhere. */
+static struct status
+lock_endpoint(struct call *call, struct store_tx *tx, const char *id, Endpoint *out)
+{
+	struct log_state log;
+	struct store_rows *rows;
+	struct status st =
+	    store_query(tx, &ENDPOINT_GET, STORE_PARAMS(store_text(id)), 1, call_arena(call), &rows);
+
+	if (status_ok(&st))
+		st = endpoint_find(call, rows, out);
+	if (status_ok(&st))
+		st = log_lock(tx, call_arena(call), out->tenant_id, &log);
+	if (status_ok(&st))
+		st = store_query(tx, &ENDPOINT_GET, STORE_PARAMS(store_text(id)), 1, call_arena(call), &rows);
+	return status_ok(&st) ? endpoint_find(call, rows, out) : st;
+}
+
+static struct status
+save(struct store_tx *tx, struct arena *arena, Endpoint *endpoint, int64_t now_ms)
+{
+	endpoint->has_updated_at = true;
+	endpoint->updated_at = now_ms;
+	struct status st = store_exec(tx, &ENDPOINT_UPDATE,
+	                              STORE_PARAMS(store_text(endpoint->id), store_i64(endpoint->disabled),
+	                                           packed_value(arena, &endpoint->base)),
+	                              NULL);
+	return status_ok(&st) ? log_bump_endpoints(tx, endpoint->tenant_id) : st;
+}
+
+#define TAKE_SCALAR(field)                                                                                   \
+	do {                                                                                                     \
+		if (request->has_##field || scope_has_null(request->nulls, request->n_nulls, #field)) {              \
+			out->has_##field = request->has_##field;                                                         \
+			out->field = request->field;                                                                     \
+		}                                                                                                    \
+	} while (0)
+#define TAKE_LIST(field)                                                                                     \
+	do {                                                                                                     \
+		if (request->n_##field > 0 || scope_has_null(request->nulls, request->n_nulls, #field)) {            \
+			out->n_##field = request->n_##field;                                                             \
+			out->field = (void *)request->field;                                                             \
+		}                                                                                                    \
+	} while (0)
+
+static void
+take_changes(const Corbel__V1__UpdateEndpointRequest *request, Endpoint *out)
+{
+	if (request->url)
+		out->url = request->url;
+	if (request->description || scope_has_null(request->nulls, request->n_nulls, "description"))
+		out->description = request->description;
+	if (request->filter || scope_has_null(request->nulls, request->n_nulls, "filter"))
+		out->filter = request->filter;
+	TAKE_LIST(headers);
+	TAKE_LIST(retry_ms);
+	TAKE_LIST(metadata);
+	TAKE_SCALAR(rate_per_second);
+	TAKE_SCALAR(concurrency);
+	TAKE_SCALAR(timeout_ms);
+	TAKE_SCALAR(ordered);
+	TAKE_SCALAR(signing);
+	TAKE_SCALAR(hub_signature);
+	TAKE_SCALAR(disable_after_ms);
+}
+
+struct status
+endpoints_update(struct call *call, const Corbel__V1__UpdateEndpointRequest *request, Endpoint *reply)
+{
+	struct store_tx tx;
+	struct status st = store_begin(call_store(call), &tx);
+
+	if (!status_ok(&st))
+		return st;
+	st = lock_endpoint(call, &tx, request->id, reply);
+	if (status_ok(&st)) {
+		take_changes(request, reply);
+		st = check(call, reply);
+	}
+	if (status_ok(&st))
+		st = save(&tx, call_arena(call), reply, call_now_ms(call));
+	return store_end(&tx, st);
+}
+
+struct status
+endpoints_delete(struct call *call, const Corbel__V1__DeleteEndpointRequest *request,
+                 Corbel__V1__Empty *reply)
+{
+	Endpoint endpoint;
+	struct store_tx tx;
+	struct status st = store_begin(call_store(call), &tx);
+
+	(void)reply;
+	if (!status_ok(&st))
+		return st;
+	st = lock_endpoint(call, &tx, request->id, &endpoint);
+	if (status_ok(&st))
+		st = store_exec(&tx, &ENDPOINT_DELETE, STORE_PARAMS(store_text(request->id)), NULL);
+	if (status_ok(&st))
+		st = log_bump_endpoints(&tx, endpoint.tenant_id);
+	return store_end(&tx, st);
+}
+
+static struct status
+set_disabled(struct store_tx *tx, struct arena *arena, Endpoint *endpoint, Corbel__V1__DisabledReason reason,
+             int64_t now_ms)
+{
+	endpoint->has_disabled = true;
+	endpoint->disabled = reason != 0;
+	endpoint->has_disabled_reason = endpoint->disabled;
+	endpoint->disabled_reason = reason;
+	struct status st = save(tx, arena, endpoint, now_ms);
+	if (status_ok(&st) && endpoint->disabled)
+		st = store_exec(tx, &ENDPOINT_SKIP, STORE_PARAMS(store_text(endpoint->id), store_i64(now_ms)), NULL);
+	if (status_ok(&st))
+		st =
+		    store_exec(tx, &ENDPOINT_REST, STORE_PARAMS(store_text(endpoint->id), store_i64(NEVER_MS)), NULL);
+	return st;
+}
+
+struct status
+endpoint_disable(struct store_tx *tx, struct arena *arena, const char *id, Corbel__V1__DisabledReason reason,
+                 int64_t now_ms)
+{
+	struct store_rows *rows;
+	Endpoint endpoint;
+	struct status st = store_query(tx, &ENDPOINT_GET, STORE_PARAMS(store_text(id)), 1, arena, &rows);
+
+	if (!status_ok(&st) || rows_count(rows) == 0)
+		return st;
+	st = endpoint_from_row(arena, rows, 0, &endpoint);
+	return status_ok(&st) && !endpoint.disabled ? set_disabled(tx, arena, &endpoint, reason, now_ms) : st;
+}
+
+static struct status
+switch_endpoint(struct call *call, const char *id, Corbel__V1__DisabledReason reason, Endpoint *reply)
+{
+	struct store_tx tx;
+	struct status st = store_begin(call_store(call), &tx);
+
+	if (!status_ok(&st))
+		return st;
+	st = lock_endpoint(call, &tx, id, reply);
+	if (status_ok(&st) && reply->disabled != (reason != 0))
+		st = set_disabled(&tx, call_arena(call), reply, reason, call_now_ms(call));
+	return store_end(&tx, st);
+}
+
+struct status
+endpoints_enable(struct call *call, const Corbel__V1__EnableEndpointRequest *request, Endpoint *reply)
+{
+	return switch_endpoint(call, request->id, 0, reply);
+}
+
+struct status
+endpoints_disable(struct call *call, const Corbel__V1__DisableEndpointRequest *request, Endpoint *reply)
+{
+	return switch_endpoint(call, request->id, CORBEL__V1__DISABLED_REASON__BY_REQUEST, reply);
+}
+
+/* ---- secrets ---- */
+
+struct status
+endpoints_secret(struct call *call, const Corbel__V1__GetSecretRequest *request,
+                 Corbel__V1__EndpointSecret *reply)
+{
+	struct webhookd *self = call_service(call);
+	struct signing_key key;
+	struct store_rows *rows;
+	struct status st = store_read(call_store(call), &SECRET_GET, STORE_PARAMS(store_text(request->id)), 1,
+	                              call_arena(call), &rows);
+
+	if (!status_ok(&st))
+		return st;
+	if (rows_count(rows) == 0 || !scope_sees(call, row_text(rows, 0, 0)))
+		return scope_not_found("endpoint");
+	if (!secret_open(self, call_arena(call), rows, 0, 1, &key))
+		return status_make(STATUS_DATA_LOSS, "the secret was kept under a secret of webhookd.secrets that is "
+		                                     "no longer there");
+	reply->secret = secret_text(call_arena(call), &key);
+	signing_key_wipe(&key);
+	reply->has_previous_until = !row_is_null(rows, 0, 2) && row_i64(rows, 0, 2) > call_now_ms(call);
+	reply->previous_until = row_i64(rows, 0, 2);
+	log_info(self->env.log, "signing secret shown", LOG_TEXT("endpoint", request->id),
+	         LOG_TEXT("key_id", call_key_id(call)), LOG_TEXT("request_id", call_request_id(call)));
+	return st;
+}
+
+struct status
+endpoints_rotate_secret(struct call *call, const Corbel__V1__RotateSecretRequest *request,
+                        Corbel__V1__EndpointSecret *reply)
+{
+	struct webhookd *self = call_service(call);
+	struct arena *arena = call_arena(call);
+	struct signing_key key;
+	Endpoint endpoint;
+	struct store_tx tx;
+	struct status st = choose_key(call, request->secret, &key);
+
+	if (status_ok(&st))
+		st = store_begin(call_store(call), &tx);
+	if (!status_ok(&st))
+		return st;
+	reply->secret = secret_text(arena, &key);
+	reply->has_previous_until = true;
+	reply->previous_until =
+	    call_now_ms(call) + (request->has_grace_ms ? (int64_t)request->grace_ms : GRACE_MS);
+	st = lock_endpoint(call, &tx, request->id, &endpoint);
+	if (status_ok(&st))
+		st = store_exec(&tx, &SECRET_ROTATE,
+		                STORE_PARAMS(store_text(request->id), store_i64(reply->previous_until),
+		                             secret_seal(self, arena, &key)),
+		                NULL);
+	if (status_ok(&st)) {
+		endpoint.public_key = public_text(arena, &key);
+		st = save(&tx, arena, &endpoint, call_now_ms(call));
+	}
+	signing_key_wipe(&key);
+	return store_end(&tx, st);
+}

@@ -1,0 +1,241 @@
+/*
+ * ledger: see ledger.h.
+ */
+#include "ledger.h"
+
+#include <string.h>
+
+#define ATTEMPT_COLS 7
+#define SWEEP_MS     INT64_C(60000)
+
+/* `owner` and `token` are checked again under the row's lock, which is what decides between two replicas. */
+static const struct store_sql CLAIM_FIND = {
+    "claim_find", "SELECT id FROM endpoints WHERE next_at <= $1 AND owner_until < $1 AND disabled = 0"
+                  " ORDER BY next_at LIMIT $2 @claim@"};
+static const struct store_sql CLAIM_LOOK = {
+    "claim_look",
+    "SELECT 1 FROM endpoints WHERE next_at <= $1 AND owner_until < $1 AND disabled = 0 LIMIT 1"};
+static const struct store_sql CLAIM_TAKE = {
+    "claim_take",
+    "UPDATE endpoints SET owner = $2, owner_token = owner_token + 1, owner_until = $3 WHERE id = $1 AND"
+    " owner_until < $4 RETURNING id, tenant_id, owner_token, version, failing_since, secret, previous_secret,"
+    " previous_until, message"};
+static const struct store_sql CLAIM_RENEW = {
+    "claim_renew",
+    "UPDATE endpoints SET owner_until = $3 WHERE id = $1 AND owner_token = $2 AND disabled = 0"
+    " RETURNING id, tenant_id, owner_token, version, failing_since, secret, previous_secret, previous_until,"
+    " message"};
+/* Two steps: the second one sees what was committed while the first waited for the row. */
+static const struct store_sql RELEASE_OWNER = {
+    "release_owner", "UPDATE endpoints SET owner = '', owner_until = 0 WHERE id = $1 AND owner_token = $2"};
+static const struct store_sql RELEASE_NEXT = {
+    "release_next", "SELECT MIN(due_at) FROM deliveries WHERE endpoint_id = $1 AND state = 1"};
+static const struct store_sql RELEASE_DUE = {"release_due",
+                                             "UPDATE endpoints SET next_at = $2 WHERE id = $1"};
+static const struct store_sql CLAIM_CHECK = {
+    "claim_check", "SELECT owner_token, version FROM endpoints WHERE id = $1 AND disabled = 0"};
+static const struct store_sql DUE_ANY = {
+    "due_any",
+    "SELECT d.id, d.attempts, d.tries, d.due_at, e.message FROM deliveries d"
+    " JOIN events e ON e.tenant_id = d.tenant_id AND e.sequence = d.sequence"
+    " WHERE d.endpoint_id = $1 AND d.state = 1 AND d.due_at <= $2 ORDER BY d.due_at, d.sequence LIMIT $3"};
+static const struct store_sql DUE_FIRST = {
+    "due_first", "SELECT d.id, d.attempts, d.tries, d.due_at, e.message FROM deliveries d JOIN events e"
+                 " ON e.tenant_id = d.tenant_id AND e.sequence = d.sequence"
+                 " WHERE d.endpoint_id = $1 AND d.state = 1 ORDER BY d.sequence LIMIT 1"};
+static const struct store_sql DELIVERY_RECORD = {
+    "delivery_record", "UPDATE deliveries SET state = $2, attempts = attempts + 1, tries = tries + 1, due_at "
+                       "= $3, finished_at = $4"
+                       " WHERE id = $1 AND state = 1 AND EXISTS"
+                       " (SELECT 1 FROM endpoints WHERE id = $5 AND owner_token = $6)"};
+static const struct store_sql FAILING_SET = {
+    "failing_set", "UPDATE endpoints SET failing_since = $3 WHERE id = $1 AND owner_token = $2"};
+static const struct store_sql SWEEP = {
+    "sweep", "UPDATE endpoints SET next_at = $1 WHERE next_at > $1 AND disabled = 0 AND id IN"
+             " (SELECT endpoint_id FROM deliveries WHERE state = 1 AND due_at < $2)"};
+static const char *const ATTEMPT_COLUMNS[ATTEMPT_COLS] = {
+    "delivery_id", "number", "endpoint_id", "started_at", "latency_ms", "succeeded", "message"};
+
+/* ---- claims ---- */
+
+static struct status
+claim_from_row(struct webhookd *self, struct arena *arena, const struct store_rows *rows, struct claim *out)
+{
+	*out = (struct claim){
+	    .endpoint_id = row_text(rows, 0, 0),
+	    .tenant_id = row_text(rows, 0, 1),
+	    .token = row_i64(rows, 0, 2),
+	    .version = row_i64(rows, 0, 3),
+	    .is_failing = !row_is_null(rows, 0, 4),
+	    .failing_since = row_i64(rows, 0, 4),
+	    .previous_until = row_i64(rows, 0, 7),
+	    .endpoint = (Endpoint *)unpacked(arena, &corbel__v1__endpoint__descriptor, rows, 0, 8),
+	};
+	out->has_key = secret_open(self, arena, rows, 0, 5, &out->key);
+	out->has_previous_key = secret_open(self, arena, rows, 0, 6, &out->previous_key);
+	return out->endpoint ? status_ok_value()
+	                     : status_make(STATUS_DATA_LOSS, "a stored endpoint cannot be read");
+}
+
+struct status
+ledger_has_claims(struct store_conn *conn, struct arena *arena, int64_t now_ms, bool *out)
+{
+	struct store_rows *rows;
+	struct status st = store_read(conn, &CLAIM_LOOK, STORE_PARAMS(store_i64(now_ms)), 1, arena, &rows);
+	*out = status_ok(&st) && rows_count(rows) > 0;
+	return st;
+}
+
+struct status
+ledger_claim(struct webhookd *self, struct store_tx *tx, struct arena *arena, const char *owner,
+             int64_t now_ms, int64_t until_ms, size_t most, struct claim **out, size_t *count)
+{
+	struct store_rows *found, *rows;
+	struct status st = store_query(tx, &CLAIM_FIND, STORE_PARAMS(store_i64(now_ms), store_i64((int64_t)most)),
+	                               most, arena, &found);
+
+	*count = 0;
+	if (!status_ok(&st))
+		return st;
+	*out = ARENA_ARRAY(arena, struct claim, rows_count(found) + 1);
+	for (size_t i = 0; i < rows_count(found) && status_ok(&st); i++) {
+		st = store_query(tx, &CLAIM_TAKE,
+		                 STORE_PARAMS(store_text(row_text(found, i, 0)), store_text(owner),
+		                              store_i64(until_ms), store_i64(now_ms)),
+		                 1, arena, &rows);
+		if (!status_ok(&st) || rows_count(rows) == 0)
+			continue;
+		/* One that cannot be read is nobody's, and its lease keeps it from being tried all the time. */
+		struct status read = claim_from_row(self, arena, rows, &(*out)[*count]);
+		if (status_ok(&read))
+			(*count)++;
+		else
+			log_error(self->env.log, "endpoint cannot be read", LOG_TEXT("endpoint", row_text(rows, 0, 0)),
+			          LOG_STATUS(&read));
+	}
+	return st;
+}
+
+struct status
+ledger_renew(struct webhookd *self, struct store_tx *tx, struct arena *arena, const char *endpoint_id,
+             int64_t token, int64_t until_ms, struct claim *out)
+{
+	struct store_rows *rows;
+	struct status st = store_query(
+	    tx, &CLAIM_RENEW, STORE_PARAMS(store_text(endpoint_id), store_i64(token), store_i64(until_ms)), 1,
+	    arena, &rows);
+
+	if (status_ok(&st) && rows_count(rows) == 0)
+		return status_make(STATUS_NOT_FOUND, "the endpoint is another's");
+	return status_ok(&st) ? claim_from_row(self, arena, rows, out) : st;
+}
+
+struct status
+ledger_release(struct store_tx *tx, struct arena *arena, const char *endpoint_id, int64_t token,
+               int64_t not_before_ms)
+{
+	struct store_rows *rows;
+	int64_t changed, next = NEVER_MS;
+	struct status st =
+	    store_exec(tx, &RELEASE_OWNER, STORE_PARAMS(store_text(endpoint_id), store_i64(token)), &changed);
+
+	if (!status_ok(&st) || changed == 0)
+		return st;
+	st = store_query(tx, &RELEASE_NEXT, STORE_PARAMS(store_text(endpoint_id)), 1, arena, &rows);
+	if (status_ok(&st) && rows_count(rows) > 0 && !row_is_null(rows, 0, 0))
+		next = row_i64(rows, 0, 0) > not_before_ms ? row_i64(rows, 0, 0) : not_before_ms;
+	if (status_ok(&st))
+		st = store_exec(tx, &RELEASE_DUE, STORE_PARAMS(store_text(endpoint_id), store_i64(next)), NULL);
+	return st;
+}
+
+/* ---- deliveries ---- */
+
+static void
+take_due(struct arena *arena, const struct store_rows *rows, int64_t now_ms, struct due_list *out)
+{
+	out->items = ARENA_ARRAY(arena, struct due, rows_count(rows) + 1);
+	for (size_t r = 0; r < rows_count(rows); r++) {
+		struct due due = {.delivery_id = row_text(rows, r, 0),
+		                  .attempts = (uint32_t)row_i64(rows, r, 1),
+		                  .tries = (uint32_t)row_i64(rows, r, 2),
+		                  .due_at = row_i64(rows, r, 3),
+		                  .event = (Event *)unpacked(arena, &corbel__v1__event__descriptor, rows, r, 4)};
+		if (due.due_at > now_ms)
+			out->next_at = due.due_at;
+		else if (due.event)
+			out->items[out->count++] = due;
+	}
+}
+
+struct status
+ledger_due(struct store_conn *conn, struct arena *arena, const char *endpoint_id, bool is_ordered,
+           int64_t now_ms, size_t most, struct due_list *out)
+{
+	struct store_rows *rows;
+	struct status st = store_read(conn, &CLAIM_CHECK, STORE_PARAMS(store_text(endpoint_id)), 1, arena, &rows);
+
+	*out = (struct due_list){.count = 0};
+	if (!status_ok(&st) || rows_count(rows) == 0)
+		return st;
+	out->token = row_i64(rows, 0, 0);
+	out->version = row_i64(rows, 0, 1);
+	if (is_ordered)
+		st = store_read(conn, &DUE_FIRST, STORE_PARAMS(store_text(endpoint_id)), 1, arena, &rows);
+	else
+		st = store_read(conn, &DUE_ANY,
+		                STORE_PARAMS(store_text(endpoint_id), store_i64(now_ms), store_i64((int64_t)most)),
+		                most, arena, &rows);
+	if (status_ok(&st))
+		take_due(arena, rows, now_ms, out);
+	return st;
+}
+
+struct status
+ledger_record(struct store_tx *tx, struct arena *arena, struct verdict *verdicts, size_t count)
+{
+	struct store_value *rows = ARENA_ARRAY(arena, struct store_value, count * ATTEMPT_COLS + 1);
+	struct status st = status_ok_value();
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count && status_ok(&st); i++) {
+		struct verdict *v = &verdicts[i];
+		bool is_over = v->state != CORBEL__V1__DELIVERY_STATE__PENDING;
+		int64_t changed = 0, ended = v->attempt->started_at + v->attempt->latency_ms;
+		st = store_exec(tx, &DELIVERY_RECORD,
+		                STORE_PARAMS(store_text(v->delivery_id), store_i64(v->state),
+		                             store_i64(is_over ? ended : v->due_at),
+		                             is_over ? store_i64(ended) : store_null(), store_text(v->endpoint_id),
+		                             store_i64(v->token)),
+		                &changed);
+		v->is_recorded = changed > 0;
+		if (!status_ok(&st) || changed == 0)
+			continue;
+		struct store_value *row = &rows[kept++ * ATTEMPT_COLS];
+		row[0] = store_text(v->delivery_id);
+		row[1] = store_i64(v->number);
+		row[2] = store_text(v->endpoint_id);
+		row[3] = store_i64(v->attempt->started_at);
+		row[4] = store_i64(v->attempt->latency_ms);
+		row[5] = store_i64(v->is_success);
+		row[6] = packed_value(arena, &v->attempt->base);
+	}
+	if (status_ok(&st) && kept > 0)
+		st = store_bulk_insert(tx, "attempts", ATTEMPT_COLUMNS, ATTEMPT_COLS, rows, kept);
+	return st;
+}
+
+struct status
+ledger_set_failing(struct store_tx *tx, const char *endpoint_id, int64_t token, const int64_t *since_ms)
+{
+	return store_exec(tx, &FAILING_SET,
+	                  STORE_PARAMS(store_text(endpoint_id), store_i64(token),
+	                               since_ms ? store_i64(*since_ms) : store_null()),
+	                  NULL);
+}
+
+struct status
+ledger_sweep(struct store_tx *tx, int64_t now_ms)
+{
+	return store_exec(tx, &SWEEP, STORE_PARAMS(store_i64(now_ms), store_i64(now_ms - SWEEP_MS)), NULL);
+}

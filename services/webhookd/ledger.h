@@ -1,0 +1,73 @@
+/*
+ * ledger: what the courier reads and writes.
+ *
+ * Every write names the token under which the endpoint was claimed; once another replica has claimed it, the
+ * write changes nothing.
+ */
+#ifndef CORBEL_WEBHOOKD_LEDGER_H
+#define CORBEL_WEBHOOKD_LEDGER_H
+
+#include "webhookd_internal.h"
+
+/* An endpoint as it was claimed, or read again. Lives in the arena it was read into. */
+struct claim {
+	const char *endpoint_id, *tenant_id;
+	int64_t token, version;
+	bool is_failing; /* failing_since is set */
+	int64_t failing_since;
+	Endpoint *endpoint;
+	bool has_key, has_previous_key;
+	struct signing_key key, previous_key;
+	int64_t previous_until;
+};
+
+/* A delivery that is due. */
+struct due {
+	const char *delivery_id;
+	uint32_t attempts, tries;
+	int64_t due_at;
+	Event *event;
+};
+
+/* How an attempt went, and what follows. */
+struct verdict {
+	const char *delivery_id, *endpoint_id;
+	int64_t token;
+	uint32_t number;
+	Attempt *attempt; /* packed into the row */
+	bool is_success;
+	Corbel__V1__DeliveryState state;
+	int64_t due_at;   /* while PENDING */
+	bool is_recorded; /* out: the fence let it pass */
+};
+
+/* Whether ledger_claim() would find any. */
+struct status ledger_has_claims(struct store_conn *conn, struct arena *arena, int64_t now_ms, bool *out);
+/* Endpoints that are due and nobody's, at most `most`, become `owner`'s until `until_ms`. */
+struct status ledger_claim(struct webhookd *self, struct store_tx *tx, struct arena *arena, const char *owner,
+                           int64_t now_ms, int64_t until_ms, size_t most, struct claim **out, size_t *count);
+/* NOT_FOUND when it is no longer ours under `token`. */
+struct status ledger_renew(struct webhookd *self, struct store_tx *tx, struct arena *arena,
+                           const char *endpoint_id, int64_t token, int64_t until_ms, struct claim *out);
+/* Gives it back, to be claimed again when its next delivery is due, or at `not_before_ms`. */
+struct status ledger_release(struct store_tx *tx, struct arena *arena, const char *endpoint_id, int64_t token,
+                             int64_t not_before_ms);
+/* What is due for an endpoint, and whether it is still as it was claimed. */
+struct due_list {
+	struct due *items;
+	size_t count;
+	int64_t token, version; /* of the endpoint now; 0: it is gone or disabled */
+	int64_t next_at;        /* ordered: when its first one is due, if that is later */
+};
+/* The first `most` that are due; of an ordered endpoint the first of all if it is due. */
+struct status ledger_due(struct store_conn *conn, struct arena *arena, const char *endpoint_id,
+                         bool is_ordered, int64_t now_ms, size_t most, struct due_list *out);
+struct status ledger_record(struct store_tx *tx, struct arena *arena, struct verdict *verdicts, size_t count);
+/* NULL ends a time of failure. */
+struct status ledger_set_failing(struct store_tx *tx, const char *endpoint_id, int64_t token,
+                                 const int64_t *since_ms);
+/* Endpoints for which something has been due for a while though nobody was told: a lost hint strands nothing.
+ */
+struct status ledger_sweep(struct store_tx *tx, int64_t now_ms);
+
+#endif

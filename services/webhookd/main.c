@@ -1,0 +1,7 @@
+#include "webhookd.h"
+
+int
+main(int argc, char **argv)
+{
+	return daemon_main(argc, argv, (const struct service *const[]){&webhookd_service, NULL});
+}

@@ -1,0 +1,154 @@
+/*
+ * publish: from a request to what the writer records.
+ */
+#include <string.h>
+
+#include "base/hash.h"
+#include "base/id.h"
+#include "base/text.h"
+#include "corbel/webhookd.methods.gen.h"
+#include "webhookd_internal.h"
+#include "writer.h"
+
+#define AHEAD_MAX_MS INT64_C(86400000)
+
+typedef Corbel__V1__NewEvent NewEvent;
+typedef Corbel__V1__PublishEventsRequest PublishRequest;
+
+/* What tells two events of one id apart: all that the publisher said. */
+static void
+digest_of(const NewEvent *event, struct arena *arena, uint8_t out[16])
+{
+	uint8_t whole[SHA256_BYTES];
+	size_t size = protobuf_c_message_get_packed_size(&event->base);
+	uint8_t *bytes = arena_alloc_raw(arena, size + 1);
+
+	protobuf_c_message_pack(&event->base, bytes);
+	hash_sha256(bytes, size, whole);
+	memcpy(out, whole, 16);
+}
+
+/* Under an Idempotency-Key the ids follow from it, so that a repetition finds its events in the log even
+ * when the record of the key was lost with its holder. */
+static char *
+id_from_key(struct call *call, const char *tenant, size_t index)
+{
+	const char *key = call_idempotency_key(call);
+	char *text = arena_printf(call_arena(call), "%s\n%zu", tenant, index);
+	char *id = arena_printf(call_arena(call), "evt_%032d", 0);
+	uint8_t mac[SHA256_BYTES];
+
+	hash_hmac_sha256(key, strlen(key), text, strlen(text), mac);
+	text_hex_encode(mac, 16, id + 4);
+	return id;
+}
+
+static struct status
+refuse_timestamp(struct call *call, size_t at)
+{
+	const char *pointer = arena_printf(call_arena(call), "/events/%zu/timestamp", at);
+	call_violation(call, pointer, "must be at most a day ahead of the clock");
+	return status_make(STATUS_INVALID_ARGUMENT, "%s: must be at most a day ahead of the clock", pointer);
+}
+
+static const char *
+traceparent_of(struct call *call)
+{
+	const struct trace_context *trace = call_trace(call);
+	char *text = arena_alloc(call_arena(call), TRACEPARENT_LENGTH + 1);
+
+	if (!trace || !trace->is_set)
+		return NULL;
+	trace_context_format(trace, text);
+	return text;
+}
+
+static Event *
+event_of(struct call *call, const struct publication *publication, const NewEvent *said, size_t at)
+{
+	struct webhookd *self = call_service(call);
+	const PublishRequest *request = (const void *)call_request(call);
+	struct arena *arena = call_arena(call);
+	Event *event = ARENA_NEW(arena, Event);
+
+	corbel__v1__event__init(event);
+	if (said->id)
+		event->id = said->id;
+	else if (call_idempotency_key(call))
+		event->id = id_from_key(call, publication->tenant, at);
+	else
+		event->id = arena_strdup(arena, id_make("evt", self->env.clock, self->env.random).text);
+	event->type = said->type;
+	event->subject = said->subject;
+	event->has_timestamp = event->has_recorded_at = true;
+	event->recorded_at = call_now_ms(call);
+	event->timestamp = said->has_timestamp ? said->timestamp : event->recorded_at;
+	event->source = call_is_internal(call) && request->source ? request->source : (char *)(uintptr_t) "api";
+	event->has_data = true;
+	event->data =
+	    said->has_data ? said->data : (ProtobufCBinaryData){.len = 2, .data = (uint8_t *)(uintptr_t) "{}"};
+	event->traceparent = (char *)(uintptr_t)traceparent_of(call);
+	return event;
+}
+
+/* An id names one event: twice in a request is a mistake. */
+static struct status
+refuse_repeated_ids(struct call *call, const PublishRequest *request)
+{
+	for (size_t i = 1; i < request->n_events; i++) {
+		for (size_t j = 0; request->events[i]->id && j < i; j++) {
+			if (!request->events[j]->id || strcmp(request->events[i]->id, request->events[j]->id) != 0)
+				continue;
+			const char *pointer = arena_printf(call_arena(call), "/events/%zu/id", i);
+			call_violation(call, pointer, "is the id of /events/%zu", j);
+			return status_make(STATUS_INVALID_ARGUMENT, "%s: is the id of /events/%zu", pointer, j);
+		}
+	}
+	return status_ok_value();
+}
+
+/* Everything of the publication but sequences. */
+static struct status
+prepare(struct call *call, struct publication *publication)
+{
+	const PublishRequest *request = (const void *)call_request(call);
+	struct arena *arena = call_arena(call);
+	struct status st = scope_tenant(call, request->tenant_id, &publication->tenant);
+
+	publication->call = call;
+	publication->count = request->n_events;
+	publication->events = ARENA_ARRAY(arena, Event *, request->n_events);
+	publication->digests = arena_alloc(arena, sizeof(*publication->digests) * request->n_events);
+	publication->is_named = ARENA_ARRAY(arena, bool, request->n_events);
+	publication->is_duplicate = ARENA_ARRAY(arena, bool, request->n_events);
+	if (status_ok(&st))
+		st = refuse_repeated_ids(call, request);
+	for (size_t i = 0; i < request->n_events && status_ok(&st); i++) {
+		const NewEvent *said = request->events[i];
+		publication->events[i] = event_of(call, publication, said, i);
+		publication->is_named[i] = said->id || call_idempotency_key(call);
+		digest_of(said, arena, publication->digests[i]);
+		if (publication->events[i]->timestamp > call_now_ms(call) + AHEAD_MAX_MS)
+			st = refuse_timestamp(call, i);
+	}
+	return st;
+}
+
+void
+events_publish_batch(void *arg, struct call *calls[], size_t count)
+{
+	struct webhookd *self = arg;
+
+	for (size_t i = 0; i < count; i++) {
+		struct publication *publication = ARENA_NEW(call_arena(calls[i]), struct publication);
+		struct status st = prepare(calls[i], publication);
+		if (status_ok(&st) && writer_submit(self->writer, publication))
+			continue;
+		if (status_ok(&st)) {
+			call_retry_after_ms(calls[i], 1000);
+			call_problem(calls[i], "overloaded");
+			st = status_make(STATUS_RESOURCE_EXHAUSTED, "too many events wait to be recorded");
+		}
+		call_end(calls[i], st);
+	}
+}

@@ -1,0 +1,172 @@
+/*
+ * settle: what follows from attempts, made durable.
+ *
+ * A delivery whose attempt was cut off by our own end is not counted: it is due as before.
+ */
+#include <string.h>
+
+#include "courier_internal.h"
+#include "schedule.h"
+
+#define DISABLE_AFTER_MS INT64_C(432000000)
+
+void
+courier_register_metrics(struct courier *courier)
+{
+	static const double SECONDS[] = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30};
+	struct metrics *m = courier->self->env.metrics;
+
+	courier->delivered =
+	    metrics_counter(m,
+	                    &(struct metric_spec){.name = "corbel_webhook_delivered",
+	                                          .help = "Deliveries that were answered with 2xx"},
+	                    NULL);
+	courier->failed = metrics_counter(
+	    m, &(struct metric_spec){.name = "corbel_webhook_failed_attempts", .help = "Attempts that failed"},
+	    NULL);
+	courier->exhausted = metrics_counter(
+	    m, &(struct metric_spec){.name = "corbel_webhook_exhausted", .help = "Deliveries given up"}, NULL);
+	courier->fenced = metrics_counter(
+	    m,
+	    &(struct metric_spec){.name = "corbel_webhook_fenced",
+	                          .help =
+	                              "Attempts not recorded, because the endpoint had become another replica's"},
+	    NULL);
+	courier->latency =
+	    metrics_histogram(m,
+	                      &(struct metric_spec){.name = "corbel_webhook_attempt_seconds",
+	                                            .help = "Time of an attempt",
+	                                            .buckets = SECONDS,
+	                                            .bucket_count = sizeof(SECONDS) / sizeof(SECONDS[0])},
+	                      NULL);
+}
+
+static void
+judge(const struct courier *courier, const struct parcel *parcel, struct verdict *out)
+{
+	const struct lane *lane = parcel->lane;
+	struct schedule schedule;
+	uint64_t wait_ms;
+
+	*out = (struct verdict){.delivery_id = parcel->delivery_id,
+	                        .endpoint_id = lane->endpoint_id,
+	                        .token = lane->token,
+	                        .number = parcel->attempts + 1,
+	                        .attempt = parcel->attempt,
+	                        .is_success = !parcel->attempt->error};
+	if (out->is_success) {
+		out->state = CORBEL__V1__DELIVERY_STATE__DELIVERED;
+		return;
+	}
+	schedule_init(&schedule, lane->endpoint->retry_ms, lane->endpoint->n_retry_ms);
+	if (schedule_next(&schedule, parcel->tries + 1, parcel->http.response.retry_after_ms,
+	                  courier->self->env.random, &wait_ms)) {
+		out->state = CORBEL__V1__DELIVERY_STATE__PENDING;
+		out->due_at = clock_wall_ms(courier->self->env.clock) + (int64_t)wait_ms;
+	} else {
+		out->state = CORBEL__V1__DELIVERY_STATE__EXHAUSTED;
+	}
+}
+
+static bool
+was_cut_off(const struct parcel *parcel)
+{
+	return parcel->http.response.result == OUTBOUND_CANCELLED;
+}
+
+/* Since when the endpoint has failed, and whether that is too long. */
+static struct status
+follow_up(struct courier *courier, struct store_tx *tx, const struct parcel *parcel,
+          const struct verdict *verdict)
+{
+	struct lane *lane = parcel->lane;
+	int64_t now = clock_wall_ms(courier->self->env.clock);
+	int64_t patience =
+	    lane->endpoint->has_disable_after_ms ? (int64_t)lane->endpoint->disable_after_ms : DISABLE_AFTER_MS;
+	struct status st = status_ok_value();
+
+	if (!verdict->is_recorded)
+		return st;
+	if (verdict->is_success && lane->is_failing) {
+		lane->is_failing = false;
+		st = ledger_set_failing(tx, lane->endpoint_id, lane->token, NULL);
+	} else if (!verdict->is_success && !lane->is_failing) {
+		lane->is_failing = true;
+		lane->failing_since = now;
+		st = ledger_set_failing(tx, lane->endpoint_id, lane->token, &now);
+	}
+	bool is_gone = verdict->attempt->has_status && verdict->attempt->status == 410;
+	bool is_hopeless = lane->is_failing && patience > 0 && now - lane->failing_since >= patience;
+	if (!status_ok(&st) || (!is_gone && !is_hopeless))
+		return st;
+	log_warn(courier->self->env.log, "endpoint disabled", LOG_TEXT("endpoint", lane->endpoint_id),
+	         LOG_TEXT("tenant", lane->share->tenant_id), LOG_TEXT("why", is_gone ? "410 Gone" : "failing"));
+	return endpoint_disable(
+	    tx, &courier->arena, lane->endpoint_id,
+	    is_gone ? CORBEL__V1__DISABLED_REASON__GONE : CORBEL__V1__DISABLED_REASON__FAILING, now);
+}
+
+static void
+count(struct courier *courier, const struct parcel *parcel, const struct verdict *verdict)
+{
+	if (!verdict->is_recorded)
+		counter_add(courier->fenced, 1);
+	else if (verdict->is_success)
+		counter_add(courier->delivered, 1);
+	else
+		counter_add(courier->failed, 1);
+	if (verdict->is_recorded && verdict->state == CORBEL__V1__DELIVERY_STATE__EXHAUSTED)
+		counter_add(courier->exhausted, 1);
+	histogram_observe(courier->latency, (double)parcel->attempt->latency_ms / 1000);
+}
+
+static struct status
+record(struct courier *courier, struct store_conn *conn, struct verdict *verdicts, struct parcel **parcels,
+       size_t total)
+{
+	struct store_tx tx;
+	struct status st = store_begin(conn, &tx);
+
+	if (!status_ok(&st))
+		return st;
+	st = ledger_record(&tx, &courier->arena, verdicts, total);
+	for (size_t i = 0; i < total && status_ok(&st); i++)
+		st = follow_up(courier, &tx, parcels[i], &verdicts[i]);
+	return store_end(&tx, st);
+}
+
+struct status
+settle(struct courier *courier, struct store_conn *conn)
+{
+	size_t most = 0, total = 0;
+	struct status st = status_ok_value();
+
+	for (const struct parcel *parcel = courier->unsettled; parcel; parcel = parcel->next)
+		most++;
+	struct verdict *verdicts = ARENA_ARRAY(&courier->arena, struct verdict, most);
+	struct parcel **parcels = ARENA_ARRAY(&courier->arena, struct parcel *, most);
+	for (struct parcel *parcel = courier->unsettled; parcel; parcel = parcel->next) {
+		if (was_cut_off(parcel))
+			continue;
+		parcels[total] = parcel;
+		judge(courier, parcel, &verdicts[total++]);
+	}
+	if (total > 0)
+		st = record(courier, conn, verdicts, parcels, total);
+	if (!status_ok(&st))
+		return st;
+	for (size_t i = 0; i < total; i++) {
+		struct lane *lane = parcels[i]->lane;
+		count(courier, parcels[i], &verdicts[i]);
+		if (verdicts[i].due_at > 0 && (lane->retry_at == 0 || verdicts[i].due_at < lane->retry_at))
+			lane->retry_at = verdicts[i].due_at;
+	}
+	while (courier->unsettled) {
+		struct parcel *parcel = courier->unsettled;
+		courier->unsettled = parcel->next;
+		parcel->lane->unsettled--;
+		parcel_free(parcel);
+	}
+	courier->last_unsettled = &courier->unsettled;
+	return st;
+}

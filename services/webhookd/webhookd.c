@@ -1,0 +1,168 @@
+/*
+ * webhookd: the service's table, its options, and its life.
+ */
+#include "webhookd.h"
+
+#include <string.h>
+
+#include "corbel/webhookd.handlers.gen.h"
+#include "courier.h"
+#include "daemon/keyring.h"
+#include "retention.h"
+#include "webhookd_internal.h"
+#include "writer.h"
+
+extern const struct store_migration webhookd_migrations[];
+
+static const struct config_option OPTIONS[] = {
+    {.name = "webhookd.secrets",
+     .type = CONFIG_TEXT,
+     .is_secret = true,
+     .help =
+         "Secrets that signing keys are sealed under, as id:hex texts separated by commas; the last one is "
+         "current. Kept in a file of the data directory when unset, which is for one machine only."},
+    {.name = "webhookd.allow",
+     .type = CONFIG_TEXT,
+     .help = "Networks that endpoints may be in beside public ones, such as \"127.0.0.0/8,[::1]/128\"."},
+    {.name = "webhookd.proxy",
+     .type = CONFIG_TEXT,
+     .help = "URL of an egress proxy for deliveries. It has to judge addresses itself then."},
+    {.name = "webhookd.ca_file",
+     .type = CONFIG_TEXT,
+     .help = "Authorities that endpoints' certificates are checked against, PEM; the system's when unset."},
+    {.name = "webhookd.in_flight",
+     .type = CONFIG_INTEGER,
+     .def = "1024",
+     .min = 1,
+     .max = 65536,
+     .help = "Deliveries under way at once at most, in one replica."},
+    {.name = "webhookd.retain",
+     .type = CONFIG_DURATION,
+     .def = "30d",
+     .min = 60000,
+     .max = 315360000000,
+     .help = "How long events and finished deliveries are kept."},
+    {.name = "webhookd.retain_bytes",
+     .type = CONFIG_SIZE,
+     .def = "0",
+     .help = "Bytes of events that are kept for a tenant at most, the newest ones; 0: no such bound."},
+    {.name = NULL}};
+
+static struct status
+http_options(const struct service_env *env, struct policy *policy, struct outbound_options *out)
+{
+	struct status st = policy_parse(config_text(env->config, "webhookd.allow"), policy);
+
+	*out =
+	    (struct outbound_options){.max_in_flight = (size_t)config_integer(env->config, "webhookd.in_flight"),
+	                              .policy = policy,
+	                              .proxy = config_text(env->config, "webhookd.proxy"),
+	                              .ca_file = config_text(env->config, "webhookd.ca_file"),
+	                              .log = env->log,
+	                              .metrics = env->metrics,
+	                              .clock = env->clock};
+	return status_wrap(st, "webhookd.allow");
+}
+
+static void
+destroy(void *arg)
+{
+	struct webhookd *self = arg;
+
+	subscriber_free(self->growth);
+	writer_free(self->writer);
+	courier_free(self->courier);
+	keyring_free(self->keyring);
+	mem_free(self);
+}
+
+static struct status
+create(const struct service_env *env, void **out)
+{
+	struct webhookd *self = mem_alloc(sizeof(*self));
+
+	self->env = *env;
+	self->recorded = metrics_counter(
+	    env->metrics,
+	    &(struct metric_spec){.name = "corbel_events_recorded", .help = "Events taken into the log"}, NULL);
+	struct status st = keyring_load(env, "webhookd.secrets", "webhookd.secret", &self->keyring);
+	if (!status_ok(&st)) {
+		destroy(self);
+		return st;
+	}
+	*out = self;
+	return st;
+}
+
+/* Another replica has recorded something: an endpoint that is ours may have more. */
+static void
+on_growth(void *arg, const char *node, const char *topic, const void *payload, size_t size)
+{
+	struct webhookd *self = arg;
+	(void)topic;
+	if (strcmp(node, bus_node(self->env.bus)) == 0)
+		return;
+	Corbel__V1__LogGrew *grew = corbel__v1__log_grew__unpack(NULL, size, payload);
+	if (grew && grew->tenant_id)
+		courier_hint(self->courier, grew->tenant_id);
+	if (grew)
+		corbel__v1__log_grew__free_unpacked(grew, NULL);
+}
+
+static struct status
+start(void *arg)
+{
+	static const char *const TOPICS[] = {"events", NULL};
+	struct webhookd *self = arg;
+	struct outbound_options http;
+	struct policy policy;
+	struct subscriber_options growth = {.address = host_publisher_address(self->env.host, "webhookd"),
+	                                    .topics = TOPICS,
+	                                    .message = on_growth,
+	                                    .arg = self};
+	struct status st = http_options(&self->env, &policy, &http);
+
+	if (status_ok(&st))
+		st = courier_new(self, &http, &self->courier);
+	if (status_ok(&st))
+		st = writer_new(self, &self->writer);
+	if (status_ok(&st))
+		st = subscriber_new(self->env.bus, &growth, &self->growth);
+	if (status_ok(&st))
+		st = host_every(self->env.host, &webhookd_service, RETENTION_MS, retention_task, self);
+	return st;
+}
+
+static service_batch
+batch(void *self, const struct api_method *method)
+{
+	(void)self;
+	return strcmp(method->name, "Events/Publish") == 0 ? events_publish_batch : NULL;
+}
+
+static void
+drain(void *arg, uint32_t grace_ms)
+{
+	struct webhookd *self = arg;
+	courier_drain(self->courier, grace_ms);
+}
+
+static const struct service_handlers HANDLERS[] = {{&api_events, events_handlers},
+                                                   {&api_endpoints, endpoints_handlers},
+                                                   {&api_deliveries, deliveries_handlers},
+                                                   {NULL, NULL}};
+
+const struct service webhookd_service = {
+    .name = "webhookd",
+    .summary = "Keeps events in order and delivers them as webhooks",
+    .options = OPTIONS,
+    .handlers = HANDLERS,
+    .migrations = webhookd_migrations,
+    .publishes = true,
+    .workers = 4,
+    .create = create,
+    .start = start,
+    .batch = batch,
+    .drain = drain,
+    .destroy = destroy,
+};

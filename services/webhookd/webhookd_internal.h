@@ -1,0 +1,63 @@
+/*
+ * webhookd: the service's structure, and what its files share.
+ */
+#ifndef CORBEL_WEBHOOKD_INTERNAL_H
+#define CORBEL_WEBHOOKD_INTERNAL_H
+
+#include <pthread.h>
+
+#include "corbel/contract.gen.h"
+#include "daemon/scope.h"
+#include "daemon/service.h"
+#include "signature.h"
+#include "webhookd.h"
+
+struct courier;
+struct keyring;
+struct writer;
+
+typedef Corbel__V1__Event Event;
+typedef Corbel__V1__Endpoint Endpoint;
+typedef Corbel__V1__Delivery Delivery;
+typedef Corbel__V1__Attempt Attempt;
+
+/* A time that never comes, for next_at of an endpoint for which nothing waits. */
+#define NEVER_MS INT64_C(253402300799000)
+
+struct webhookd {
+	struct service_env env;
+	struct writer *writer;
+	struct courier *courier;
+	struct subscriber *growth; /* of other replicas */
+	struct keyring *keyring;   /* signing secrets are sealed under it */
+	struct metric_counter *recorded;
+};
+
+/* ---- publish.c ---- */
+void events_publish_batch(void *self, struct call *calls[], size_t count);
+
+/* ---- secrets.c ---- */
+/* For a BYTEA column. */
+struct store_value secret_seal(const struct webhookd *self, struct arena *arena,
+                               const struct signing_key *signing);
+/* False when the column is null, or was sealed under a secret that the keyring no longer has. */
+bool secret_open(const struct webhookd *self, struct arena *arena, const struct store_rows *rows, size_t row,
+                 size_t column, struct signing_key *out);
+
+/* ---- endpoints.c ---- */
+/* Disables it within the transaction, with everything that waits for it. */
+struct status endpoint_disable(struct store_tx *tx, struct arena *arena, const char *id,
+                               Corbel__V1__DisabledReason reason, int64_t now_ms);
+
+/* ---- logs.c: the tenant's row ---- */
+struct log_state {
+	uint64_t last_sequence, first_sequence;
+	int64_t endpoints_version;
+};
+/* Locks the tenant's log until the transaction ends; makes it on first use. */
+struct status log_lock(struct store_tx *tx, struct arena *arena, const char *tenant, struct log_state *out);
+struct status log_set_last(struct store_tx *tx, const char *tenant, uint64_t last_sequence);
+/* The tenant's endpoints have changed in this transaction; the log is locked. */
+struct status log_bump_endpoints(struct store_tx *tx, const char *tenant);
+
+#endif
