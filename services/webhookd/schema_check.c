@@ -8,6 +8,7 @@
  */
 #include <stdarg.h>
 
+#include "base/text.h"
 #include "api/field.h"
 #include "schema_check.h"
 
