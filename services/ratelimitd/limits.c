@@ -20,6 +20,9 @@ static const struct store_sql LIMIT_INSERT = {
     "INSERT INTO limits (" COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, "
     "$14, $15, $16, $17, $18, $19)"};
 static const struct store_sql LIMIT_GET = {"limit_get", "SELECT " COLUMNS " FROM limits WHERE id = $1"};
+/* Locked until the transaction ends: of two changes the later one sees the earlier. */
+static const struct store_sql LIMIT_LOCK = {
+    "limit_lock", "UPDATE limits SET updated_at = updated_at WHERE id = $1 RETURNING " COLUMNS};
 static const struct store_sql LIMIT_LIST = {
     "limit_list",
     "SELECT " COLUMNS " FROM limits WHERE tenant_id = $1 AND ($2 = '' OR name = $2) AND id < $3 "
@@ -351,7 +354,7 @@ limits_update(struct call *call, const Corbel__V1__UpdateLimitRequest *request, 
 
 	if (!status_ok(&st))
 		return st;
-	st = store_query(&tx, &LIMIT_GET, STORE_PARAMS(store_text(request->id)), 1, call_arena(call), &rows);
+	st = store_query(&tx, &LIMIT_LOCK, STORE_PARAMS(store_text(request->id)), 1, call_arena(call), &rows);
 	if (status_ok(&st))
 		st = limit_of_row(call, rows, reply);
 	if (status_ok(&st))
@@ -377,7 +380,7 @@ limits_delete(struct call *call, const Corbel__V1__DeleteLimitRequest *request, 
 	(void)reply;
 	if (!status_ok(&st))
 		return st;
-	st = store_query(&tx, &LIMIT_GET, STORE_PARAMS(store_text(request->id)), 1, call_arena(call), &rows);
+	st = store_query(&tx, &LIMIT_LOCK, STORE_PARAMS(store_text(request->id)), 1, call_arena(call), &rows);
 	if (status_ok(&st))
 		st = limit_of_row(call, rows, &limit);
 	if (status_ok(&st))

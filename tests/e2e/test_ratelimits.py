@@ -437,3 +437,15 @@ def test_limits_of_keys_on_different_replicas_are_taken_together_or_not_at_all(k
     assert [both("user-1") for _ in range(4)] == [True] * 3 + [False]
     unknown = check(tenant, ("per-user", "user-1"), ("nowhere", "k"))
     assert unknown.status_code == 404 and unknown.json()["errors"][0]["pointer"] == "/checks/1/limit"
+
+
+def test_changes_of_one_limit_at_the_same_moment_all_count(tenant):
+    path = f"/v1/limits/{limit(tenant, 'busy', 'TOKEN_BUCKET', burst=5)['id']}"
+    changes = [{"limit": 77}, {"burst": 78}, {"shadow": True}, {"description": "all"}, {"on_failure": "FAIL_OPEN"}]
+    for _ in range(5):
+        assert tenant.patch(path, {"limit": 5, "burst": 5, "shadow": False, "description": "none",
+                                   "on_failure": "FAIL_CLOSED"}).status_code == 200
+        with concurrent.futures.ThreadPoolExecutor(len(changes)) as pool:
+            assert [a.status_code for a in pool.map(lambda body: tenant.patch(path, body), changes)] == [200] * 5
+        now = tenant.get(path).json()
+        assert all(now[name] == value for body in changes for name, value in body.items()), now
