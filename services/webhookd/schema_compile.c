@@ -340,7 +340,10 @@ read_schema(struct compiler *compiler, const struct json_value *value)
 	}
 	for (const struct json_value *member = value->first; member; member = member->next) {
 		size_t before = enter(compiler, member->name, member->name_length);
-		read_keyword(compiler, node, member);
+		if (json_value_member(value, member->name, member->name_length) == member)
+			read_keyword(compiler, node, member);
+		else
+			refuse(compiler, "must not be given twice");
 		leave(compiler, before);
 	}
 	return node;

@@ -129,8 +129,6 @@ read_pattern(struct schema_node *node, const struct json_value *value)
 {
 	if (value->type != JSON_VALUE_STRING)
 		return wrong("must be a regular expression");
-	if (node->pattern)
-		return wrong("must not be given twice");
 	node->pattern_text = value->text;
 	return regex_compile(value->text, value->length, &node->pattern);
 }

@@ -198,6 +198,8 @@ START_TEST(what_is_not_in_the_subset_is_refused_with_its_place)
 	assert_refused("{\"required\":[1]}", "/schema/required", "names");
 	assert_refused("{\"properties\":[]}", "/schema/properties", "an object of schemas");
 	assert_refused("{\"properties\":{\"a\":true,\"a\":false}}", "/schema/properties", "twice");
+	assert_refused("{\"properties\":{\"a\":true},\"properties\":{}}", "/schema/properties", "twice");
+	assert_refused("{\"pattern\":\"a\",\"pattern\":\"b\"}", "/schema/pattern", "twice");
 	assert_refused("{\"anyOf\":[]}", "/schema/anyOf", "not empty");
 	assert_refused("{\"minLength\":-1}", "/schema/minLength", "whole number");
 	assert_refused("{\"maxItems\":1.5}", "/schema/maxItems", "whole number");
