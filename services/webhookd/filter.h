@@ -7,9 +7,8 @@
  * less than one. Numbers compare exactly, strings byte by byte.
  *
  * Data is read once for an event, however many filters ask, and only when a filter with conditions is asked
- * whose patterns match. All regular expressions of a filter
- * together cost an event a bounded time (regex.h); a search that is given up counts as not found and is
- * counted in the event.
+ * whose patterns match. All regular expressions of a filter together cost an event a bounded time (regex.h);
+ * a search that is given up counts as not found and is counted in the event.
  *
  * A leaf. A filter never changes: any thread may ask it. An event belongs to one thread at a time.
  */

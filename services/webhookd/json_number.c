@@ -34,29 +34,33 @@ exponent_read(const char *at, const char *end)
 	return is_negative ? -value : value;
 }
 
+/* The first byte from `at` on that is one of `set`, or the end. */
+static const char *
+find_any(const char *at, const char *end, const char *set)
+{
+	while (at < end && !strchr(set, *at))
+		at++;
+	return at;
+}
+
 static struct decimal
 decimal_read(const struct json_value *number)
 {
-	const char *at = number->text, *end = at + number->length, *mantissa_end = at, *point = NULL;
+	const char *at = number->text, *end = at + number->length;
 	struct decimal out = {.is_negative = *at == '-'};
 
 	at += out.is_negative;
-	for (mantissa_end = at; mantissa_end < end && *mantissa_end != 'e' && *mantissa_end != 'E';
-	     mantissa_end++)
-		if (*mantissa_end == '.')
-			point = mantissa_end;
+	const char *mantissa_end = find_any(at, end, "eE"), *point = find_any(at, mantissa_end, ".");
 	if (mantissa_end < end)
 		out.power = exponent_read(mantissa_end + 1, end);
-	if (!point)
-		point = mantissa_end;
 	while (at < mantissa_end && (*at == '0' || *at == '.'))
 		at++;
 	while (mantissa_end > at && (mantissa_end[-1] == '0' || mantissa_end[-1] == '.'))
 		mantissa_end--;
-	out.at = at;
-	out.end = mantissa_end;
 	if (at == mantissa_end)
 		return (struct decimal){.at = at, .end = at};
+	out.at = at;
+	out.end = mantissa_end;
 	out.power += at < point ? point - at : point + 1 - at;
 	return out;
 }

@@ -234,7 +234,7 @@ START_TEST(a_catastrophic_expression_is_no_match_counted_and_quick)
 
 	memset(data, 'a', 60000);
 	memcpy(data, "{\"s\":\"", 6);
-	memcpy(data + 59990, "!\"}", 4);
+	strcpy(data + 59990, "!\"}");
 	memset(type, 'a', sizeof(type) - 1);
 	type[sizeof(type) - 1] = '\0';
 	uint64_t before = clock_mono_ms(clock_system());

@@ -126,7 +126,7 @@ START_TEST(plain_expressions_search_the_longest_text)
 	char *text = mem_alloc(REGEX_TEXT_MAX + 2);
 
 	memset(text, 'x', REGEX_TEXT_MAX);
-	memcpy(text + REGEX_TEXT_MAX - 6, "needle", 6);
+	strcpy(text + REGEX_TEXT_MAX - 6, "needle");
 	ck_assert_int_eq(search("needle", text), REGEX_FOUND);
 	ck_assert_int_eq(search("x+needle$", text), REGEX_FOUND);
 	ck_assert_int_eq(search("[a-z]*dle", text), REGEX_FOUND);
