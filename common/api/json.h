@@ -6,8 +6,8 @@
  * bytes; null is the same as absence (and is noted in the `nulls` field where the message has one). Refused,
  * each with its JSON pointer: unknown and duplicate names, wrong types, overflow, bad UTF-8, lone surrogates,
  * more depth, elements or bytes than the bounds, and every rule of api_validate(). All violations of a text
- * that is well-formed JSON are reported together, up to VIOLATIONS_MAX; syntax errors are reported
- * alone, with line and column.
+ * are reported together, up to VIOLATIONS_MAX. What is not JSON, or is nested too deeply, is the last of
+ * them, with line and column: nothing behind it is read.
  *
  * Out of a message: fields that are present, in the order of their numbers, 64-bit integers as
  * numbers when a double holds them exactly (up to 2^53) and as strings otherwise.
@@ -27,7 +27,8 @@
 #include "base/status.h"
 #include "base/text.h"
 
-/* Decodes without validating rules that need the whole message (required …): api_validate() does. */
+/* Decodes without validating rules that need the whole message (required …): api_validate() does. *out is
+ * NULL when the text was not read to its end: then there is nothing to validate. */
 struct status json_to_message(const char *text, size_t length, const struct api_message *rules,
                               struct arena *arena, struct violations *violations, ProtobufCMessage **out);
 /* One field from a path segment or query value, as text: numbers, booleans, enums, timestamps are

@@ -19,10 +19,30 @@ reader_push(struct reader *reader, const char *name, size_t length)
 	reader->path[reader->depth++] = (struct segment){.name = name, .length = length};
 }
 
+/* After an error the path stays: it tells where. */
 static void
 reader_pop(struct reader *reader)
 {
-	reader->depth--;
+	if (!reader->lexer.error)
+		reader->depth--;
+}
+
+/* The name of a member and its colon; *name is NULL, and the fault noted, when it has one. */
+static bool
+read_name(struct reader *reader, const char **name, size_t *length)
+{
+	struct token token;
+
+	*name = NULL;
+	if (!lexer_any_string(&reader->lexer, &token) || !lexer_take(&reader->lexer, ':', "expected ':'"))
+		return false;
+	if (token.fault) {
+		violations_add(reader->violations, reader->arena, reader_pointer(reader), "a name in it %s",
+		               token.fault);
+		return true;
+	}
+	*name = token_decode(&token, reader->arena, length);
+	return *name || reader_no_memory(reader);
 }
 
 /* Takes the opening of an object or array, unless it is one level too many. */
@@ -161,8 +181,10 @@ read_entry(struct reader *reader, const ProtobufCFieldDescriptor *field, const s
 	size_t length;
 	bool is_set = false;
 
-	if (!reader_text(reader, &name, &length) || !lexer_take(&reader->lexer, ':', "expected ':'"))
+	if (!read_name(reader, &name, &length))
 		return false;
+	if (!name)
+		return reader_skip(reader);
 	if (is_beyond(reader, index, field_max_items(rules)))
 		return reader_skip(reader);
 	ProtobufCMessage *message = message_new(entry, reader->arena);
@@ -257,8 +279,10 @@ read_member(struct reader *reader, const struct api_message *rules, ProtobufCMes
 	const char *name;
 	size_t length, position = 0;
 
-	if (!reader_text(reader, &name, &length) || !lexer_take(&reader->lexer, ':', "expected ':'"))
+	if (!read_name(reader, &name, &length))
 		return false;
+	if (!name)
+		return reader_skip(reader);
 	const ProtobufCFieldDescriptor *field = field_find(rules, name, length, &position);
 	reader_push(reader, name, length);
 	bool is_ok;
@@ -305,20 +329,31 @@ syntax_error(const struct lexer *lexer)
 	                   lexer->error ? lexer->error : "expected a value");
 }
 
+/* Where the text stops being JSON, or goes too deep, is one violation more. */
+static struct status
+note_syntax_error(struct reader *reader)
+{
+	struct status st = syntax_error(&reader->lexer);
+	violations_add(reader->violations, reader->arena, reader_pointer(reader), "%s", st.message);
+	return st;
+}
+
 struct status
 json_to_message(const char *text, size_t length, const struct api_message *rules, struct arena *arena,
                 struct violations *violations, ProtobufCMessage **out)
 {
 	struct reader reader = {.arena = arena, .violations = violations};
+	ProtobufCMessage *message = message_new(rules->descriptor, arena);
 
+	*out = NULL;
 	lexer_init(&reader.lexer, text, length);
-	*out = message_new(rules->descriptor, arena);
-	bool is_ok = *out && read_message(&reader, rules, *out) && lexer_end(&reader.lexer);
-	if (!*out || reader.is_out_of_memory)
+	bool is_ok = message && read_message(&reader, rules, message) && lexer_end(&reader.lexer);
+	if (!message || reader.is_out_of_memory)
 		return status_make(STATUS_RESOURCE_EXHAUSTED,
 		                   "the request needs more memory than one request may use");
 	if (!is_ok)
-		return syntax_error(&reader.lexer);
+		return note_syntax_error(&reader);
+	*out = message;
 	return violations_status(violations);
 }
 
@@ -326,10 +361,11 @@ struct status
 json_check(const char *text, size_t length)
 {
 	struct lexer lexer;
-	struct token ignored;
+	struct token whole;
 
 	lexer_init(&lexer, text, length);
-	if (!lexer_skip(&lexer, JSON_DEPTH_MAX, &ignored) || !lexer_end(&lexer))
+	if (!lexer_skip(&lexer, JSON_DEPTH_MAX, &whole) || !lexer_end(&lexer))
 		return syntax_error(&lexer);
-	return status_ok_value();
+	return whole.fault ? status_make(STATUS_INVALID_ARGUMENT, "a string in it %s", whole.fault)
+	                   : status_ok_value();
 }

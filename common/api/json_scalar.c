@@ -61,8 +61,14 @@ bool
 reader_text(struct reader *reader, const char **text, size_t *length)
 {
 	struct token token;
-	if (!lexer_string(&reader->lexer, &token))
+
+	*text = NULL;
+	if (!lexer_any_string(&reader->lexer, &token))
 		return false;
+	if (token.fault) {
+		reader_wrong(reader, token.fault);
+		return true;
+	}
 	*text = token_decode(&token, reader->arena, length);
 	return *text || reader_no_memory(reader);
 }
@@ -150,6 +156,10 @@ read_whole(struct reader *reader, const ProtobufCFieldDescriptor *field, void *o
 	if (c == '"') {
 		if (!reader_text(reader, &text, &length))
 			return false;
+		if (!text)
+			return true;
+		if (!text)
+			return true;
 	} else if (c == '-' || (c >= '0' && c <= '9')) {
 		if (!lexer_number(&reader->lexer, &token))
 			return false;
@@ -185,6 +195,8 @@ read_timestamp(struct reader *reader, const ProtobufCFieldDescriptor *field, voi
 	}
 	if (!reader_text(reader, &text, &length))
 		return false;
+	if (!text)
+		return true;
 	if (!text_to_timestamp_ms(text, length, &ms)) {
 		reader_wrong(reader, "must be a timestamp of RFC 3339, such as \"2026-01-31T23:59:59Z\"");
 		return true;
@@ -258,6 +270,8 @@ read_enum(struct reader *reader, const ProtobufCFieldDescriptor *field, void *ou
 	}
 	if (!reader_text(reader, &text, &length))
 		return false;
+	if (!text)
+		return true;
 	for (unsigned i = 0; i < descriptor->n_values; i++) {
 		if (descriptor->values[i].value != 0 && strcmp(descriptor->values[i].name, text) == 0) {
 			*(int *)out = descriptor->values[i].value;
@@ -278,6 +292,11 @@ read_raw(struct reader *reader, const ProtobufCFieldDescriptor *field, void *out
 
 	if (!lexer_skip(&reader->lexer, (unsigned)levels, &token))
 		return false;
+	if (token.fault) {
+		violations_add(reader->violations, reader->arena, reader_pointer(reader), "a string in it %s",
+		               token.fault);
+		return true;
+	}
 	char *copy = arena_try(reader->arena, token.length + 1, 1);
 	if (!copy)
 		return reader_no_memory(reader);
@@ -300,6 +319,8 @@ read_bytes(struct reader *reader, const ProtobufCFieldDescriptor *field, void *o
 		return reader_wrong_type(reader, field);
 	if (!reader_text(reader, &text, &length))
 		return false;
+	if (!text)
+		return true;
 	uint8_t *bytes = arena_try(reader->arena, length + 1, 1);
 	if (!bytes)
 		return reader_no_memory(reader);
@@ -322,6 +343,8 @@ read_string(struct reader *reader, const ProtobufCFieldDescriptor *field, void *
 		return reader_wrong_type(reader, field);
 	if (!reader_text(reader, &text, &length))
 		return false;
+	if (!text)
+		return true;
 	*(const char **)out = text;
 	*is_set = true;
 	return true;

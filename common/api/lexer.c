@@ -72,9 +72,9 @@ code_unit(const char *at, const char *end)
 	return value;
 }
 
-/* Passes an escape; `at` is behind the backslash. Returns where it ends, NULL when it is wrong. */
+/* Passes an escape; `at` is behind the backslash. Returns where it ends, NULL when it is none. */
 static const char *
-pass_escape(struct lexer *lexer, const char *at)
+pass_escape(struct lexer *lexer, const char *at, struct token *token)
 {
 	if (at < lexer->end && *at != '\0' && strchr("\"\\/bfnrt", *at))
 		return at + 1;
@@ -83,24 +83,21 @@ pass_escape(struct lexer *lexer, const char *at)
 		fail(lexer, "a backslash must be followed by one of \"\\/bfnrt or by u and four hexadecimal digits");
 		return NULL;
 	}
-	if (unit == 0) {
-		fail(lexer, "strings must not contain \\u0000");
-		return NULL;
-	}
+	if (unit == 0)
+		token->fault = "must not contain \\u0000";
 	if (unit < 0xD800 || unit > 0xDFFF)
 		return at + 5;
 	int low = unit <= 0xDBFF && lexer->end - at >= 11 && at[5] == '\\' && at[6] == 'u'
 	              ? code_unit(at + 7, lexer->end)
 	              : -1;
-	if (low < 0xDC00 || low > 0xDFFF) {
-		fail(lexer, "an escaped surrogate must be one of a pair");
-		return NULL;
-	}
-	return at + 11;
+	if (low >= 0xDC00 && low <= 0xDFFF)
+		return at + 11;
+	token->fault = "must not contain one half of a surrogate pair";
+	return at + 5;
 }
 
 bool
-lexer_string(struct lexer *lexer, struct token *out)
+lexer_any_string(struct lexer *lexer, struct token *out)
 {
 	if (!lexer_take(lexer, '"', "expected a string"))
 		return false;
@@ -120,18 +117,28 @@ lexer_string(struct lexer *lexer, struct token *out)
 			continue;
 		out->has_escapes = true;
 		lexer->at = at - 1;
-		at = pass_escape(lexer, at);
+		at = pass_escape(lexer, at, out);
 		if (!at)
 			return false;
 	}
 	if (at == lexer->end)
 		return fail(lexer, "a string does not end");
 	out->length = (size_t)(at - out->text);
-	lexer->at = out->text;
 	if (has_high && !text_is_utf8(out->text, out->length))
-		return fail(lexer, "a string is not UTF-8");
+		out->fault = "must be UTF-8";
 	lexer->at = at + 1;
 	return true;
+}
+
+bool
+lexer_string(struct lexer *lexer, struct token *out)
+{
+	if (!lexer_any_string(lexer, out))
+		return false;
+	if (!out->fault)
+		return true;
+	lexer->at = out->text;
+	return fail(lexer, out->fault);
 }
 
 static const char *
@@ -174,6 +181,7 @@ lexer_number(struct lexer *lexer, struct token *out)
 	out->text = lexer->at;
 	out->length = (size_t)(at - lexer->at);
 	out->has_escapes = false;
+	out->fault = NULL;
 	lexer->at = at;
 	return true;
 }
@@ -189,10 +197,28 @@ lexer_word(struct lexer *lexer, const char *word)
 	return true;
 }
 
-static bool
-skip_members(struct lexer *lexer, char close, unsigned depth)
+static void
+note_fault(struct token *whole, const struct token *part)
 {
-	struct token ignored;
+	if (!whole->fault)
+		whole->fault = part->fault;
+}
+
+/* A name and its colon. */
+static bool
+skip_name(struct lexer *lexer, struct token *whole)
+{
+	struct token name;
+	if (!lexer_any_string(lexer, &name) || !lexer_take(lexer, ':', "expected ':'"))
+		return false;
+	note_fault(whole, &name);
+	return true;
+}
+
+static bool
+skip_members(struct lexer *lexer, char close, unsigned depth, struct token *whole)
+{
+	struct token value;
 
 	lexer->at++;
 	if (lexer_peek(lexer) == close) {
@@ -200,10 +226,9 @@ skip_members(struct lexer *lexer, char close, unsigned depth)
 		return true;
 	}
 	for (;;) {
-		if (close == '}' && (!lexer_string(lexer, &ignored) || !lexer_take(lexer, ':', "expected ':'")))
+		if ((close == '}' && !skip_name(lexer, whole)) || !lexer_skip(lexer, depth, &value))
 			return false;
-		if (!lexer_skip(lexer, depth, &ignored))
-			return false;
+		note_fault(whole, &value);
 		if (lexer_peek(lexer) != ',')
 			return lexer_take(lexer, close, close == '}' ? "expected ',' or '}'" : "expected ',' or ']'");
 		lexer->at++;
@@ -215,19 +240,21 @@ lexer_skip(struct lexer *lexer, unsigned depth, struct token *out)
 {
 	char c = lexer_peek(lexer);
 	const char *from = lexer->at;
-	struct token ignored;
+	struct token whole = {.text = from}, part = {.text = from};
 	bool is_ok;
 
 	if (c == '{' || c == '[')
-		is_ok = depth > 0 ? skip_members(lexer, c == '{' ? '}' : ']', depth - 1)
+		is_ok = depth > 0 ? skip_members(lexer, c == '{' ? '}' : ']', depth - 1, &part)
 		                  : fail(lexer, "values are nested too deeply");
 	else if (c == '"')
-		is_ok = lexer_string(lexer, &ignored);
+		is_ok = lexer_any_string(lexer, &part);
 	else if (c == 't' || c == 'f' || c == 'n')
 		is_ok = lexer_word(lexer, c == 't' ? "true" : c == 'f' ? "false" : "null");
 	else
-		is_ok = lexer_number(lexer, &ignored);
-	*out = (struct token){.text = from, .length = (size_t)(lexer->at - from)};
+		is_ok = lexer_number(lexer, &part);
+	whole.length = (size_t)(lexer->at - from);
+	whole.fault = part.fault;
+	*out = whole;
 	return is_ok;
 }
 

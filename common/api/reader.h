@@ -36,7 +36,7 @@ bool reader_skip(struct reader *reader);
 /* Both, for a value of another type than the field's. */
 bool reader_wrong_type(struct reader *reader, const ProtobufCFieldDescriptor *field);
 bool reader_no_memory(struct reader *reader); /* false */
-/* A string, decoded into the arena. */
+/* A string, decoded into the arena; *text is NULL, and what is wrong is noted, when it has a fault. */
 bool reader_text(struct reader *reader, const char **text, size_t *length);
 const char *reader_pointer(struct reader *reader);
 /* A value of any type but a message into the field's memory; *is_set tells whether it was good. */

@@ -310,7 +310,8 @@ validate_field(struct validator *v, const ProtobufCMessage *message, const Proto
                const struct api_field *rules, unsigned depth)
 {
 	if (!field_is_present(message, field)) {
-		if (rules->is_required)
+		/* What was there and could not be read is not missing. */
+		if (rules->is_required && !violations_name(v->violations, pointer_here(v)))
 			WRONG(v, "is required");
 	} else if (rules->is_output_only) {
 		WRONG(v, "is set by the service and must be left out");

@@ -3,6 +3,7 @@
  */
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "api/json.h"
 #include "field.h"
@@ -42,6 +43,15 @@ violations_add(struct violations *violations, struct arena *arena, const char *p
 	va_start(args, format);
 	item->detail = arena_vprintf(arena, format, args);
 	va_end(args);
+}
+
+bool
+violations_name(const struct violations *violations, const char *pointer)
+{
+	for (size_t i = 0; i < violations->count; i++)
+		if (strcmp(violations->items[i].pointer, pointer) == 0)
+			return true;
+	return false;
 }
 
 struct status

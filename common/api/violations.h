@@ -26,6 +26,8 @@ struct violations {
 /* Adds one; texts are copied into the arena. */
 void violations_add(struct violations *violations, struct arena *arena, const char *pointer,
                     const char *format, ...) __attribute__((format(printf, 4, 5)));
+/* True when something at that place is among them. */
+bool violations_name(const struct violations *violations, const char *pointer);
 /* INVALID_ARGUMENT naming the first (and how many more), or ok when there are none. */
 struct status violations_status(const struct violations *violations);
 

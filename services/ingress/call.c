@@ -162,9 +162,9 @@ decode(struct request *request)
 	const char *text = request->body_size > 0 ? request->body : "{}";
 	size_t length = request->body_size > 0 ? request->body_size : 2;
 	st = json_to_message(text, length, rules, &request->arena, violations, &request->message);
-	if (!status_ok(&st) && violations->count == 0) {
-		struct violation *whole = &violations->items[violations->count++];
-		*whole = (struct violation){.pointer = "", .detail = arena_strdup(&request->arena, st.message)};
+	if (!request->message) {
+		if (violations->count == 0)
+			violations_add(violations, &request->arena, "", "%s", st.message);
 		respond_violations(request, violations);
 		return false;
 	}

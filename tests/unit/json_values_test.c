@@ -86,7 +86,8 @@ is_no_json(const char *text, size_t length, const char *reason)
 	struct status st = decode_bytes(text, length, &corbel__v1__limit_check__descriptor, &message);
 	ck_assert_msg(st.code == STATUS_INVALID_ARGUMENT && strstr(st.message, reason),
 	              "'%.*s': wanted '%s', got '%s'", (int)length, text, reason, st.message);
-	ck_assert_uint_eq(found.count, 0);
+	ck_assert_uint_eq(found.count, 1);
+	ck_assert_str_eq(found.items[0].pointer, "");
 }
 
 /* Violations of the rules of a well-typed message. */
@@ -281,14 +282,6 @@ START_TEST(what_is_not_json_is_refused_with_its_place)
 	    {"{\"key\":\"\t\"}", "escaped"},
 	    {"{\"key\":\"\\x\"}", "backslash"},
 	    {"{\"key\":\"\\u12\"}", "backslash"},
-	    {"{\"key\":\"\\u0000\"}", "u0000"},
-	    {"{\"key\":\"\\ud800\"}", "surrogate"},
-	    {"{\"key\":\"\\ude00\"}", "surrogate"},
-	    {"{\"key\":\"\\ud83d\\u0041\"}", "surrogate"},
-	    {"{\"key\":\"\xC0\x80\"}", "UTF-8"},
-	    {"{\"key\":\"\xED\xA0\x80\"}", "UTF-8"},
-	    {"{\"key\":\"\xFF\"}", "UTF-8"},
-	    {"{\"\xFF\":1}", "UTF-8"},
 	    {"{} x", "something follows"},
 	    {"{}{}", "something follows"},
 	    {"{\"cost\":nul}", "expected a value"},
@@ -300,10 +293,60 @@ START_TEST(what_is_not_json_is_refused_with_its_place)
 		struct status st = decode(CASES[i].text, &corbel__v1__limit_check__descriptor, &message);
 		ck_assert_msg(st.code == STATUS_INVALID_ARGUMENT && strstr(st.message, CASES[i].reason), "%s: %s",
 		              CASES[i].text, st.message);
-		ck_assert(strstr(st.message, "line 1, column "));
+		ck_assert(strstr(st.message, "line 1, column ") && !message);
 	}
 	is_no_json("{}\0", 3, "something follows");
 	is_no_json("{\n\n  !", 6, "line 3, column 3");
+}
+END_TEST
+
+START_TEST(strings_that_are_no_text_are_refused_where_they_stand)
+{
+	const ProtobufCMessageDescriptor *check = &corbel__v1__limit_check__descriptor;
+	refused_at("{\"key\":\"\\u0000\"}", check, "/key", "u0000");
+	refused_at("{\"key\":\"\\ud800\"}", check, "/key", "surrogate");
+	refused_at("{\"key\":\"\\ude00\"}", check, "/key", "surrogate");
+	refused_at("{\"key\":\"\\ud83d\\u0041\"}", check, "/key", "surrogate");
+	refused_at("{\"key\":\"\\ud800\\ud800\\udc00\"}", check, "/key", "surrogate");
+	refused_at("{\"key\":\"\xC0\x80\"}", check, "/key", "UTF-8");
+	refused_at("{\"key\":\"\xED\xA0\x80\"}", check, "/key", "UTF-8");
+	refused_at("{\"key\":\"\xFF\"}", check, "/key", "UTF-8");
+	refused_at("{\"\xFF\":{\"a\":[1]},\"cost\":1}", check, "", "a name in it must be UTF-8");
+	refused_at("{\"metadata\":{\"\\udc00\":\"x\",\"b\":\"y\"}}", &corbel__v1__tenant__descriptor, "/metadata",
+	           "a name in it");
+	refused_at("{\"level\":\"\\ud800\"}", &corbel__v1__limit__descriptor, "/level", "surrogate");
+	refused_at("{\"created_at\":\"\xFF\"}", &corbel__v1__limit__descriptor, "/created_at", "UTF-8");
+	refused_at("{\"limit\":\"\\u0000\"}", &corbel__v1__limit__descriptor, "/limit", "u0000");
+	refused_at("{\"unknown\":[\"\\ud800\"]}", check, "/unknown", "not a known field");
+	struct status st = json_check("[\"\\ud800\"]", 10);
+	ck_assert(st.code == STATUS_INVALID_ARGUMENT && strstr(st.message, "surrogate"));
+}
+END_TEST
+
+START_TEST(what_ends_the_reading_is_told_with_all_that_was_wrong_before)
+{
+	ProtobufCMessage *message;
+	(void)decode("{\"checks\":[{\"cost\":true},{\"key\":\"\\ud800\",\"limit\":[}]}",
+	             &corbel__v1__check_request__descriptor, &message);
+	ck_assert_uint_eq(found.count, 4);
+	ck_assert(is_found("/checks/0/cost", "whole number") && is_found("/checks/1/key", "surrogate"));
+	ck_assert(is_found("/checks/1/limit", "must be a string"));
+	ck_assert(is_found("/checks/1/limit", "line 1, column 51: expected a value"));
+	ck_assert(!message);
+	(void)decode("{\"checks\":[{},{\"limit\":\"a\"} {}]}", &corbel__v1__check_request__descriptor, &message);
+	ck_assert_uint_eq(found.count, 1);
+	ck_assert(is_found("/checks", "expected ',' or ']'"));
+}
+END_TEST
+
+START_TEST(what_could_not_be_read_is_not_also_missing)
+{
+	ProtobufCMessage *message;
+	const ProtobufCMessageDescriptor *check = &corbel__v1__check_request__descriptor;
+	(void)decode("{\"checks\":[{\"limit\":7},{}]}", check, &message);
+	api_validate(message, api_message_of(check), &arena, &found);
+	ck_assert_uint_eq(found.count, 2);
+	ck_assert(is_found("/checks/0/limit", "must be a string") && is_found("/checks/1/limit", "required"));
 }
 END_TEST
 
@@ -468,6 +511,9 @@ main(void)
 	tcase_add_test(tests, a_long_name_in_a_pointer_is_cut_between_characters);
 	tcase_add_test(tests, null_is_absence_and_is_noted_where_the_message_asks);
 	tcase_add_test(tests, what_is_not_json_is_refused_with_its_place);
+	tcase_add_test(tests, strings_that_are_no_text_are_refused_where_they_stand);
+	tcase_add_test(tests, what_ends_the_reading_is_told_with_all_that_was_wrong_before);
+	tcase_add_test(tests, what_could_not_be_read_is_not_also_missing);
 	tcase_add_test(tests, nesting_is_bounded);
 	tcase_add_test(tests, all_violations_are_reported_together_up_to_the_bound);
 	tcase_add_test(tests, more_items_than_the_bound_are_noted_once_and_not_kept);
