@@ -3,7 +3,8 @@
  * called; an epoll set watches them beside an eventfd by which senders wake the loop. Nothing here blocks:
  * names are resolved by curl on threads of their own.
  *
- *     start what was sent → cancel → curl's timers → end what is done → sleep → curl's sockets → …
+ *     start what was sent, what waited → curl's timers → end what is done → cancel, or sleep → curl's sockets
+ * → …
  */
 #include <signal.h>
 #include <string.h>
@@ -55,17 +56,46 @@ set_timer(CURLM *multi, long timeout_ms, void *arg)
 /* ---------------------------------------------------------------- requests in and out */
 
 static void
+conclude(struct transfer *transfer, enum outbound_result result, const char *detail)
+{
+	response_conclude(transfer, result, detail);
+	outbound_end(transfer);
+}
+
+/* Hands it to curl with what is left of its time. A name that curl does not know begins to be looked up here
+ * and now, so that the next request to it finds whom to wait for. */
+static void
+run_in_curl(struct outbound *self, struct transfer *transfer)
+{
+	uint64_t now = now_ms();
+	int running;
+
+	curl_easy_setopt(transfer->easy, CURLOPT_TIMEOUT_MS,
+	                 transfer->deadline_ms > now ? (long)(transfer->deadline_ms - now) : 1L);
+	if (curl_multi_add_handle(self->multi, transfer->easy) != CURLM_OK) {
+		conclude(transfer, OUTBOUND_PROTOCOL, "curl does not take the request");
+		return;
+	}
+	transfer->is_running = true;
+	if (transfer->has_name)
+		curl_multi_socket_action(self->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+}
+
+static void
 start(struct outbound *self, struct transfer *transfer)
 {
-	bool is_ready = transfer_prepare(transfer);
+	size_t place = (size_t)(transfer - self->transfers);
 
-	if (is_ready && curl_multi_add_handle(self->multi, transfer->easy) != CURLM_OK) {
-		response_conclude(transfer, OUTBOUND_PROTOCOL, "curl does not take the request");
-		is_ready = false;
-	}
-	transfer->is_running = is_ready;
-	if (!is_ready)
+	if (place >= self->seen)
+		self->seen = place + 1;
+	if (!transfer_prepare(transfer)) {
 		outbound_end(transfer);
+		return;
+	}
+	transfer->start_ms = now_ms();
+	transfer->deadline_ms = transfer->start_ms + transfer->request->timeout_ms;
+	if (!names_wait(transfer))
+		run_in_curl(self, transfer);
 }
 
 static void
@@ -83,13 +113,40 @@ start_sent(struct outbound *self)
 	}
 }
 
+static bool
+is_cancelled(struct outbound *self, const struct transfer *transfer)
+{
+	pthread_mutex_lock(&self->lock);
+	bool is_it = transfer->is_cancelled;
+	pthread_mutex_unlock(&self->lock);
+	return is_it;
+}
+
+/* Those whose lookup is over. A cancellation may have come while they were neither in curl nor waiting. */
+static void
+start_ready(struct outbound *self)
+{
+	struct transfer *transfer;
+
+	while ((transfer = names_next_ready(self)) != NULL) {
+		if (is_cancelled(self, transfer))
+			conclude(transfer, OUTBOUND_CANCELLED, "cancelled");
+		else if (transfer->is_unresolved)
+			conclude(transfer, OUTBOUND_DNS, transfer->error);
+		else if (!names_wait(transfer))
+			run_in_curl(self, transfer);
+	}
+}
+
 static void
 cancel(struct outbound *self, struct transfer *transfer)
 {
-	curl_multi_remove_handle(self->multi, transfer->easy);
+	names_leave(transfer);
+	if (transfer->is_running)
+		curl_multi_remove_handle(self->multi, transfer->easy);
+	names_lookup_over(transfer, NULL);
 	transfer->is_running = false;
-	response_conclude(transfer, OUTBOUND_CANCELLED, "cancelled");
-	outbound_end(transfer);
+	conclude(transfer, OUTBOUND_CANCELLED, "cancelled");
 }
 
 /* The first place from `*i` on whose request runs and is to be cancelled. */
@@ -101,7 +158,7 @@ next_cancelled(struct outbound *self, size_t *i, bool all)
 	pthread_mutex_lock(&self->lock);
 	for (; !found && *i < self->used; (*i)++) {
 		struct transfer *transfer = &self->transfers[*i];
-		if (transfer->is_running && (all || transfer->is_cancelled))
+		if ((transfer->is_running || transfer->list) && (all || transfer->is_cancelled))
 			found = transfer;
 	}
 	pthread_mutex_unlock(&self->lock);
@@ -133,6 +190,8 @@ end_done(struct outbound *self)
 		curl_multi_remove_handle(self->multi, transfer->easy);
 		transfer->is_running = false;
 		response_finish(transfer, code);
+		names_lookup_over(transfer,
+		                  code == CURLE_COULDNT_RESOLVE_HOST ? transfer->request->response.detail : NULL);
 		outbound_end(transfer);
 	}
 }
@@ -150,7 +209,7 @@ next_step(struct outbound *self, uint64_t *wake_ms)
 
 	*wake_ms = NEVER;
 	pthread_mutex_lock(&self->lock);
-	if (self->sent_first)
+	if (self->sent_first || self->ready.first)
 		next = GO_ON;
 	else if (self->has_cancels)
 		next = CANCEL_SOME;
@@ -214,6 +273,13 @@ wait_for_sockets(struct outbound *self, uint64_t due_ms)
 	}
 }
 
+static uint64_t
+earliest(uint64_t a, uint64_t b, uint64_t c)
+{
+	uint64_t least = a < b ? a : b;
+	return least < c ? least : c;
+}
+
 static void *
 run(void *arg)
 {
@@ -223,11 +289,13 @@ run(void *arg)
 
 	do {
 		start_sent(self);
+		start_ready(self);
 		drive_timers(self);
+		names_expire(self, now_ms());
 		end_done(self);
 		next = next_step(self, &wake_ms);
 		if (next == SLEEP)
-			wait_for_sockets(self, wake_ms < self->curl_due_ms ? wake_ms : self->curl_due_ms);
+			wait_for_sockets(self, earliest(wake_ms, self->curl_due_ms, self->waiting_due_ms));
 		else if (next == GO_ON)
 			wait_for_sockets(self, 0);
 		else if (next != END)
@@ -277,7 +345,7 @@ open_multi(struct outbound *self)
 	curl_multi_setopt(self->multi, CURLMOPT_TIMERDATA, self);
 	curl_multi_setopt(self->multi, CURLMOPT_PIPELINING, CURLPIPE_MULTIPLEX);
 	curl_multi_setopt(self->multi, CURLMOPT_MAXCONNECTS, (long)self->max_connections);
-	self->curl_due_ms = NEVER;
+	self->curl_due_ms = self->waiting_due_ms = NEVER;
 }
 
 /* Signals are for the threads that expect them; those that curl makes for resolving inherit this, too. */

@@ -11,6 +11,13 @@
 
 #include "outbound/outbound.h"
 
+#define NAMES_BUCKETS 1024
+
+/* Requests that wait for something outside of curl. */
+struct waiting_list {
+	struct transfer *first, *last;
+};
+
 /* A request's place in the client, from acceptance to done(). Places are made once and reused, the last
  * one given back first, so that few curl handles are warm. */
 struct transfer {
@@ -23,8 +30,17 @@ struct transfer {
 	bool is_cancelled;
 
 	/* the loop's thread only */
-	CURL *easy; /* made on first use */
-	bool is_running;
+	CURL *easy;      /* made on first use */
+	bool is_running; /* curl has it */
+	uint64_t start_ms, deadline_ms;
+	uint64_t name; /* hash of host and port */
+	bool has_name;
+	bool is_leading;               /* it looks its name up, in the list of leaders */
+	bool is_unresolved;            /* its leader found no address; the reason is in `error` */
+	struct transfer *next_leader;  /* of the same bucket */
+	struct waiting_list followers; /* of a leader */
+	struct waiting_list *list;     /* that it waits in; NULL: none */
+	struct transfer *before, *after;
 	struct curl_slist headers[OUTBOUND_HEADERS_MAX + 2];
 	char error[CURL_ERROR_SIZE];
 	char *head; /* OUTBOUND_HEAD_MAX bytes at most, grown as needed, kept */
@@ -74,6 +90,10 @@ struct outbound {
 	/* the loop's thread only */
 	CURLM *multi;
 	uint64_t curl_due_ms; /* when curl wants to be called without an event; UINT64_MAX: never */
+	size_t seen;          /* places that the loop has ever seen used */
+	struct transfer *leaders[NAMES_BUCKETS];
+	struct waiting_list ready; /* may start: their lookup is over */
+	uint64_t waiting_due_ms;   /* no request that waits is due before */
 };
 
 /* loop.c; any thread, before and after all others use the client. */
@@ -84,6 +104,19 @@ void loop_close(struct outbound *self);
 /* request.c; any thread. Why it cannot be sent, for people, or NULL. */
 const char *request_fault(const struct outbound_request *request);
 bool request_is_secure(const struct outbound_request *request);
+
+/* names.c; the loop's thread. */
+void names_set(struct transfer *transfer);
+/* True when its name is being looked up: it waits then, and comes back by names_next_ready(). */
+bool names_wait(struct transfer *transfer);
+void names_lookup_begins(struct transfer *transfer);
+/* Nothing if it leads none. `failure` is why there is no address, NULL if that is not known. */
+void names_lookup_over(struct transfer *leader, const char *failure);
+struct transfer *names_next_ready(struct outbound *self);
+/* Nothing if it does not wait. */
+void names_leave(struct transfer *transfer);
+/* Ends those that have waited for all of their time. */
+void names_expire(struct outbound *self, uint64_t now_ms);
 
 /* transfer.c; the loop's thread. */
 /* Prepares the handle; false when the request cannot be sent, with the reason in its response. */

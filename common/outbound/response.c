@@ -58,7 +58,7 @@ response_begin(struct transfer *transfer)
 	begin_head(transfer);
 	transfer->head_read = transfer->body_size = 0;
 	transfer->body_read = 0;
-	transfer->is_head_too_large = transfer->is_cut = false;
+	transfer->is_head_too_large = transfer->is_cut = transfer->is_unresolved = false;
 }
 
 /* One line of a head. Interim responses (1xx) come as heads of their own before the final one. */
@@ -167,11 +167,8 @@ static void
 read_connection(CURL *easy, struct outbound_response *out)
 {
 	char *address = NULL;
-	curl_off_t total_us = 0;
 	long port = 0;
 
-	curl_easy_getinfo(easy, CURLINFO_TOTAL_TIME_T, &total_us);
-	out->latency_ms = (uint32_t)(total_us / 1000);
 	curl_easy_getinfo(easy, CURLINFO_PRIMARY_IP, &address);
 	curl_easy_getinfo(easy, CURLINFO_PRIMARY_PORT, &port);
 	if (address && address[0])
@@ -233,6 +230,7 @@ response_finish(struct transfer *transfer, CURLcode code)
 	enum outbound_result result = result_of(transfer, code);
 
 	response_conclude(transfer, result, detail_of(transfer, result, code));
+	out->latency_ms = (uint32_t)(clock_mono_ms(clock_system()) - transfer->start_ms);
 	read_connection(transfer->easy, out);
 	read_status(transfer, out);
 	read_body(transfer, out);

@@ -25,6 +25,15 @@ log_refusal(struct outbound *self, const struct sockaddr *address, socklen_t len
 	log_warn(self->log, "endpoint's address refused", LOG_TEXT("address", text));
 }
 
+static int
+begin_lookup(void *state, void *reserved, void *transfer)
+{
+	(void)state;
+	(void)reserved;
+	names_lookup_begins(transfer);
+	return 0;
+}
+
 /* curl connects to this very address, so no later answer of a name server can change what was judged. */
 static curl_socket_t
 open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
@@ -33,6 +42,7 @@ open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	struct outbound *self = transfer->outbound;
 
 	(void)purpose;
+	names_lookup_over(transfer, NULL);
 	if (!self->proxy && !policy_allows(&self->policy, &address->addr, (socklen_t)address->addrlen)) {
 		transfer->sockets_refused++;
 		log_refusal(self, &address->addr, (socklen_t)address->addrlen);
@@ -80,6 +90,8 @@ set_callbacks(struct transfer *transfer, CURL *easy)
 {
 	curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
 	curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->error);
+	curl_easy_setopt(easy, CURLOPT_RESOLVER_START_FUNCTION, begin_lookup);
+	curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, response_take_head);
@@ -168,7 +180,7 @@ transfer_prepare(struct transfer *transfer)
 	/* Many requests to one endpoint wait for its first connection, to learn whether it takes many at once. */
 	curl_easy_setopt(transfer->easy, CURLOPT_PIPEWAIT, request_is_secure(request) ? 1L : 0L);
 	curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, link_headers(transfer));
-	curl_easy_setopt(transfer->easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
+	names_set(transfer);
 	set_method(request, transfer->easy);
 	return true;
 }

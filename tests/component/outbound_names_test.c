@@ -218,6 +218,147 @@ START_TEST(a_name_is_not_looked_up_for_each_request)
 }
 END_TEST
 
+/* ---------------------------------------------------------------- one lookup of a name at a time */
+
+#define CROWD 50
+
+/* Requests to a name whose lookup hangs, by a client of their own. */
+struct crowd {
+	struct test_endpoint *endpoint;
+	struct outbound *outbound;
+	char url[80];
+	unsigned lookups; /* before */
+	struct test_fetch fetches[CROWD];
+};
+
+static struct crowd crowd;
+
+static void
+crowd_gather(const char *answer)
+{
+	crowd.endpoint = test_endpoint_start(say, OK_EMPTY);
+	crowd.outbound = test_outbound("127.0.0.1/32");
+	crowd.lookups = lookups();
+	snprintf(crowd.url, sizeof(crowd.url), "http://hanging.test:%u/", test_endpoint_port(crowd.endpoint));
+	answer_with(answer, NULL);
+	hang(true);
+	for (size_t i = 0; i < CROWD; i++)
+		test_fetch_init(&crowd.fetches[i], crowd.url);
+}
+
+static void
+crowd_send(size_t from, size_t to)
+{
+	for (size_t i = from; i < to; i++)
+		test_fetch_send(crowd.outbound, &crowd.fetches[i]);
+}
+
+static void
+crowd_expect(size_t from, size_t to, enum outbound_result expected)
+{
+	for (size_t i = from; i < to; i++)
+		test_expect(test_fetch_wait(&crowd.fetches[i]), expected);
+}
+
+static void
+crowd_leave(void)
+{
+	outbound_free(crowd.outbound, 0);
+	hang(false);
+	await_waiting(0);
+	test_endpoint_stop(crowd.endpoint);
+}
+
+START_TEST(requests_to_a_name_that_is_being_looked_up_share_its_lookup)
+{
+	crowd_gather("127.0.0.1");
+	crowd_send(0, CROWD);
+	await_waiting(1);
+	hang(false);
+	crowd_expect(0, CROWD, OUTBOUND_OK);
+	ck_assert_uint_eq(lookups() - crowd.lookups, 1);
+	crowd_leave();
+}
+END_TEST
+
+START_TEST(when_a_lookup_fails_those_who_share_it_fail_the_same_way)
+{
+	crowd_gather(NULL);
+	crowd_send(0, 1);
+	await_waiting(1);
+	crowd_send(1, CROWD);
+	/* Another request through the same loop, sent after them and done: all of them have begun. */
+	static struct test_fetch other;
+	test_expect(test_fetch(crowd.outbound, &other, test_endpoint_url(crowd.endpoint)), OUTBOUND_OK);
+	hang(false);
+	crowd_expect(0, CROWD, OUTBOUND_DNS);
+	ck_assert_uint_eq(lookups() - crowd.lookups, 1);
+	ck_assert_str_eq(crowd.fetches[0].request.response.detail,
+	                 crowd.fetches[CROWD - 1].request.response.detail);
+	crowd_leave();
+}
+END_TEST
+
+START_TEST(who_waits_for_a_lookup_keeps_its_own_deadline)
+{
+	crowd_gather("127.0.0.1");
+	crowd_send(0, 1);
+	await_waiting(1);
+	crowd.fetches[1].request.timeout_ms = 300;
+	crowd.fetches[2].request.timeout_ms = 600;
+	uint64_t begin_ms = test_now_ms();
+	crowd_send(1, 4);
+	test_expect(test_fetch_wait(&crowd.fetches[1]), OUTBOUND_TIMEOUT);
+	ck_assert_uint_ge(test_now_ms() - begin_ms, 300);
+	test_expect(test_fetch_wait(&crowd.fetches[2]), OUTBOUND_TIMEOUT);
+	ck_assert_uint_ge(test_now_ms() - begin_ms, 600);
+	ck_assert_uint_lt(test_now_ms() - begin_ms, 3000);
+	ck_assert_uint_eq(outbound_in_flight(crowd.outbound), 2);
+	hang(false);
+	crowd_expect(0, 1, OUTBOUND_OK);
+	crowd_expect(3, 4, OUTBOUND_OK);
+	ck_assert_uint_eq(lookups() - crowd.lookups, 1);
+	crowd_leave();
+}
+END_TEST
+
+START_TEST(when_the_first_gives_up_the_next_looks_the_name_up)
+{
+	crowd_gather("127.0.0.1");
+	crowd.fetches[0].request.timeout_ms = 300;
+	crowd_send(0, 1);
+	await_waiting(1);
+	crowd_send(1, CROWD);
+	crowd_expect(0, 1, OUTBOUND_TIMEOUT);
+	await_waiting(2);
+	outbound_cancel(crowd.outbound, crowd.fetches[1].request.id);
+	crowd_expect(1, 2, OUTBOUND_CANCELLED);
+	await_waiting(3);
+	hang(false);
+	crowd_expect(2, CROWD, OUTBOUND_OK);
+	ck_assert_uint_eq(lookups() - crowd.lookups, 3);
+	crowd_leave();
+}
+END_TEST
+
+START_TEST(who_waits_for_a_lookup_can_be_cancelled_and_freed)
+{
+	crowd_gather("127.0.0.1");
+	crowd_send(0, CROWD);
+	await_waiting(1);
+	for (size_t i = 10; i < 20; i++)
+		outbound_cancel(crowd.outbound, crowd.fetches[i].request.id);
+	crowd_expect(10, 20, OUTBOUND_CANCELLED);
+	ck_assert_uint_eq(outbound_in_flight(crowd.outbound), CROWD - 10);
+	outbound_free(crowd.outbound, 0);
+	crowd_expect(0, 10, OUTBOUND_CANCELLED);
+	crowd_expect(20, CROWD, OUTBOUND_CANCELLED);
+	hang(false);
+	await_waiting(0);
+	test_endpoint_stop(crowd.endpoint);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -229,6 +370,11 @@ main(void)
 	tcase_add_test(tests, of_several_addresses_only_those_allowed_are_tried);
 	tcase_add_test(tests, a_lookup_that_hangs_ends_at_its_deadline_and_holds_up_nobody);
 	tcase_add_test(tests, a_name_is_not_looked_up_for_each_request);
+	tcase_add_test(tests, requests_to_a_name_that_is_being_looked_up_share_its_lookup);
+	tcase_add_test(tests, when_a_lookup_fails_those_who_share_it_fail_the_same_way);
+	tcase_add_test(tests, who_waits_for_a_lookup_keeps_its_own_deadline);
+	tcase_add_test(tests, when_the_first_gives_up_the_next_looks_the_name_up);
+	tcase_add_test(tests, who_waits_for_a_lookup_can_be_cancelled_and_freed);
 	suite_add_tcase(suite, tests);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
