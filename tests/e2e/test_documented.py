@@ -5,6 +5,8 @@ import uuid
 import jsonschema
 import pytest
 import requests
+from peer import Peer, answer
+from stack import until
 
 VERBS = ("get", "post", "put", "patch", "delete")
 
@@ -15,19 +17,30 @@ def document(stack):
 
 
 @pytest.fixture(scope="module")
-def things(stack):
+def sink():
+    """Takes webhooks, so that none leaves this machine."""
+    peer = Peer(answer(200, ""))
+    yield peer.url + "/hook"
+    peer.stop()
+
+
+@pytest.fixture(scope="module")
+def things(stack, sink):
     """One of each kind, for the parameters of paths."""
     operator = stack.operator
 
-    def made(path, body):
+    def made(path, body, status=201):
         reply = operator.post(path, body)
-        assert reply.status_code == 201, reply.text
+        assert reply.status_code == status, reply.text
         return reply.json()
     tenant = made("/v1/tenants", {"name": "Contract"})["id"]
     plan = made("/v1/plans", {"name": "contract", "limits": [{"resource": "charts", "limit": 5, "window_ms": 1000}]})["name"]
     made("/v1/limits", {"name": "charts", "strategy": "ADAPTIVE", "limit": 100, "window_ms": 60000,
                         "adaptive": {"floor": 1, "ceiling": 200}})
-    return {"tenant_id": tenant, "tenants": tenant, "plans": plan,
+    webhook = made("/v1/webhooks", {"url": sink})["endpoint"]["id"]
+    event = made("/v1/events", {"events": [{"type": "a.b", "data": {}}]}, 200)["events"][0]["id"]
+    delivery = until(lambda: operator.get("/v1/deliveries").json().get("deliveries"), "the event is delivered")[0]["id"]
+    return {"webhooks": webhook, "events": event, "deliveries": delivery, "tenant_id": tenant, "tenants": tenant, "plans": plan,
             "users": made("/v1/users", {"email": "contract@example.com"})["id"],
             "limits": made("/v1/limits", {"name": "other", "strategy": "GCRA", "limit": 1, "window_ms": 1000})["id"],
             "keys": made("/v1/keys", {"name": "contract"})["key"]["id"],
@@ -72,23 +85,25 @@ def url_of(path, things):
 def operations(document):
     found = [(verb, path, item[verb]) for path, item in document["paths"].items() for verb in VERBS if verb in item]
     services = [one for one in found if one[2]["tags"] != ["Front"]]
-    return sorted(services, key=lambda one: one[0] == "delete")  # what deletes comes last
+    return sorted(services, key=lambda one: (one[0] == "delete", one[1].endswith("disable")))  # what ends things comes last
 
 
-def body_of(operation):
+def body_of(operation, sink):
     body = copy.deepcopy(operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example"))
     if operation["operationId"] in ("plans_create", "limits_create"):
         body["name"] += uuid.uuid4().hex[:8]
+    if operation["operationId"] == "endpoints_create":
+        body["url"] = sink
     return body
 
 
-def test_every_operation_answers_as_documented_to_its_own_example(stack, document, things):
+def test_every_operation_answers_as_documented_to_its_own_example(stack, document, things, sink):
     operator = stack.operator
     # Verifying is of a key that exists.
     secret = operator.post("/v1/keys", {"name": "verified"}).json()["secret"]
     seen = 0
     for verb, path, operation in operations(document):
-        body = body_of(operation)
+        body = body_of(operation, sink)
         if operation["operationId"] == "keys_verify":
             body["key"] = secret
         reply = operator.request(verb.upper(), url_of(path, things), body)
@@ -98,11 +113,11 @@ def test_every_operation_answers_as_documented_to_its_own_example(stack, documen
     assert seen >= 35
 
 
-def test_every_operation_refuses_as_documented(stack, document, things):
+def test_every_operation_refuses_as_documented(stack, document, things, sink):
     nobody = stack.client("cb_live_wrong")
     for verb, path, operation in operations(document):
         url = url_of(path, things)
-        conforms(document, operation, nobody.request(verb.upper(), url, body_of(operation)))
+        conforms(document, operation, nobody.request(verb.upper(), url, body_of(operation, sink)))
         wrong = {"surplus": 1} if "requestBody" in operation else None
         reply = stack.operator.request(verb.upper(), url if wrong else url + "?surplus=1", wrong)
         conforms(document, operation, reply)
