@@ -360,7 +360,7 @@ def test_a_killed_replica_on_redis_lets_no_key_have_more_than_its_limit(own):
 def all_replicas_know_each_other(client):
     """After a start they find each other one by one, and until then they disagree on who owns a key."""
     def look():
-        return all(client.get("/v1/ratelimits/statistics").json()["replicas"] == 4 for _ in range(20))
+        return all(client.get("/v1/ratelimits/statistics").json()["replicas"] == 4 for _ in range(40))
     until(look, "each of four replicas knows the others", 10)
 
 
