@@ -97,7 +97,7 @@ struct request {
 	struct connection *link;
 	struct arena arena;
 	enum request_state state;
-	uint64_t started_ns, deadline_ms;
+	uint64_t started_ns;
 	const char *verb_text, *url; /* live as long as the request */
 	enum api_verb verb;
 	bool is_head;

@@ -162,12 +162,10 @@ take_request_id(struct request *request)
 static void
 begin(struct request *request, const char *method)
 {
-	struct ingress *ingress = request->shard->ingress;
 
 	request->verb_text = method;
 	request->verb = verb_of(method);
 	request->is_head = strcmp(method, "HEAD") == 0;
-	request->deadline_ms = request->started_ns / 1000000 + ingress->settings.request_ms;
 	take_request_id(request);
 	request_span_begin(request);
 	caller_take_address(request);

@@ -146,7 +146,7 @@ static struct status
 listen_on(const char *address, int *out)
 {
 	struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found;
-	char host[128], port[16];
+	char host[128] = "", port[16] = "";
 	int one = 1;
 	struct status st = split_address(address, host, port);
 
