@@ -100,7 +100,6 @@ struct request {
 	uint64_t started_ns;
 	const char *verb_text, *url; /* live as long as the request */
 	enum api_verb verb;
-	bool is_head;
 	size_t path_length;
 	const char *query; /* behind '?', or NULL */
 	char *body;

@@ -162,10 +162,8 @@ take_request_id(struct request *request)
 static void
 begin(struct request *request, const char *method)
 {
-
 	request->verb_text = method;
 	request->verb = verb_of(method);
-	request->is_head = strcmp(method, "HEAD") == 0;
 	take_request_id(request);
 	request_span_begin(request);
 	caller_take_address(request);

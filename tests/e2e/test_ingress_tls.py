@@ -116,6 +116,14 @@ def test_plain_http_on_the_https_port_harms_nobody(secure):
         assert plain.is_closed() or plain.answer() is None
 
 
+def test_a_handshake_that_never_comes_is_cut_off(own):
+    stack = own(SecureServe, "ec", "--ingress.idle_timeout=1s")
+    with Raw(stack.port) as silent, Raw(stack.port) as half:
+        half.send(b"\x16\x03\x01\x02\x00\x01")  # the first bytes of a ClientHello
+        assert silent.is_closed() and half.is_closed()
+    assert stack.client().get("/healthz").status_code == 200
+
+
 @pytest.mark.parametrize("is_told", [True, False], ids=["SIGHUP", "changed file"])
 def test_a_new_certificate_is_shown_to_new_connections_and_cuts_no_old_ones(secure, is_told):
     with Raw(secure.port, wrap=secure.wrap()) as old:
