@@ -51,9 +51,6 @@ ProtobufCMessage *message_new(const ProtobufCMessageDescriptor *descriptor, stru
 uint32_t field_max_len(const struct api_field *rules);
 uint32_t field_max_items(const struct api_field *rules);
 
-/* A name inside a JSON pointer: "~" and "/" escaped (RFC 6901), cut at 128 bytes, between characters. */
-void pointer_add_name(struct strbuf *out, const char *name, size_t length);
-
 enum scalar_result {
 	SCALAR_OK,
 	SCALAR_NOT_A_NUMBER, /* not a whole number */

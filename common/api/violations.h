@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "base/arena.h"
 #include "base/status.h"
+#include "base/text.h"
 
 #define VIOLATIONS_MAX 64
 
@@ -23,6 +23,8 @@ struct violations {
 	bool is_cut; /* there were more */
 };
 
+/* Adds a name to a JSON pointer: "~" and "/" escaped (RFC 6901), cut at 128 bytes, between characters. */
+void pointer_add_name(struct strbuf *out, const char *name, size_t length);
 /* Adds one; texts are copied into the arena. */
 void violations_add(struct violations *violations, struct arena *arena, const char *pointer,
                     const char *format, ...) __attribute__((format(printf, 4, 5)));

@@ -9,7 +9,6 @@
 #include <stdarg.h>
 
 #include "base/text.h"
-#include "api/field.h"
 #include "schema_check.h"
 
 #define STEPS_MAX       500000u

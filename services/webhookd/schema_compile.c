@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/field.h"
 #include "base/text.h"
 #include "schema_internal.h"
 

@@ -34,10 +34,35 @@ parse(const char *text)
 
 START_TEST(text_that_is_no_json_is_refused)
 {
-	static const char *const WRONG[] = {
-	    "",   "[1,]", "[,1]",  "{\"a\"}",     "{\"a\":1,}", "{a:1}",     "01",         "+1",       "1.",
-	    ".5", "nul",  "[1 2]", "\"\\ud800\"", "[1]x",       "NaN",       "\"a",        "{\"a\":}", "\"\xff\"",
-	    "[",  "{",    "1e",    "tru",         "--1",        "[\"a\":1]", "{\"a\":1:2}"};
+	static const char *const WRONG[] = {"",
+	                                    "[1,]",
+	                                    "[,1]",
+	                                    "{\"a\"}",
+	                                    "{\"a\":1,}",
+	                                    "{a:1}",
+	                                    "01",
+	                                    "+1",
+	                                    "1.",
+	                                    ".5",
+	                                    "nul",
+	                                    "[1 2]",
+	                                    "\"\\ud800\"",
+	                                    "[1]x",
+	                                    "NaN",
+	                                    "\"a",
+	                                    "{\"a\":}",
+	                                    "\"\xff\"",
+	                                    "[",
+	                                    "{",
+	                                    "1e",
+	                                    "tru",
+	                                    "\"a\\u0000\"",
+	                                    "{\"\\u0000\":1}",
+	                                    "\"\\udc00\"",
+	                                    "\"\xc0\x80\"",
+	                                    "--1",
+	                                    "[\"a\":1]",
+	                                    "{\"a\":1:2}"};
 	const struct json_value *value;
 	for (size_t i = 0; i < sizeof(WRONG) / sizeof(WRONG[0]); i++) {
 		struct status st = json_value_parse(WRONG[i], strlen(WRONG[i]), &arena, &value);
