@@ -42,6 +42,8 @@ from_date(const char *text, size_t length, int64_t now_ms)
 	memcpy(date, text, length);
 	date[length] = '\0';
 	int64_t seconds = curl_getdate(date, NULL);
+	if (seconds > INT64_MAX / 1000)
+		return RETRY_AFTER_MAX_MS;
 	if (seconds < 0 || seconds * 1000 <= now_ms)
 		return 0;
 	uint64_t wait_ms = (uint64_t)(seconds * 1000 - now_ms);

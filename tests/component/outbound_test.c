@@ -287,6 +287,7 @@ START_TEST(retry_after_is_read_as_seconds_and_as_a_date)
 	              {"Sun, 06 Nov 1994 08:49:37 GMT", 0},
 	              {"Sat, 05 Nov 1994 08:49:37 GMT", 0},
 	              {"-5", 0},
+	              {"Nov  7 999992199", UINT64_C(3660) * 86400000},
 	              {"soon", 0},
 	              {"", 0},
 	              {"99999999999999999999", UINT64_C(3660) * 86400000}};
