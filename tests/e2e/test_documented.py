@@ -135,3 +135,11 @@ def test_the_pages_of_the_front_answer_as_documented(stack, document):
         assert str(reply.status_code) in operation["responses"], path
         said = resolved(document, operation["responses"][str(reply.status_code)])
         assert reply.headers["Content-Type"].split(";")[0] in said["content"], path
+
+
+def test_the_page_for_people_explains_members_and_values(stack):
+    page = requests.get(stack.url + "/docs", timeout=20).text
+    for words in ("POST", "/v1/limits", "Defines a limit", "Generic cell rate algorithm", "Units admitted in a window",
+                  "What is counted: a user", "1 to 31622400000 ms", "corbel limits create"):
+        assert words in page, words
+    assert "STRATEGY_UNSET" not in page and "UsageReports/Report" not in page
