@@ -114,7 +114,7 @@ denials_decide(struct denials *denials, struct job *job)
 	struct denial denial = *place_of(stripe, &item->key);
 	pthread_mutex_unlock(&stripe->lock);
 	uint64_t passed_us = (now_ns - denial.sent_ns) / 1000;
-	if (!denial.sent_ns || !is_same(&denial.key, &item->key) || passed_us >= DENIAL_MS * 1000u ||
+	if (!denial.sent_ns || !is_same(&denial.key, &item->key) || passed_us >= DENIAL_US ||
 	    !rule_is_same(&denial.rule, item->rule))
 		return false;
 	if (item->rule->strategy == STRATEGY_SLIDING_LOG)

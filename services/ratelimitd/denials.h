@@ -7,7 +7,7 @@
  *
  * Give-backs and resets that pass through this replica end a memory at once. For those that pass through
  * another one (calls for one key go to one replica as long as the set of replicas stands), nothing is
- * remembered for longer than DENIAL_MS. A fixed number of places; a newer refusal takes an older one's. Any
+ * remembered for longer than DENIAL_US. A fixed number of places; a newer refusal takes an older one's. Any
  * thread.
  */
 #ifndef CORBEL_RATELIMITD_DENIALS_H
@@ -18,7 +18,7 @@
 
 #include "job.h"
 
-#define DENIAL_MS 1000u
+#define DENIAL_US UINT64_C(1000000)
 
 struct denials;
 

@@ -53,8 +53,8 @@ add_keys(LimitStatistics *sum, const LimitStatistics *more, struct arena *arena)
 	TopKey **keys = ARENA_ARRAY(arena, TopKey *, sum->n_top_keys + more->n_top_keys + 1);
 	size_t count = sum->n_top_keys;
 
-	if (count > 0)
-		memcpy(keys, sum->top_keys, count * sizeof(keys[0]));
+	for (size_t i = 0; i < count; i++)
+		keys[i] = sum->top_keys[i];
 	for (size_t i = 0; i < more->n_top_keys; i++) {
 		TopKey *known = key_of(sum, more->top_keys[i]->key);
 		if (!known) {
@@ -64,7 +64,7 @@ add_keys(LimitStatistics *sum, const LimitStatistics *more, struct arena *arena)
 		known->total += more->top_keys[i]->total;
 		known->throttled += more->top_keys[i]->throttled;
 	}
-	qsort(keys, count, sizeof(keys[0]), by_total);
+	qsort(keys, count, sizeof(void *), by_total);
 	sum->top_keys = keys;
 	sum->n_top_keys = count < TOP_MAX ? count : TOP_MAX;
 }

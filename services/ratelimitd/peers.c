@@ -73,12 +73,13 @@ void
 peers_later(struct ratelimitd *self, struct call *calls[], size_t count,
             void (*run)(struct ratelimitd *self, struct call *call))
 {
-	struct work *work = mem_alloc(sizeof(*work) + count * sizeof(calls[0]));
+	struct work *work = mem_alloc(sizeof(*work) + count * sizeof(void *));
 
 	work->self = self;
 	work->run = run;
 	work->count = count;
-	memcpy(work->calls, calls, count * sizeof(calls[0]));
+	for (size_t i = 0; i < count; i++)
+		work->calls[i] = calls[i];
 	if (host_work(self->env.host, &ratelimitd_service, run_work, work))
 		return;
 	mem_free(work);

@@ -163,7 +163,7 @@ to_message(const struct item *item, struct arena *arena)
 		key->throttled = item->top[i].throttled;
 		out->top_keys[i] = key;
 	}
-	qsort(out->top_keys, out->n_top_keys, sizeof(out->top_keys[0]), by_total);
+	qsort(out->top_keys, out->n_top_keys, sizeof(void *), by_total);
 	return out;
 }
 

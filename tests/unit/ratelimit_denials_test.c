@@ -151,7 +151,7 @@ START_TEST(a_memory_ends_with_a_give_back_another_rule_and_its_time)
 	ck_assert(!denials_decide(denials, &job));
 	ck_assert(!ask_redis(&job));
 	ck_assert(denials_decide(denials, &job));
-	pass_us(DENIAL_MS * 1000u);
+	pass_us(DENIAL_US);
 	ck_assert(!denials_decide(denials, &job));
 }
 END_TEST
