@@ -8,6 +8,7 @@
 
 #include "daemon/host_internal.h"
 #include "daemon/idempotency.h"
+#include "daemon/outbox_internal.h"
 
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 5000
@@ -51,7 +52,9 @@ migrate_once(struct hosted *self)
 {
 	struct status st = store_migrate(self->env.store);
 
-	return status_ok(&st) ? idempotency_migrate(self->env.store) : st;
+	if (status_ok(&st))
+		st = idempotency_migrate(self->env.store);
+	return status_ok(&st) ? outbox_migrate(self->env.store) : st;
 }
 
 static bool
@@ -135,6 +138,8 @@ hosted_create(struct hosted *self)
 	struct status st = open_publisher(self);
 
 	self->workers = workers_new(&workers);
+	if (self->env.store)
+		self->env.outbox = outbox_new(&self->env, self->service->name);
 	if (status_ok(&st))
 		st = self->service->create(&self->env, &self->self);
 	if (status_ok(&st))
@@ -193,6 +198,8 @@ hosted_start(struct hosted *self)
 		st = workers_every(self->workers, PURGE_MS, purge_idempotency, self);
 	if (status_ok(&st) && self->env.store)
 		st = workers_every(self->workers, PING_MS, ping_store, self);
+	if (status_ok(&st) && self->env.store)
+		st = workers_every(self->workers, OUTBOX_RELAY_MS, outbox_relay, self->env.outbox);
 	if (status_ok(&st))
 		atomic_store(&self->state, HOSTED_RUNNING);
 	return status_wrap(st, "%s: start", self->service->name);
@@ -257,6 +264,7 @@ hosted_free(struct hosted *self)
 	if (self->self && self->service->destroy)
 		self->service->destroy(self->self);
 	workers_free(self->workers);
+	outbox_free(self->env.outbox);
 	dispatcher_free(self->dispatcher);
 	if (self->env.publisher)
 		publisher_free(self->env.publisher);

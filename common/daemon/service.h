@@ -30,6 +30,8 @@
 #include "telemetry/metric.h"
 #include "telemetry/trace.h"
 
+struct outbox;
+
 /* What a service gets. Everything is borrowed and outlives the service. */
 struct service_env {
 	const struct config *config;
@@ -41,6 +43,7 @@ struct service_env {
 	struct bus *bus;
 	struct publisher *publisher; /* the service's own PUB socket; NULL if it publishes nothing */
 	struct store *store;         /* NULL if the service has no schema */
+	struct outbox *outbox;       /* NULL if the service has no schema */
 	struct redis *redis;         /* NULL when redis.url is not set: embedded size */
 	struct host *host;           /* see below */
 };

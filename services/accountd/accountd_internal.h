@@ -21,6 +21,16 @@ typedef Corbel__V1__User User;
 typedef Corbel__V1__Plan Plan;
 typedef Corbel__V1__ApiKey ApiKey;
 
+/* ---- events.c: for the event log, in the transaction of the change ---- */
+struct status tell_key_created(struct call *call, struct store_tx *tx, const ApiKey *key);
+struct status tell_key_changed(struct call *call, struct store_tx *tx, const ApiKey *key);
+struct status tell_key_rotated(struct call *call, struct store_tx *tx, const ApiKey *old);
+struct status tell_subscription_changed(struct call *call, struct store_tx *tx, const char *tenant,
+                                        const char *plan);
+struct status tell_user(struct call *call, struct store_tx *tx, const char *type, const User *user);
+struct status tell_tenant(struct call *call, struct store_tx *tx, const char *type, const char *id,
+                          const char *name);
+
 /* ---- publish.c ---- */
 /* Tells ingresses that cached verifications must go: a key's, or a tenant's. NULL: none. */
 void publish_keys_changed(struct call *call, const char *key_id, const char *tenant_id);

@@ -234,6 +234,8 @@ keys_create(struct call *call, const Corbel__V1__CreateKeyRequest *request, Corb
 		               &secret);
 	if (st.code == STATUS_FAILED_PRECONDITION)
 		st = scope_not_found("tenant");
+	if (status_ok(&st))
+		st = tell_key_created(call, &tx, key);
 	reply->key = key;
 	reply->secret = (char *)(uintptr_t)secret;
 	return store_end(&tx, st);
@@ -352,6 +354,8 @@ key_change(struct call *call, const char *id,
 	if (status_ok(&st))
 		st = key_write(&tx, call_arena(call), reply);
 	if (status_ok(&st))
+		st = tell_key_changed(call, &tx, reply);
+	if (status_ok(&st))
 		reply->state = state_at(reply, call_now_ms(call));
 	st = store_end(&tx, st);
 	if (status_ok(&st))
@@ -450,6 +454,8 @@ keys_rotate(struct call *call, const Corbel__V1__RotateKeyRequest *request, Corb
 		st = check_scopes(call, old.scopes, old.n_scopes);
 	if (status_ok(&st))
 		st = rotate(call, &tx, request, &old, reply);
+	if (status_ok(&st))
+		st = tell_key_rotated(call, &tx, &old);
 	st = store_end(&tx, st);
 	if (status_ok(&st))
 		publish_keys_changed(call, old.id, NULL);

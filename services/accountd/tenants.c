@@ -84,6 +84,8 @@ tenants_create(struct call *call, const Corbel__V1__CreateTenantRequest *request
 		                NULL);
 	if (st.code == STATUS_FAILED_PRECONDITION)
 		st = no_such_plan(call, reply->plan);
+	if (status_ok(&st))
+		st = tell_tenant(call, &tx, "tenant.created", reply->id, reply->name);
 	return store_end(&tx, st);
 }
 
@@ -153,6 +155,12 @@ tenants_update(struct call *call, const Corbel__V1__UpdateTenantRequest *request
 		                             packed_value(arena, &reply->base)),
 		                NULL);
 	}
+	if (status_ok(&st))
+		st = tell_tenant(call, &tx,
+		                 request->has_suspended
+		                     ? request->suspended ? "tenant.suspended" : "tenant.reactivated"
+		                     : "tenant.updated",
+		                 reply->id, reply->name);
 	st = store_end(&tx, st);
 	if (status_ok(&st))
 		publish_keys_changed(call, NULL, reply->id);
@@ -176,6 +184,8 @@ tenants_delete(struct call *call, const Corbel__V1__DeleteTenantRequest *request
 		st = scope_not_found("tenant");
 	if (status_ok(&st))
 		st = store_exec(&tx, &USAGE_FORGET, STORE_PARAMS(store_text(request->id)), NULL);
+	if (status_ok(&st))
+		st = tell_tenant(call, &tx, "tenant.deleted", request->id, NULL);
 	st = store_end(&tx, st);
 	if (status_ok(&st))
 		publish_keys_changed(call, NULL, request->id);
@@ -222,6 +232,8 @@ subscriptions_set(struct call *call, const Corbel__V1__SetSubscriptionRequest *r
 		st = no_such_plan(call, request->plan);
 	if (status_ok(&st) && changed == 0)
 		st = scope_not_found("tenant");
+	if (status_ok(&st))
+		st = tell_subscription_changed(call, &tx, request->tenant_id, request->plan);
 	reply->tenant_id = request->tenant_id;
 	reply->plan = request->plan;
 	reply->has_since = true;

@@ -83,6 +83,8 @@ users_create(struct call *call, const Corbel__V1__CreateUserRequest *request, Us
 	                NULL);
 	if (st.code == STATUS_FAILED_PRECONDITION)
 		st = scope_not_found("tenant");
+	if (status_ok(&st))
+		st = tell_user(call, &tx, "user.created", reply);
 	return store_end(&tx, address_taken(call, st));
 }
 
@@ -161,6 +163,8 @@ users_update(struct call *call, const Corbel__V1__UpdateUserRequest *request, Us
 		                             packed_value(call_arena(call), &reply->base)),
 		                NULL);
 	}
+	if (status_ok(&st))
+		st = tell_user(call, &tx, "user.updated", reply);
 	return store_end(&tx, address_taken(call, st));
 }
 
@@ -180,5 +184,7 @@ users_delete(struct call *call, const Corbel__V1__DeleteUserRequest *request, Co
 		st = user_find(call, rows, &user);
 	if (status_ok(&st))
 		st = store_exec(&tx, &USER_DELETE, STORE_PARAMS(store_text(request->id)), NULL);
+	if (status_ok(&st))
+		st = tell_user(call, &tx, "user.deleted", &user);
 	return store_end(&tx, st);
 }

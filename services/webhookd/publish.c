@@ -7,6 +7,7 @@
 #include "base/id.h"
 #include "base/text.h"
 #include "corbel/webhookd.methods.gen.h"
+#include "types.h"
 #include "webhookd_internal.h"
 #include "writer.h"
 
@@ -107,6 +108,22 @@ refuse_repeated_ids(struct call *call, const PublishRequest *request)
 	return status_ok_value();
 }
 
+/* The data of every event against the schema of its type, all faults together. */
+static struct status
+check_data(struct call *call, struct publication *publication)
+{
+	struct webhookd *self = call_service(call);
+	struct arena *arena = call_arena(call);
+	struct violations *violations = ARENA_NEW(arena, struct violations);
+
+	for (size_t i = 0; i < publication->count; i++)
+		(void)types_check(self->types, publication->tenant, publication->events[i],
+		                  arena_printf(arena, "/events/%zu/data", i), arena, violations);
+	for (size_t i = 0; i < violations->count; i++)
+		call_violation(call, violations->items[i].pointer, "%s", violations->items[i].detail);
+	return violations_status(violations);
+}
+
 /* Everything of the publication but sequences. */
 static struct status
 prepare(struct call *call, struct publication *publication)
@@ -131,7 +148,7 @@ prepare(struct call *call, struct publication *publication)
 		if (publication->events[i]->timestamp > call_now_ms(call) + AHEAD_MAX_MS)
 			st = refuse_timestamp(call, i);
 	}
-	return st;
+	return status_ok(&st) ? check_data(call, publication) : st;
 }
 
 void

@@ -9,6 +9,7 @@
 #include "courier.h"
 #include "daemon/keyring.h"
 #include "retention.h"
+#include "types.h"
 #include "webhookd_internal.h"
 #include "writer.h"
 
@@ -72,6 +73,7 @@ destroy(void *arg)
 	subscriber_free(self->growth);
 	writer_free(self->writer);
 	courier_free(self->courier);
+	types_free(self->types);
 	keyring_free(self->keyring);
 	mem_free(self);
 }
@@ -82,6 +84,7 @@ create(const struct service_env *env, void **out)
 	struct webhookd *self = mem_alloc(sizeof(*self));
 
 	self->env = *env;
+	self->types = types_new();
 	self->recorded = metrics_counter(
 	    env->metrics,
 	    &(struct metric_spec){.name = "corbel_events_recorded", .help = "Events taken into the log"}, NULL);
@@ -110,6 +113,19 @@ on_growth(void *arg, const char *node, const char *topic, const void *payload, s
 }
 
 static struct status
+load_types(struct webhookd *self)
+{
+	struct store_conn *conn;
+	struct status st = store_take(self->env.store, 5000, &conn);
+
+	if (!status_ok(&st))
+		return st;
+	st = types_refresh(self->types, conn);
+	store_put(self->env.store, conn);
+	return st;
+}
+
+static struct status
 start(void *arg)
 {
 	static const char *const TOPICS[] = {"events", NULL};
@@ -123,11 +139,15 @@ start(void *arg)
 	struct status st = http_options(&self->env, &policy, &http);
 
 	if (status_ok(&st))
+		st = load_types(self);
+	if (status_ok(&st))
 		st = courier_new(self, &http, &self->courier);
 	if (status_ok(&st))
 		st = writer_new(self, &self->writer);
 	if (status_ok(&st))
 		st = subscriber_new(self->env.bus, &growth, &self->growth);
+	if (status_ok(&st))
+		st = host_every(self->env.host, &webhookd_service, TYPES_REFRESH_MS, types_refresh_task, self);
 	if (status_ok(&st))
 		st = host_every(self->env.host, &webhookd_service, RETENTION_MS, retention_task, self);
 	return st;
@@ -148,6 +168,7 @@ drain(void *arg, uint32_t grace_ms)
 }
 
 static const struct service_handlers HANDLERS[] = {{&api_events, events_handlers},
+                                                   {&api_event_types, event_types_handlers},
                                                    {&api_endpoints, endpoints_handlers},
                                                    {&api_deliveries, deliveries_handlers},
                                                    {NULL, NULL}};

@@ -14,6 +14,7 @@
 
 struct courier;
 struct keyring;
+struct types;
 struct writer;
 
 typedef Corbel__V1__Event Event;
@@ -30,6 +31,7 @@ struct webhookd {
 	struct courier *courier;
 	struct subscriber *growth; /* of other replicas */
 	struct keyring *keyring;   /* signing secrets are sealed under it */
+	struct types *types;
 	struct metric_counter *recorded;
 };
 

@@ -68,3 +68,19 @@ CREATE TABLE attempts (
     PRIMARY KEY (delivery_id, number)
 );
 CREATE INDEX attempts_endpoint ON attempts (endpoint_id, started_at);
+-- Types that tenants registered. Each change takes the next number of the one row of type_changes, under its
+-- lock, so that replicas which ask for what is newer than the last they saw miss nothing.
+CREATE TABLE type_changes (
+    id BIGINT PRIMARY KEY,
+    last BIGINT NOT NULL
+);
+INSERT INTO type_changes (id, last) VALUES (1, 0);
+CREATE TABLE event_types (
+    tenant_id TEXT NOT NULL,
+    name TEXT NOT NULL,
+    change BIGINT NOT NULL,
+    deleted BIGINT NOT NULL,
+    message BYTEA NOT NULL,
+    PRIMARY KEY (tenant_id, name)
+);
+CREATE INDEX event_types_change ON event_types (change);
