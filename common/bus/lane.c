@@ -199,6 +199,7 @@ learn(struct replica *replica, const Corbel__Bus__Response *response)
 	replica->epoch = response->epoch;
 	replica->is_draining = response->draining;
 	replica->failures = 0;
+	replica->answered_ms = bus_now_ms(replica->pool->bus);
 	replica->is_aside = false;
 	if (replica->is_draining)
 		pool_evacuate(replica->pool, replica);

@@ -260,15 +260,48 @@ collect_overdue(struct overdue *overdue, const struct lane *lane, uint64_t now_m
 		overdue->aios[overdue->count++] = lane->aio;
 }
 
+static bool
+is_suspect(const struct replica *replica, uint64_t now_ms)
+{
+	bool has_stuck = false;
+	for (size_t i = 0; i < FAST_LANES; i++)
+		has_stuck = has_stuck || is_stuck(&replica->fast_lanes[i], now_ms);
+	return has_stuck && now_ms > replica->answered_ms + STUCK_MS;
+}
+
+static bool
+is_alone(const struct replica *replica)
+{
+	for (const struct replica *other = replica->pool->replicas; other; other = other->next)
+		if (other != replica && replica_is_usable(other))
+			return false;
+	return true;
+}
+
+/* A message that is out for long may be one that takes long. Who answers a ping is alive. */
+static void
+suspect(struct replica *replica, uint64_t now_ms)
+{
+	if (!is_suspect(replica, now_ms)) {
+		replica->suspected_ms = 0;
+		return;
+	}
+	if (replica->suspected_ms == 0) {
+		replica->suspected_ms = now_ms;
+		replica->pinged_ms = 0; /* at once */
+		return;
+	}
+	if (now_ms - replica->suspected_ms >= (is_alone(replica) ? SUSPECT_ALONE_MS : SUSPECT_MS))
+		replica_set_aside(replica, "it does not answer");
+}
+
 /* Looks at one replica; true when it should be pinged now. */
 static bool
 inspect(struct replica *replica, uint64_t now_ms, struct overdue *overdue)
 {
-	for (size_t i = 0; i < FAST_LANES; i++) {
+	for (size_t i = 0; i < FAST_LANES; i++)
 		collect_overdue(overdue, &replica->fast_lanes[i], now_ms);
-		if (is_stuck(&replica->fast_lanes[i], now_ms))
-			replica_set_aside(replica, "it does not answer");
-	}
+	suspect(replica, now_ms);
 	for (size_t i = 0; i < replica->slow_count; i++)
 		collect_overdue(overdue, replica->slow_lanes[i], now_ms);
 	collect_overdue(overdue, &replica->ping, now_ms);

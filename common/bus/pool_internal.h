@@ -13,7 +13,11 @@
 #define FAST_LANES  2u
 #define SLOW_LANES  64u
 #define UNSENT_MS   100u /* a message that finds no connection goes back after so long */
-#define STUCK_MS    300u /* a fast message out for longer sets the replica aside */
+#define STUCK_MS    300u /* a fast message out for longer makes its replica suspect, which is pinged */
+/* How long a suspect has to answer anything: it is set aside then. Without another to turn to there is little
+ * to win by that, so a busy one gets more time. */
+#define SUSPECT_MS       100u
+#define SUSPECT_ALONE_MS 3000u
 
 enum lane_state { LANE_IDLE, LANE_SENDING, LANE_RECEIVING };
 
@@ -62,6 +66,8 @@ struct replica {
 	struct lane ping;
 	bool is_pinging;
 	uint64_t pinged_ms;
+	uint64_t answered_ms;  /* when anything last came from it */
+	uint64_t suspected_ms; /* since when; 0: it is not */
 };
 
 struct pool {

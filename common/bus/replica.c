@@ -47,6 +47,7 @@ on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
 		replica->is_aside = false;
 		replica->is_draining = false;
 		replica->failures = 0;
+		replica->suspected_ms = 0;
 		replica->pinged_ms = 0;
 	} else {
 		replica->pipes--;
