@@ -116,7 +116,10 @@ result_of(const struct transfer *transfer, CURLcode code)
 		return transfer->is_head_too_large ? OUTBOUND_TOO_LARGE
 		       : transfer->is_cut          ? OUTBOUND_OK
 		                                   : OUTBOUND_PROTOCOL;
-	case CURLE_OUT_OF_MEMORY: /* how curl says that one header line is longer than any it takes */
+	case CURLE_OUT_OF_MEMORY: /* how curl before 8.6 says that one header line is longer than any it takes */
+#if LIBCURL_VERSION_NUM >= 0x080600
+	case CURLE_TOO_LARGE:
+#endif
 		return OUTBOUND_TOO_LARGE;
 	case CURLE_OPERATION_TIMEDOUT:
 		return OUTBOUND_TIMEOUT;
