@@ -40,7 +40,8 @@ def things(stack, sink):
     webhook = made("/v1/webhooks", {"url": sink})["endpoint"]["id"]
     event = made("/v1/events", {"events": [{"type": "a.b", "data": {}}]}, 200)["events"][0]["id"]
     delivery = until(lambda: operator.get("/v1/deliveries").json().get("deliveries"), "the event is delivered")[0]["id"]
-    return {"webhooks": webhook, "events": event, "deliveries": delivery, "tenant_id": tenant, "tenants": tenant, "plans": plan,
+    operator.put("/v1/event-types/contract.made", {"description": "of this test"})
+    return {"event-types": "contract.made", "webhooks": webhook, "events": event, "deliveries": delivery, "tenant_id": tenant, "tenants": tenant, "plans": plan,
             "users": made("/v1/users", {"email": "contract@example.com"})["id"],
             "limits": made("/v1/limits", {"name": "other", "strategy": "GCRA", "limit": 1, "window_ms": 1000})["id"],
             "keys": made("/v1/keys", {"name": "contract"})["key"]["id"],
