@@ -214,7 +214,8 @@ detach(struct lane *lane, const Corbel__Bus__Response *response, struct flight *
 	struct pool *pool = replica->pool;
 	size_t count = lane->count;
 
-	memcpy(flights, lane->by_index, count * sizeof(flights[0]));
+	for (size_t i = 0; i < count; i++)
+		flights[i] = lane->by_index[i];
 	pthread_mutex_lock(&pool->lock);
 	lane->count = 0;
 	become_idle(lane);
