@@ -217,6 +217,8 @@ insert(struct call *call, struct store_tx *tx, const Endpoint *endpoint, const s
 		                             store_i64(NEVER_MS), secret_seal(self, arena, key),
 		                             packed_value(arena, &endpoint->base)),
 		                NULL);
+	if (status_ok(&st))
+		st = tell_endpoint(self, tx, arena, "endpoint.created", endpoint);
 	return status_ok(&st) ? log_bump_endpoints(tx, endpoint->tenant_id) : st;
 }
 
@@ -377,6 +379,8 @@ endpoints_update(struct call *call, const Corbel__V1__UpdateEndpointRequest *req
 	}
 	if (status_ok(&st))
 		st = save(&tx, call_arena(call), reply, call_now_ms(call));
+	if (status_ok(&st))
+		st = tell_endpoint(call_service(call), &tx, call_arena(call), "endpoint.updated", reply);
 	return store_end(&tx, st);
 }
 
@@ -396,12 +400,14 @@ endpoints_delete(struct call *call, const Corbel__V1__DeleteEndpointRequest *req
 		st = store_exec(&tx, &ENDPOINT_DELETE, STORE_PARAMS(store_text(request->id)), NULL);
 	if (status_ok(&st))
 		st = log_bump_endpoints(&tx, endpoint.tenant_id);
+	if (status_ok(&st))
+		st = tell_endpoint(call_service(call), &tx, call_arena(call), "endpoint.deleted", &endpoint);
 	return store_end(&tx, st);
 }
 
 static struct status
-set_disabled(struct store_tx *tx, struct arena *arena, Endpoint *endpoint, Corbel__V1__DisabledReason reason,
-             int64_t now_ms)
+set_disabled(const struct webhookd *self, struct store_tx *tx, struct arena *arena, Endpoint *endpoint,
+             Corbel__V1__DisabledReason reason, int64_t now_ms)
 {
 	endpoint->has_disabled = true;
 	endpoint->disabled = reason != 0;
@@ -413,12 +419,15 @@ set_disabled(struct store_tx *tx, struct arena *arena, Endpoint *endpoint, Corbe
 	if (status_ok(&st))
 		st =
 		    store_exec(tx, &ENDPOINT_REST, STORE_PARAMS(store_text(endpoint->id), store_i64(NEVER_MS)), NULL);
+	if (status_ok(&st))
+		st = tell_endpoint(self, tx, arena, endpoint->disabled ? "endpoint.disabled" : "endpoint.enabled",
+		                   endpoint);
 	return st;
 }
 
 struct status
-endpoint_disable(struct store_tx *tx, struct arena *arena, const char *id, Corbel__V1__DisabledReason reason,
-                 int64_t now_ms)
+endpoint_disable(const struct webhookd *self, struct store_tx *tx, struct arena *arena, const char *id,
+                 Corbel__V1__DisabledReason reason, int64_t now_ms)
 {
 	struct store_rows *rows;
 	Endpoint endpoint;
@@ -427,7 +436,8 @@ endpoint_disable(struct store_tx *tx, struct arena *arena, const char *id, Corbe
 	if (!status_ok(&st) || rows_count(rows) == 0)
 		return st;
 	st = endpoint_from_row(arena, rows, 0, &endpoint);
-	return status_ok(&st) && !endpoint.disabled ? set_disabled(tx, arena, &endpoint, reason, now_ms) : st;
+	return status_ok(&st) && !endpoint.disabled ? set_disabled(self, tx, arena, &endpoint, reason, now_ms)
+	                                            : st;
 }
 
 static struct status
@@ -440,7 +450,7 @@ switch_endpoint(struct call *call, const char *id, Corbel__V1__DisabledReason re
 		return st;
 	st = lock_endpoint(call, &tx, id, reply);
 	if (status_ok(&st) && reply->disabled != (reason != 0))
-		st = set_disabled(&tx, call_arena(call), reply, reason, call_now_ms(call));
+		st = set_disabled(call_service(call), &tx, call_arena(call), reply, reason, call_now_ms(call));
 	return store_end(&tx, st);
 }
 

@@ -57,6 +57,7 @@ parcel_new(struct lane *lane, const struct due *due)
 	parcel->tries = due->tries;
 	parcel->sequence = due->event->sequence;
 	parcel->event_id = arena_strdup(&parcel->arena, due->event->id);
+	parcel->event_type = arena_strdup(&parcel->arena, due->event->type);
 	parcel->traceparent =
 	    due->event->traceparent ? arena_strdup(&parcel->arena, due->event->traceparent) : NULL;
 	make_body(parcel, due->event);

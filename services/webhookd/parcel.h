@@ -26,7 +26,7 @@ struct parcel {
 	int64_t started_ms;
 	const char *body;
 	size_t body_size;
-	const char *event_id;
+	const char *event_id, *event_type;
 	const char *traceparent;
 	const char *headers[PARCEL_HEADERS_MAX];
 	struct outbound_request http;

@@ -248,9 +248,14 @@ add_deliveries(struct recorder *recorder, const struct open_log *log, const Even
 	struct filter_event parsed;
 
 	filter_event_init(&parsed, event->type, (const char *)event->data.data, event->data.len);
-	for (size_t i = 0; i < log->subscriptions->count; i++)
-		if (filter_matches(log->subscriptions->items[i].filter, &parsed))
-			add_delivery(recorder, log, &log->subscriptions->items[i], event);
+	for (size_t i = 0; i < log->subscriptions->count; i++) {
+		struct subscription *subscription = &log->subscriptions->items[i];
+		bool is_theirs = !is_operational(event->type) ||
+		                 (subscription->wants_operational &&
+		                  strcmp(event->subject ? event->subject : "", subscription->endpoint) != 0);
+		if (is_theirs && filter_matches(subscription->filter, &parsed))
+			add_delivery(recorder, log, subscription, event);
+	}
 	filter_event_fini(&parsed);
 }
 

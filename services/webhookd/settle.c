@@ -95,6 +95,15 @@ follow_up(struct courier *courier, struct store_tx *tx, const struct parcel *par
 		lane->failing_since = now;
 		st = ledger_set_failing(tx, lane->endpoint_id, lane->token, &now);
 	}
+	if (status_ok(&st) && verdict->state == CORBEL__V1__DELIVERY_STATE__EXHAUSTED &&
+	    !is_operational(parcel->event_type))
+		st = tell_exhausted(courier->self, tx, &courier->arena, lane->share->tenant_id,
+		                    &(struct exhausted){.delivery_id = parcel->delivery_id,
+		                                        .endpoint_id = lane->endpoint_id,
+		                                        .event_id = parcel->event_id,
+		                                        .event_type = parcel->event_type,
+		                                        .error = parcel->attempt->error,
+		                                        .attempts = parcel->attempts + 1});
 	bool is_gone = verdict->attempt->has_status && verdict->attempt->status == 410;
 	bool is_hopeless = lane->is_failing && patience > 0 && now - lane->failing_since >= patience;
 	if (!status_ok(&st) || (!is_gone && !is_hopeless))
@@ -102,7 +111,7 @@ follow_up(struct courier *courier, struct store_tx *tx, const struct parcel *par
 	log_warn(courier->self->env.log, "endpoint disabled", LOG_TEXT("endpoint", lane->endpoint_id),
 	         LOG_TEXT("tenant", lane->share->tenant_id), LOG_TEXT("why", is_gone ? "410 Gone" : "failing"));
 	return endpoint_disable(
-	    tx, &courier->arena, lane->endpoint_id,
+	    courier->self, tx, &courier->arena, lane->endpoint_id,
 	    is_gone ? CORBEL__V1__DISABLED_REASON__GONE : CORBEL__V1__DISABLED_REASON__FAILING, now);
 }
 

@@ -83,6 +83,15 @@ entry_of(struct subscriptions *subscriptions, const char *tenant)
 	return entry;
 }
 
+static bool
+names_operational(const Corbel__V1__EventFilter *filter)
+{
+	for (size_t i = 0; filter && i < filter->n_types; i++)
+		if (is_operational(filter->types[i]))
+			return true;
+	return false;
+}
+
 static struct status
 read_list(struct store_tx *tx, struct arena *arena, struct tenant_list *entry)
 {
@@ -101,6 +110,7 @@ read_list(struct store_tx *tx, struct arena *arena, struct tenant_list *entry)
 			return status_make(STATUS_DATA_LOSS, "a stored endpoint cannot be read");
 		snprintf(item->endpoint, sizeof(item->endpoint), "%s", row_text(rows, r, 0));
 		item->is_disabled = row_i64(rows, r, 1) != 0;
+		item->wants_operational = names_operational(endpoint->filter);
 		st = filter_compile(endpoint->filter, &item->filter);
 		if (!status_ok(&st))
 			return status_wrap(st, "endpoint %s", item->endpoint);

@@ -19,7 +19,8 @@ struct subscription {
 	char endpoint[48]; /* id */
 	bool is_disabled;
 	struct filter *filter;
-	bool is_touched; /* by the present commit */
+	bool wants_operational; /* its filter names such types; one that takes everything does not mean them */
+	bool is_touched;        /* by the present commit */
 };
 
 struct subscription_list {

@@ -46,10 +46,23 @@ struct store_value secret_seal(const struct webhookd *self, struct arena *arena,
 bool secret_open(const struct webhookd *self, struct arena *arena, const struct store_rows *rows, size_t row,
                  size_t column, struct signing_key *out);
 
+/* ---- operational.c ---- */
+struct status tell_endpoint(const struct webhookd *self, struct store_tx *tx, struct arena *arena,
+                            const char *type, const Endpoint *endpoint);
+/* A delivery that was given up. */
+struct exhausted {
+	const char *delivery_id, *endpoint_id, *event_id, *event_type, *error;
+	uint32_t attempts;
+};
+struct status tell_exhausted(const struct webhookd *self, struct store_tx *tx, struct arena *arena,
+                             const char *tenant, const struct exhausted *what);
+/* Of the types above; their subject is the endpoint that they are about. */
+bool is_operational(const char *type);
+
 /* ---- endpoints.c ---- */
 /* Disables it within the transaction, with everything that waits for it. */
-struct status endpoint_disable(struct store_tx *tx, struct arena *arena, const char *id,
-                               Corbel__V1__DisabledReason reason, int64_t now_ms);
+struct status endpoint_disable(const struct webhookd *self, struct store_tx *tx, struct arena *arena,
+                               const char *id, Corbel__V1__DisabledReason reason, int64_t now_ms);
 
 /* ---- logs.c: the tenant's row ---- */
 struct log_state {

@@ -117,6 +117,23 @@ def test_both_secrets_sign_during_a_rotation(stack):
         assert publisher.get(f"/v1/webhooks/{made}/secret").status_code == 403
 
 
+def test_who_asks_for_it_hears_what_becomes_of_endpoints_and_deliveries(stack):
+    client = tenant(stack)
+    with Sink(lambda hook: 500) as failing, Sink() as observer, Sink() as everything:
+        endpoint(client, observer, filter={"types": ["endpoint.*", "message.attempt.*"]})
+        endpoint(client, everything)
+        made, _ = endpoint(client, failing, retry_ms=[100], filter={"types": ["a.*"]})
+        publish(client, {"type": "a.b"})
+        observer.wait(lambda h: "message.attempt.exhausted" in [x.json["type"] for x in h], "the end of a delivery")
+        client.post(f"/v1/webhooks/{made}/disable")
+        observer.wait(lambda h: "endpoint.disabled" in [x.json["type"] for x in h], "the end of an endpoint")
+        told = {h.json["type"]: h.json["data"] for h in observer.hooks}
+        assert told["message.attempt.exhausted"]["endpoint_id"] == made
+        assert told["message.attempt.exhausted"]["attempts"] == 2
+        assert told["endpoint.disabled"] == {"id": made, "url": failing.url + "/hook", "reason": "BY_REQUEST"}
+        assert {h.json["type"] for h in everything.hooks} == {"a.b"}
+
+
 def test_order_is_kept_where_it_is_asked_for(stack):
     client = tenant(stack)
     failed = set()
