@@ -68,13 +68,21 @@ code_of(int extended)
 	}
 }
 
+/* What was not written is rolled back, and the connection is as good as before. A new one could not be opened
+ * while there is no room, and reading has to go on. */
+static bool
+is_want_of_room(int extended)
+{
+	return (extended & 0xff) == SQLITE_FULL || extended == SQLITE_IOERR_WRITE;
+}
+
 static struct status
 failed(struct store_conn *conn)
 {
 	int extended = sqlite3_extended_errcode(conn->handle);
 
-	/* A file that cannot be read or written is opened anew the next time. */
-	if (code_of(extended) == STATUS_UNAVAILABLE)
+	/* Another file that cannot be read or written is opened anew the next time. */
+	if (code_of(extended) == STATUS_UNAVAILABLE && !is_want_of_room(extended))
 		conn->is_lost = true;
 	return status_make(code_of(extended), "%s", sqlite3_errmsg(conn->handle));
 }
