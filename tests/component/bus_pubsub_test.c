@@ -67,7 +67,7 @@ notice(void *arg, const char *node, enum subscriber_event event)
 static void
 await_count(_Atomic size_t *counter, size_t least, const char *what)
 {
-	for (uint64_t end = test_now_ms() + 8000; atomic_load(counter) < least; test_pause())
+	for (uint64_t end = test_now_ms() + 20000; atomic_load(counter) < least; test_pause())
 		ck_assert_msg(test_now_ms() < end, "%s: %zu, not %zu", what, (size_t)atomic_load(counter), least);
 }
 
