@@ -113,6 +113,8 @@ list_logs(struct recorder *recorder, const struct publication *group)
 	for (size_t i = 0; i < most; i++)
 		if (kept == 0 || strcmp(recorder->logs[kept - 1].tenant, recorder->logs[i].tenant) != 0)
 			recorder->logs[kept++] = recorder->logs[i];
+	for (size_t i = 0; i < kept; i++)
+		recorder->logs[i].tenant = arena_strdup(&recorder->arena, recorder->logs[i].tenant);
 	recorder->log_count = kept;
 }
 
