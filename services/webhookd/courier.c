@@ -128,6 +128,7 @@ claim_lanes(struct courier *courier, struct store_conn *conn)
 	bool is_any = false;
 	struct store_tx tx;
 
+	courier->is_claim_due = false;
 	/* A look costs no lock; only what is there is worth a writing transaction. */
 	struct status st = ledger_has_claims(conn, &courier->arena, now_ms, &is_any);
 	if (!status_ok(&st) || !is_any || most == 0)

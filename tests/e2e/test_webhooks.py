@@ -1,9 +1,12 @@
 """Webhooks over HTTP: what arrives, signed, how often, and in which order."""
 import concurrent.futures
+import re
 import signal
 import threading
+import time
 
 import pytest
+import requests
 from sink import Sink
 from stack import Processes, Serve, until
 
@@ -267,3 +270,17 @@ def test_two_replicas_share_the_work_and_one_that_stood_still_writes_nothing_sta
         sink.wait(lambda h: len(h) >= 200, "all of them, four times")
         until(lambda: set(states(client)) == {"DELIVERED"}, "all are recorded")
         assert len(sink.hooks) == 200  # none twice
+
+
+def test_an_idle_courier_looks_at_the_store_now_and_then_only(own):
+    stack = own(Serve)
+    count = re.compile(r'^corbel_store_statement_seconds_count\{.*statement="claim_look".*\} (\S+)$', re.M)
+
+    def looks():
+        found = count.search(requests.get(f"http://127.0.0.1:{stack.admin_port}/metrics", timeout=5).text)
+        return float(found.group(1)) if found else 0
+
+    first = until(looks, "the first look")
+    start = time.monotonic()
+    until(lambda: looks() >= first + 4, "four more")
+    assert time.monotonic() - start > 1  # a look takes half a second to come
