@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "daemon/scope.h"
 #include "job.h"
 #include "many.h"
 #include "peers.h"
@@ -30,18 +31,6 @@ bool
 limit_is_open(const struct call *call, const char *name)
 {
 	return call_is_operator(call) || strncmp(name, "api.", 4) != 0;
-}
-
-struct status
-call_tenant_for(const struct call *call, const char *named, const char **out)
-{
-	*out = call_tenant(call);
-	if (!named || strcmp(named, *out) == 0)
-		return status_ok_value();
-	if (!call_is_operator(call))
-		return status_make(STATUS_PERMISSION_DENIED, "tenant_id: only operators may name another tenant");
-	*out = named;
-	return status_ok_value();
 }
 
 /* The limit of that name of the caller's API key alone, made in the call's arena; NULL: none. An operator
@@ -106,7 +95,7 @@ resolve(struct call *call, const struct snapshot *snapshot, const CheckRequest *
         const char *tenant_id, struct inquiry *inquiry)
 {
 	struct status st =
-	    call_tenant_for(call, request->tenant_id ? request->tenant_id : tenant_id, &inquiry->tenant);
+	    scope_tenant(call, request->tenant_id ? request->tenant_id : tenant_id, &inquiry->tenant);
 	inquiry->count = 0;
 	for (size_t i = 0; i < request->n_checks && status_ok(&st); i++)
 		st = resolve_one(call, snapshot, inquiry, request->checks[i]);

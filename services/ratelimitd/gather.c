@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "corbel/ratelimitd.methods.gen.h"
+#include "daemon/scope.h"
 #include "ratelimitd_internal.h"
 
 #define REPLICAS_MAX 64u
@@ -138,13 +139,11 @@ static struct status
 own_statistics(struct call *call, const StatisticsRequest *request, StatisticsReply *reply)
 {
 	struct ratelimitd *self = call_service(call);
-	const char *tenant = call_tenant(call);
+	const char *tenant;
+	struct status st = scope_tenant(call, request->tenant_id, &tenant);
 
-	if (request->tenant_id && strcmp(request->tenant_id, tenant) != 0) {
-		if (!call_is_operator(call))
-			return status_make(STATUS_PERMISSION_DENIED, "tenant_id: only operators may name another tenant");
-		tenant = request->tenant_id;
-	}
+	if (!status_ok(&st))
+		return st;
 	statistics_read(self->statistics, tenant, request->limit, call_arena(call), reply);
 	reply->has_replicas = true;
 	reply->replicas = 1;

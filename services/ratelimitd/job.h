@@ -47,8 +47,6 @@ struct job {
 };
 
 /* ---- check.c ---- */
-/* The tenant a call is for: its own, or the one an operator names. */
-struct status call_tenant_for(const struct call *call, const char *named, const char **out);
 /* The jobs of one bus message that are to be decided. */
 struct gathering {
 	struct ratelimitd *self;

@@ -6,6 +6,7 @@
 
 #include "base/id.h"
 #include "corbel/ratelimitd.methods.gen.h"
+#include "daemon/scope.h"
 #include "ratelimitd_internal.h"
 
 typedef Corbel__V1__Limit Limit;
@@ -116,21 +117,6 @@ limit_check(struct call *call, const Limit *limit)
 	return status_ok_value();
 }
 
-/* The tenant that a request is for: the caller's own, or for operators the one they name. */
-static struct status
-limit_tenant(struct call *call, const char *named, const char **out)
-{
-	*out = call_tenant(call);
-	if (!named || strcmp(named, *out) == 0)
-		return status_ok_value();
-	if (!call_is_operator(call)) {
-		call_violation(call, "/tenant_id", "only operators may name another tenant");
-		return status_make(STATUS_PERMISSION_DENIED, "tenant_id: only operators may name another tenant");
-	}
-	*out = named;
-	return status_ok_value();
-}
-
 static struct status
 limit_guard(struct call *call, const char *name)
 {
@@ -219,7 +205,7 @@ limits_create(struct call *call, const Corbel__V1__CreateLimitRequest *request, 
 {
 	const char *tenant;
 	struct store_tx tx;
-	struct status st = limit_tenant(call, request->tenant_id, &tenant);
+	struct status st = scope_tenant(call, request->tenant_id, &tenant);
 
 	if (!status_ok(&st))
 		return st;
@@ -266,41 +252,29 @@ limits_list(struct call *call, const Corbel__V1__ListLimitsRequest *request,
             Corbel__V1__ListLimitsReply *reply)
 {
 	struct arena *arena = call_arena(call);
-	uint32_t size = request->has_page_size ? request->page_size : 50;
-	const char *before = request->page_token && request->page_token[0] ? request->page_token : "~";
 	struct store_rows *rows;
 	const char *tenant;
-	struct status st = limit_tenant(call, request->tenant_id, &tenant);
+	struct page page;
+	struct status st = scope_tenant(call, request->tenant_id, &tenant);
 
-	if (status_ok(&st) && before[0] != '~' && !id_is_valid(before, "lim")) {
-		call_violation(call, "/page_token", "is not one that was given out");
-		st = status_make(STATUS_INVALID_ARGUMENT, "/page_token: is not one that was given out");
-	}
+	if (status_ok(&st))
+		st = page_read(call, request->has_page_size, request->page_size, request->page_token, "lim", &page);
 	if (status_ok(&st))
 		st = store_read(call_store(call), &LIMIT_LIST,
 		                STORE_PARAMS(store_text(tenant), store_text(request->name ? request->name : ""),
-		                             store_text(before), store_i64((int64_t)size + 1)),
-		                size + 1, arena, &rows);
+		                             store_text(page.before), store_i64((int64_t)page.size + 1)),
+		                page.size + 1, arena, &rows);
 	if (!status_ok(&st))
 		return st;
-	size_t count = rows_count(rows) > size ? size : rows_count(rows);
+	size_t count = rows_count(rows) > page.size ? page.size : rows_count(rows);
 	reply->limits = ARENA_ARRAY(arena, Limit *, count + 1);
 	for (; reply->n_limits < count; reply->n_limits++) {
 		reply->limits[reply->n_limits] = ARENA_NEW(arena, Limit);
 		limit_from_row(rows, reply->n_limits, arena, reply->limits[reply->n_limits]);
 	}
-	if (rows_count(rows) > size)
+	if (rows_count(rows) > page.size)
 		reply->next_page_token = reply->limits[count - 1]->id;
 	return st;
-}
-
-static bool
-is_null(const Corbel__V1__UpdateLimitRequest *request, const char *field)
-{
-	for (size_t i = 0; i < request->n_nulls; i++)
-		if (strcmp(request->nulls[i], field) == 0)
-			return true;
-	return false;
 }
 
 /* Lays the fields that are present over the limit; nulls clear what may be absent. */
@@ -317,11 +291,11 @@ limit_patch(const Corbel__V1__UpdateLimitRequest *request, Limit *limit)
 		limit->on_failure = request->on_failure;
 	if (request->has_shadow)
 		limit->shadow = request->shadow;
-	if (request->adaptive || is_null(request, "adaptive"))
+	if (request->adaptive || scope_has_null(request->nulls, request->n_nulls, "adaptive"))
 		limit->adaptive = request->adaptive;
-	if (request->description || is_null(request, "description"))
+	if (request->description || scope_has_null(request->nulls, request->n_nulls, "description"))
 		limit->description = request->description;
-	if (request->has_burst || is_null(request, "burst")) {
+	if (request->has_burst || scope_has_null(request->nulls, request->n_nulls, "burst")) {
 		limit->has_burst = request->has_burst;
 		limit->burst = request->burst;
 	}

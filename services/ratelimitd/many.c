@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "daemon/scope.h"
 #include "job.h"
 #include "peers.h"
 
@@ -164,7 +165,7 @@ decide_own(struct ratelimitd *self, struct many *many, struct portion *portions)
 	for (size_t i = 0; i < request->n_requests; i++) {
 		CheckRequest *one = request->requests[i];
 		const char *tenant, *named = one->tenant_id ? one->tenant_id : request->tenant_id;
-		struct status st = call_tenant_for(many->call, named, &tenant);
+		struct status st = scope_tenant(many->call, named, &tenant);
 		find_owner(self, many->call, one, node);
 		if (!status_ok(&st) || !node[0]) {
 			add(&gathering, many, i);

@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "daemon/scope.h"
 #include "peers.h"
 
 #define PARTS_MAX TABLE_ITEMS_MAX
@@ -76,7 +77,7 @@ static struct status
 divide(struct ratelimitd *self, struct call *call, struct whole *whole)
 {
 	const CheckRequest *request = (const CheckRequest *)call_request(call);
-	struct status st = call_tenant_for(call, request->tenant_id, &whole->tenant);
+	struct status st = scope_tenant(call, request->tenant_id, &whole->tenant);
 	char node[64];
 
 	whole->self = self;

@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "api/json.h"
 #include "corbel/contract.gen.h"
 #include "webhookd/filter.h"
 
