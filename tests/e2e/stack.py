@@ -5,6 +5,7 @@ address, a first admin key, and clients. Nothing outlives stop().
 """
 import os
 import pathlib
+import random
 import pwd
 import re
 import shutil
@@ -21,9 +22,14 @@ START_S = 60
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below the ports that the kernel gives to outgoing connections, of which one could take it meanwhile."""
+    while True:
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", random.randint(12000, 32000)))
+            except OSError:
+                continue
+            return probe.getsockname()[1]
 
 
 def until(condition, what, timeout_s=START_S):
