@@ -103,7 +103,7 @@ as_count(const json_t *value)
 	if (json_is_integer(value))
 		return json_integer_value(value) > 0 ? (uint64_t)json_integer_value(value) : 0;
 	const char *text = json_string_value(value);
-	return text && text_to_u64(text, strlen(text), &count) ? count : 0;
+	return text && text_to_u64(text, strlen(text), &count) && count <= INT64_MAX ? count : 0;
 }
 
 static uint64_t
