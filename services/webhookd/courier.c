@@ -36,14 +36,12 @@ courier_hint(struct courier *courier, const char *tenant)
 	pthread_mutex_unlock(&courier->lock);
 }
 
-/* On the HTTP client's thread. */
+/* On a sink's thread. */
 static void
-on_done(struct outbound_request *http)
+on_ended(struct parcel *parcel)
 {
-	struct parcel *parcel = http->user;
 	struct courier *courier = parcel->courier;
 
-	parcel_note(parcel);
 	pthread_mutex_lock(&courier->lock);
 	parcel->next = NULL;
 	*courier->last_finished = parcel;
@@ -198,10 +196,12 @@ refill_lane(struct courier *courier, struct store_conn *conn, struct lane *lane)
 		return renew_lane(courier, conn, lane);
 	}
 	for (size_t i = 0; i < due.count && lane->queued < appetite; i++) {
-		if (lane_has(lane, due.items[i].event->sequence))
+		struct parcel *parcel =
+		    lane_has(lane, due.items[i].sequence) ? NULL : parcel_new(lane, &due.items[i]);
+		if (!parcel)
 			continue;
-		struct parcel *parcel = parcel_new(lane, &due.items[i]);
 		parcel->courier = courier;
+		parcel->ended = on_ended;
 		lane_add(lane, parcel);
 	}
 	/* As many as were asked for: there are more, to be loaded when these are gone. */
@@ -314,8 +314,8 @@ use_store(struct courier *courier)
 static bool
 has_room(const struct courier *courier, const struct tenant_share *share)
 {
-	size_t under_way = outbound_in_flight(courier->outbound);
-	return under_way < courier->in_flight_max && share->in_flight < courier->in_flight_max - under_way;
+	return courier->in_flight < courier->in_flight_max &&
+	       share->in_flight < courier->in_flight_max - courier->in_flight;
 }
 
 static bool
@@ -326,20 +326,10 @@ send_one(struct courier *courier, struct lane *lane)
 
 	if (!parcel)
 		return false;
-	struct status st =
-	    parcel_address(parcel, lane->endpoint, lane->signer, clock_wall_ms(courier->self->env.clock));
-	parcel->http.done = on_done;
-	parcel->http.user = parcel;
-	if (!status_ok(&st)) {
-		parcel->http.response.result = OUTBOUND_PROTOCOL;
-		snprintf(parcel->http.response.detail, sizeof(parcel->http.response.detail), "%.150s", st.message);
-		on_done(&parcel->http);
+	courier->in_flight++;
+	if (sinks_send(courier->sinks, parcel, lane->endpoint, lane->signer))
 		return true;
-	}
-	if (outbound_send(courier->outbound, &parcel->http))
-		return true;
-	parcel->http.response.result = OUTBOUND_CANCELLED;
-	on_done(&parcel->http);
+	parcel_ended(parcel, &(struct parcel_outcome){.end = PARCEL_CUT_OFF});
 	return false;
 }
 
@@ -382,7 +372,8 @@ take_news(struct courier *courier)
 		struct parcel *parcel = finished;
 		finished = parcel->next;
 		/* Under way no more, but what it says is not durable yet. */
-		lane_settle(parcel->lane, parcel, !parcel->attempt->error, clock_mono_ms(courier->self->env.clock));
+		courier->in_flight--;
+		lane_settle(parcel->lane, parcel, clock_mono_ms(courier->self->env.clock));
 		parcel->lane->unsettled++;
 		*courier->last_unsettled = parcel;
 		courier->last_unsettled = &parcel->next;
@@ -494,17 +485,17 @@ courier_new(struct webhookd *self, const struct outbound_options *http, struct c
 	pthread_condattr_destroy(&monotonic);
 	courier_register_metrics(courier);
 	*out = courier;
-	struct status st = outbound_new(http, &courier->outbound);
+	struct status st = sinks_new(self, http, &courier->sinks);
 	if (status_ok(&st) && pthread_create(&courier->thread, NULL, courier_main, courier) != 0)
 		st = status_make(STATUS_RESOURCE_EXHAUSTED, "cannot start the courier");
 	courier->has_thread = status_ok(&st);
 	return st;
 }
 
-struct outbound *
-courier_outbound(struct courier *courier)
+struct sinks *
+courier_sinks(struct courier *courier)
 {
-	return courier->outbound;
+	return courier->sinks;
 }
 
 void
@@ -528,8 +519,8 @@ courier_free(struct courier *courier)
 {
 	if (!courier)
 		return;
-	/* Its callbacks put parcels among the finished, which are nobody's then but ours. */
-	outbound_free(courier->outbound, 0);
+	/* What they end is put among the finished, and is nobody's then but ours. */
+	sinks_free(courier->sinks);
 	if (courier->has_thread) {
 		pthread_mutex_lock(&courier->lock);
 		courier->is_stopping = true;

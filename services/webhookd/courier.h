@@ -3,7 +3,7 @@
  *
  *   claim endpoints that are due  ->  load what is due for them  ->  send  ->  record how it went
  *
- * One thread does all the SQL; HTTP happens on the thread of common/outbound. An endpoint is owned by one
+ * One thread does all the SQL; sinks (sink.h) have threads of their own. An endpoint is owned by one
  * replica at a time, for LEASE_MS, renewed while it has work, so that its order, rate and concurrency need no
  * agreement between replicas. Whoever lost it finds its token stale and records nothing.
  */
@@ -17,6 +17,7 @@
 
 struct webhookd;
 struct courier;
+struct sinks;
 
 /* Takes ownership of what it makes of `http`; on failure courier_free() follows. */
 struct status courier_new(struct webhookd *self, const struct outbound_options *http, struct courier **out);
@@ -24,7 +25,7 @@ struct status courier_new(struct webhookd *self, const struct outbound_options *
  * be NULL. */
 void courier_hint(struct courier *courier, const char *tenant);
 /* For a delivery past the queue. */
-struct outbound *courier_outbound(struct courier *courier);
+struct sinks *courier_sinks(struct courier *courier);
 /* Sends nothing new, waits for what is under way at most `grace_ms`, records it, and gives back what it
  * owns. */
 void courier_drain(struct courier *courier, uint32_t grace_ms);

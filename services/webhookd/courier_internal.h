@@ -6,14 +6,14 @@
 
 #include "courier.h"
 #include "lane.h"
-#include "outbound/outbound.h"
+#include "sink.h"
 
 #define HINTS_MAX 64
 #define BUCKETS   1024
 
 struct courier {
 	struct webhookd *self;
-	struct outbound *outbound;
+	struct sinks *sinks;
 	size_t in_flight_max;
 	pthread_t thread;
 	bool has_thread;
@@ -26,7 +26,7 @@ struct courier {
 	/* the thread's own: */
 	struct arena arena; /* of one turn */
 	struct lane *lanes;
-	size_t lane_count;
+	size_t lane_count, in_flight;
 	struct tenant_share *shares[BUCKETS];
 	struct parcel *unsettled, **last_unsettled; /* finished, not yet recorded */
 	bool is_claim_due, is_draining, has_trouble;

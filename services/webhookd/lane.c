@@ -170,26 +170,16 @@ lane_take(struct lane *lane, uint64_t now_mono)
 	return parcel;
 }
 
-/* An answer of any kind but 429 and 5xx shows that somebody is there. */
-static bool
-is_unwell(const struct parcel *parcel)
-{
-	const struct outbound_response *response = &parcel->http.response;
-	if (response->result == OUTBOUND_CANCELLED)
-		return false;
-	return response->result != OUTBOUND_OK || response->status == 429 || response->status >= 500;
-}
-
 void
-lane_settle(struct lane *lane, const struct parcel *parcel, bool is_success, uint64_t now_mono)
+lane_settle(struct lane *lane, const struct parcel *parcel, uint64_t now_mono)
 {
 	lane->in_flight--;
 	lane->share->in_flight--;
 	forget(lane, parcel->sequence);
 	lane->is_dirty = true;
-	if (!is_unwell(parcel)) {
+	if (parcel->end != PARCEL_UNWELL) {
 		lane->failures = 0;
-		if (is_success && lane->window < window_max(lane))
+		if (parcel->end == PARCEL_DELIVERED && lane->window < window_max(lane))
 			lane->window++;
 		return;
 	}

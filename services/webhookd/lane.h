@@ -57,7 +57,7 @@ void lane_add(struct lane *lane, struct parcel *parcel);
 /* The next parcel if one may be sent now; it counts as under way. */
 struct parcel *lane_take(struct lane *lane, uint64_t now_mono);
 /* Under way no more; what it says about the endpoint's health is heeded. */
-void lane_settle(struct lane *lane, const struct parcel *parcel, bool is_success, uint64_t now_mono);
+void lane_settle(struct lane *lane, const struct parcel *parcel, uint64_t now_mono);
 /* Drops what was not sent. */
 void lane_clear(struct lane *lane);
 /* How many deliveries to load at most. */

@@ -36,13 +36,14 @@ static const struct store_sql CLAIM_CHECK = {
     "claim_check", "SELECT owner_token, version FROM endpoints WHERE id = $1 AND disabled = 0"};
 static const struct store_sql DUE_ANY = {
     "due_any",
-    "SELECT d.id, d.attempts, d.tries, d.due_at, e.message FROM deliveries d"
+    "SELECT d.id, d.attempts, d.tries, d.due_at, d.sequence, e.message FROM deliveries d"
     " JOIN events e ON e.tenant_id = d.tenant_id AND e.sequence = d.sequence"
     " WHERE d.endpoint_id = $1 AND d.state = 1 AND d.due_at <= $2 ORDER BY d.due_at, d.sequence LIMIT $3"};
 static const struct store_sql DUE_FIRST = {
-    "due_first", "SELECT d.id, d.attempts, d.tries, d.due_at, e.message FROM deliveries d JOIN events e"
-                 " ON e.tenant_id = d.tenant_id AND e.sequence = d.sequence"
-                 " WHERE d.endpoint_id = $1 AND d.state = 1 ORDER BY d.sequence LIMIT 1"};
+    "due_first",
+    "SELECT d.id, d.attempts, d.tries, d.due_at, d.sequence, e.message FROM deliveries d JOIN events e"
+    " ON e.tenant_id = d.tenant_id AND e.sequence = d.sequence"
+    " WHERE d.endpoint_id = $1 AND d.state = 1 ORDER BY d.sequence LIMIT 1"};
 static const struct store_sql DELIVERY_RECORD = {
     "delivery_record", "UPDATE deliveries SET state = $2, attempts = attempts + 1, tries = tries + 1, due_at "
                        "= $3, finished_at = $4"
@@ -160,10 +161,11 @@ take_due(struct arena *arena, const struct store_rows *rows, int64_t now_ms, str
 		                  .attempts = (uint32_t)row_i64(rows, r, 1),
 		                  .tries = (uint32_t)row_i64(rows, r, 2),
 		                  .due_at = row_i64(rows, r, 3),
-		                  .event = (Event *)unpacked(arena, &corbel__v1__event__descriptor, rows, r, 4)};
+		                  .sequence = (uint64_t)row_i64(rows, r, 4)};
+		due.event = row_bytes(rows, r, 5, &due.event_size);
 		if (due.due_at > now_ms)
 			out->next_at = due.due_at;
-		else if (due.event)
+		else
 			out->items[out->count++] = due;
 	}
 }

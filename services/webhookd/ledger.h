@@ -26,7 +26,9 @@ struct due {
 	const char *delivery_id;
 	uint32_t attempts, tries;
 	int64_t due_at;
-	Event *event;
+	uint64_t sequence;
+	const void *event; /* packed */
+	size_t event_size;
 };
 
 /* How an attempt went, and what follows. */

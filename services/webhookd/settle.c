@@ -53,14 +53,14 @@ judge(const struct courier *courier, const struct parcel *parcel, struct verdict
 	                        .token = lane->token,
 	                        .number = parcel->attempts + 1,
 	                        .attempt = parcel->attempt,
-	                        .is_success = !parcel->attempt->error};
+	                        .is_success = parcel->end == PARCEL_DELIVERED};
 	if (out->is_success) {
 		out->state = CORBEL__V1__DELIVERY_STATE__DELIVERED;
 		return;
 	}
 	schedule_init(&schedule, lane->endpoint->retry_ms, lane->endpoint->n_retry_ms);
-	if (schedule_next(&schedule, parcel->tries + 1, parcel->http.response.retry_after_ms,
-	                  courier->self->env.random, &wait_ms)) {
+	if (schedule_next(&schedule, parcel->tries + 1, parcel->retry_after_ms, courier->self->env.random,
+	                  &wait_ms)) {
 		out->state = CORBEL__V1__DELIVERY_STATE__PENDING;
 		out->due_at = clock_wall_ms(courier->self->env.clock) + (int64_t)wait_ms;
 	} else {
@@ -71,7 +71,7 @@ judge(const struct courier *courier, const struct parcel *parcel, struct verdict
 static bool
 was_cut_off(const struct parcel *parcel)
 {
-	return parcel->http.response.result == OUTBOUND_CANCELLED;
+	return parcel->end == PARCEL_CUT_OFF;
 }
 
 /* Since when the endpoint has failed, and whether that is too long. */
@@ -96,12 +96,12 @@ follow_up(struct courier *courier, struct store_tx *tx, const struct parcel *par
 		st = ledger_set_failing(tx, lane->endpoint_id, lane->token, &now);
 	}
 	if (status_ok(&st) && verdict->state == CORBEL__V1__DELIVERY_STATE__EXHAUSTED &&
-	    !is_operational(parcel->event_type))
+	    !is_operational(parcel->event->type))
 		st = tell_exhausted(courier->self, tx, &courier->arena, lane->share->tenant_id,
 		                    &(struct exhausted){.delivery_id = parcel->delivery_id,
 		                                        .endpoint_id = lane->endpoint_id,
-		                                        .event_id = parcel->event_id,
-		                                        .event_type = parcel->event_type,
+		                                        .event_id = parcel->event->id,
+		                                        .event_type = parcel->event->type,
 		                                        .error = parcel->attempt->error,
 		                                        .attempts = parcel->attempts + 1});
 	bool is_gone = verdict->attempt->has_status && verdict->attempt->status == 410;

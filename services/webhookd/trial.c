@@ -7,42 +7,41 @@
 #include "base/id.h"
 #include "corbel/webhookd.methods.gen.h"
 #include "courier.h"
-#include "parcel.h"
+#include "sink.h"
 
 static const struct store_sql TRIAL_ENDPOINT = {
     "trial_endpoint", "SELECT tenant_id, message, secret FROM endpoints WHERE id = $1"};
 
-/* Shared by the worker that waits and the HTTP client's thread. */
+/* Shared by the worker that waits and the sink's thread. */
 struct trial {
-	struct parcel *parcel;
 	pthread_mutex_t lock;
 	pthread_cond_t ended;
 	bool is_ended;
 };
 
 static void
-on_done(struct outbound_request *http)
+on_ended(struct parcel *parcel)
 {
-	struct trial *trial = http->user;
+	struct trial *trial = parcel->user;
 
-	parcel_note(trial->parcel);
 	pthread_mutex_lock(&trial->lock);
 	trial->is_ended = true;
 	pthread_cond_signal(&trial->ended);
 	pthread_mutex_unlock(&trial->lock);
 }
 
-/* The client ends every request within its time, so this wait does too. */
+/* A sink ends every try within its time, so this wait does too. */
 static bool
-send_and_wait(struct outbound *outbound, struct parcel *parcel)
+send_and_wait(struct sinks *sinks, struct parcel *parcel, const Endpoint *endpoint,
+              const struct signer *signer)
 {
-	struct trial trial = {.parcel = parcel};
+	struct trial trial = {.is_ended = false};
 
 	pthread_mutex_init(&trial.lock, NULL);
 	pthread_cond_init(&trial.ended, NULL);
-	parcel->http.done = on_done;
-	parcel->http.user = &trial;
-	bool is_sent = outbound_send(outbound, &parcel->http);
+	parcel->ended = on_ended;
+	parcel->user = &trial;
+	bool is_sent = sinks_send(sinks, parcel, endpoint, signer);
 	pthread_mutex_lock(&trial.lock);
 	while (is_sent && !trial.is_ended)
 		pthread_cond_wait(&trial.ended, &trial.lock);
@@ -50,6 +49,17 @@ send_and_wait(struct outbound *outbound, struct parcel *parcel)
 	pthread_cond_destroy(&trial.ended);
 	pthread_mutex_destroy(&trial.lock);
 	return is_sent;
+}
+
+static struct parcel *
+parcel_of(struct call *call, const Event *event)
+{
+	struct due due = {.delivery_id = "trial", .event_size = corbel__v1__event__get_packed_size(event)};
+	uint8_t *bytes = arena_alloc_raw(call_arena(call), due.event_size + 1);
+
+	corbel__v1__event__pack(event, bytes);
+	due.event = bytes;
+	return parcel_new(NULL, &due);
 }
 
 static struct status
@@ -60,19 +70,19 @@ try_endpoint(struct call *call, const Endpoint *endpoint, const struct signing_k
 	struct webhookd *self = call_service(call);
 	struct id id = id_make("evt", self->env.clock, self->env.random);
 	Event event = CORBEL__V1__EVENT__INIT;
-	struct due due = {.delivery_id = "trial", .event = &event};
 
 	event.id = id.text;
 	event.type = (char *)(uintptr_t)type;
+	event.has_timestamp = event.has_data = true;
 	event.timestamp = call_now_ms(call);
 	event.data = (ProtobufCBinaryData){.len = sizeof(DATA) - 1, .data = (uint8_t *)(uintptr_t)DATA};
-	struct parcel *parcel = parcel_new(NULL, &due);
+	struct parcel *parcel = parcel_of(call, &event);
 	struct signer *signer = signer_new(
 	    key, NULL,
 	    (struct signer_options){.with_ed25519 = endpoint->signing == CORBEL__V1__SIGNING__HMAC_AND_ED25519,
 	                            .with_hub = endpoint->has_hub_signature && endpoint->hub_signature});
-	struct status st = parcel_address(parcel, endpoint, signer, call_now_ms(call));
-	if (status_ok(&st) && !send_and_wait(courier_outbound(self->courier), parcel))
+	struct status st = status_ok_value();
+	if (!send_and_wait(courier_sinks(self->courier), parcel, endpoint, signer))
 		st = status_make(STATUS_RESOURCE_EXHAUSTED, "too many deliveries are under way");
 	if (status_ok(&st)) {
 		/* The attempt goes with the parcel. */
@@ -84,7 +94,7 @@ try_endpoint(struct call *call, const Endpoint *endpoint, const struct signing_k
 		corbel__v1__attempt__pack(parcel->attempt, bytes);
 		reply->attempt = corbel__v1__attempt__unpack(&protobuf, size, bytes);
 		reply->has_success = true;
-		reply->success = !parcel->attempt->error;
+		reply->success = parcel->end == PARCEL_DELIVERED;
 	}
 	signer_free(signer);
 	parcel_free(parcel);

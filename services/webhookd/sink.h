@@ -1,0 +1,36 @@
+/*
+ * sink: a way to take events to where an endpoint wants them.
+ *
+ * The courier knows when to send what; a sink knows how. There is one of each kind in a process, shared by
+ * all endpoints of that kind. A queue has none: its messages are fetched (queue.h).
+ */
+#ifndef CORBEL_WEBHOOKD_SINK_H
+#define CORBEL_WEBHOOKD_SINK_H
+
+#include "outbound/outbound.h"
+#include "parcel.h"
+
+struct signer;
+
+struct sink {
+	/* Begins a try. The parcel is the sink's until parcel_ended(), which may come before this returns. False:
+	 * no room at present; nothing happened. `endpoint` and `signer` are valid during the call. One thread at
+	 * a time for a parcel, any thread. */
+	bool (*send)(struct sink *sink, struct parcel *parcel, const Endpoint *endpoint,
+	             const struct signer *signer);
+	/* Ends what is under way, PARCEL_CUT_OFF, and frees. */
+	void (*free)(struct sink *sink);
+};
+
+/* One of each kind. */
+struct sinks;
+struct status sinks_new(struct webhookd *self, const struct outbound_options *http, struct sinks **out);
+void sinks_free(struct sinks *sinks);
+/* As struct sink's `send`, by the endpoint's kind. */
+bool sinks_send(struct sinks *sinks, struct parcel *parcel, const Endpoint *endpoint,
+                const struct signer *signer);
+
+/* ---- the kinds ---- */
+struct status sink_http_new(const struct outbound_options *options, struct sink **out);
+
+#endif

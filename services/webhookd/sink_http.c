@@ -1,0 +1,195 @@
+/*
+ * sink_http: a signed POST to the endpoint's URL, as Standard Webhooks has it.
+ */
+#include <string.h>
+
+#include "sink.h"
+
+#define HEADERS_MAX 32
+#define KEEP_BYTES  1024u
+#define READ_BYTES  (64u << 10)
+
+struct sink_http {
+	struct sink base;
+	struct outbound *outbound;
+};
+
+/* Of one parcel, in its arena. */
+struct letter {
+	const char *body;
+	size_t body_size;
+	const char *headers[HEADERS_MAX];
+	size_t header_count;
+	struct outbound_request request;
+};
+
+/* ---- the body ---- */
+
+static void
+put_member(struct strbuf *out, const char *name, const char *text)
+{
+	if (!text)
+		return;
+	strbuf_printf(out, ",\"%s\":", name);
+	strbuf_json_string(out, text, strlen(text));
+}
+
+/* {"id", "type", "timestamp", "subject", "sequence", "data"}: type, timestamp and data as Standard Webhooks
+ * recommends. */
+static void
+make_body(struct letter *letter, struct arena *arena, const Event *event)
+{
+	char time[TEXT_TIMESTAMP_MAX];
+	struct strbuf out;
+
+	strbuf_init(&out, arena);
+	text_from_timestamp_ms(event->timestamp, time);
+	strbuf_puts(&out, "{\"id\":");
+	strbuf_json_string(&out, event->id, strlen(event->id));
+	put_member(&out, "type", event->type);
+	put_member(&out, "timestamp", time);
+	put_member(&out, "subject", event->subject);
+	strbuf_printf(&out, ",\"sequence\":%llu,\"data\":", (unsigned long long)event->sequence);
+	strbuf_add(&out, (const char *)event->data.data, event->data.len);
+	strbuf_putc(&out, '}');
+	letter->body = out.data;
+	letter->body_size = out.length;
+}
+
+/* ---- the request ---- */
+
+static void
+add_header(struct letter *letter, struct arena *arena, const char *name, const char *value)
+{
+	if (letter->header_count < HEADERS_MAX)
+		letter->headers[letter->header_count++] = arena_printf(arena, "%s: %s", name, value);
+}
+
+static struct status
+sign(struct letter *letter, struct parcel *parcel, const struct signer *signer)
+{
+	struct arena *arena = &parcel->arena;
+	struct signed_message message = {.id = parcel->event->id,
+	                                 .timestamp_s = parcel->started_ms / 1000,
+	                                 .body = letter->body,
+	                                 .body_length = letter->body_size};
+	struct strbuf signature;
+	char hub[SIGNATURE_HUB_MAX];
+
+	strbuf_init(&signature, arena);
+	struct status st = signer_sign(signer, &message, &signature);
+	if (!status_ok(&st))
+		return st;
+	add_header(letter, arena, "webhook-id", parcel->event->id);
+	add_header(letter, arena, "webhook-timestamp",
+	           arena_printf(arena, "%lld", (long long)message.timestamp_s));
+	add_header(letter, arena, "webhook-signature", signature.data);
+	if (signer_hub(signer, letter->body, letter->body_size, hub))
+		add_header(letter, arena, "X-Hub-Signature-256", hub);
+	return st;
+}
+
+static struct status
+address(struct letter *letter, struct parcel *parcel, const Endpoint *endpoint, const struct signer *signer)
+{
+	struct arena *arena = &parcel->arena;
+
+	make_body(letter, arena, parcel->event);
+	add_header(letter, arena, "Content-Type", "application/json");
+	struct status st = sign(letter, parcel, signer);
+	if (parcel->event->traceparent)
+		add_header(letter, arena, "traceparent", parcel->event->traceparent);
+	for (size_t i = 0; i < endpoint->n_headers; i++)
+		add_header(letter, arena, endpoint->headers[i]->key, endpoint->headers[i]->value);
+	letter->request = (struct outbound_request){
+	    .url = arena_strdup(arena, endpoint->url),
+	    .method = "POST",
+	    .headers = letter->headers,
+	    .header_count = letter->header_count,
+	    .body = letter->body,
+	    .body_size = letter->body_size,
+	    .timeout_ms = endpoint->has_timeout_ms ? endpoint->timeout_ms : PARCEL_TIMEOUT_MS,
+	    .keep_bytes = KEEP_BYTES,
+	    .max_bytes = READ_BYTES,
+	    .user = parcel,
+	};
+	return st;
+}
+
+/* ---- the answer ---- */
+
+/* An answer of any kind but 429 and 5xx shows that somebody is there. */
+static enum parcel_end
+end_of(const struct outbound_response *response)
+{
+	if (response->result == OUTBOUND_CANCELLED)
+		return PARCEL_CUT_OFF;
+	if (response->result != OUTBOUND_OK || response->status == 429 || response->status >= 500)
+		return PARCEL_UNWELL;
+	return response->status >= 200 && response->status < 300 ? PARCEL_DELIVERED : PARCEL_REFUSED;
+}
+
+static const char *
+error_of(const struct outbound_response *response)
+{
+	if (end_of(response) == PARCEL_DELIVERED)
+		return NULL;
+	return response->result == OUTBOUND_OK ? "status" : outbound_result_name(response->result);
+}
+
+/* On the HTTP client's thread. */
+static void
+on_done(struct outbound_request *request)
+{
+	const struct outbound_response *response = &request->response;
+
+	parcel_ended(request->user, &(struct parcel_outcome){.end = end_of(response),
+	                                                     .retry_after_ms = response->retry_after_ms,
+	                                                     .latency_ms = response->latency_ms,
+	                                                     .status = response->status,
+	                                                     .error = error_of(response),
+	                                                     .detail = response->detail,
+	                                                     .answer = response->body,
+	                                                     .answer_size = response->body_size,
+	                                                     .address = response->address});
+}
+
+static bool
+http_send(struct sink *sink, struct parcel *parcel, const Endpoint *endpoint, const struct signer *signer)
+{
+	struct sink_http *self = (struct sink_http *)sink;
+	struct letter *letter = ARENA_NEW(&parcel->arena, struct letter);
+	struct status st = address(letter, parcel, endpoint, signer);
+
+	if (!status_ok(&st)) {
+		parcel_ended(parcel, &(struct parcel_outcome){.end = PARCEL_UNWELL,
+		                                              .error = outbound_result_name(OUTBOUND_PROTOCOL),
+		                                              .detail = st.message});
+		return true;
+	}
+	letter->request.done = on_done;
+	return outbound_send(self->outbound, &letter->request);
+}
+
+static void
+http_free(struct sink *sink)
+{
+	struct sink_http *self = (struct sink_http *)sink;
+
+	outbound_free(self->outbound, 0);
+	mem_free(self);
+}
+
+struct status
+sink_http_new(const struct outbound_options *options, struct sink **out)
+{
+	struct sink_http *self = mem_alloc(sizeof(*self));
+	struct status st = outbound_new(options, &self->outbound);
+
+	self->base = (struct sink){.send = http_send, .free = http_free};
+	if (status_ok(&st))
+		*out = &self->base;
+	else
+		mem_free(self);
+	return st;
+}
