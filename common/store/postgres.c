@@ -18,6 +18,7 @@
 
 #define CONNECT_MS 3000u
 #define GRACE_MS   1000u
+#define IDLE_MS    10000u
 
 /* ---------------------------------------------------------------- errors */
 
@@ -251,14 +252,15 @@ ignore_notice(void *arg, const PGresult *result)
 	(void)result;
 }
 
-/* A transaction that its owner has forgotten would hold its locks for ever. */
+/* A process that stands still within a transaction would keep all others from what it has locked: the server
+ * ends the transaction, since none of ours waits for anything but the server. */
 static struct status
 configure(struct store_conn *conn)
 {
 	char *sql = mem_printf("SET search_path TO \"%s\"; SET statement_timeout = %u;"
-	                       " SET idle_in_transaction_session_timeout = 60000; SET bytea_output = 'hex';"
+	                       " SET idle_in_transaction_session_timeout = %u; SET bytea_output = 'hex';"
 	                       " SET extra_float_digits = 1",
-	                       conn->store->service, conn->store->timeout_ms);
+	                       conn->store->service, conn->store->timeout_ms, IDLE_MS);
 
 	PQsetNoticeReceiver(conn->handle, ignore_notice, NULL);
 	PQsetnonblocking(conn->handle, 1);

@@ -10,15 +10,12 @@
 #include "base/hash.h"
 #include "courier_internal.h"
 
-#define POLL_MS      500u
-#define LANES_MAX    4096u
-#define CLAIMS_MAX   64u
-#define LEASE_MS     10000u
-#define RENEW_MS     3000u
-#define LEASE_MARGIN 2000u
-#define IDLE_MS      1000u
-#define SWEEP_MS     60000u
-#define TAKE_MS      1000u
+#define POLL_MS    500u
+#define LANES_MAX  4096u
+#define CLAIMS_MAX 64u
+#define IDLE_MS    1000u
+#define SWEEP_MS   60000u
+#define TAKE_MS    1000u
 
 /* ---- what other threads say ---- */
 
@@ -92,21 +89,22 @@ drop_lane(struct courier *courier, struct lane **slot)
 		drop_share(courier, share);
 }
 
+/* `since_mono` is from before the store was asked: whoever stands still meanwhile has gained nothing. The
+ * last fifth of a lease is for attempts to begin before another may own the endpoint. */
 static void
-extend(struct courier *courier, struct lane *lane)
+extend(const struct courier *courier, struct lane *lane, uint64_t since_mono)
 {
-	uint64_t now = clock_mono_ms(courier->self->env.clock);
-	lane->valid_until_mono = now + LEASE_MS - LEASE_MARGIN;
-	lane->renew_at_mono = now + RENEW_MS;
+	lane->valid_until_mono = since_mono + courier->lease_ms - courier->lease_ms / 5;
+	lane->renew_at_mono = since_mono + courier->lease_ms * 3 / 10;
 }
 
 static void
-take_lane(struct courier *courier, const struct claim *claim, int64_t now_ms)
+take_lane(struct courier *courier, const struct claim *claim, int64_t now_ms, uint64_t since_mono)
 {
 	struct lane *lane = lane_new(claim, share_of(courier, claim->tenant_id));
 
 	lane_configure(lane, claim, now_ms);
-	extend(courier, lane);
+	extend(courier, lane, since_mono);
 	lane->idle_since_mono = clock_mono_ms(courier->self->env.clock);
 	lane->next = courier->lanes;
 	courier->lanes = lane;
@@ -119,6 +117,7 @@ static struct status
 claim_lanes(struct courier *courier, struct store_conn *conn)
 {
 	struct webhookd *self = courier->self;
+	uint64_t since_mono = clock_mono_ms(self->env.clock);
 	int64_t now_ms = clock_wall_ms(self->env.clock);
 	size_t most = LANES_MAX - courier->lane_count < CLAIMS_MAX ? LANES_MAX - courier->lane_count : CLAIMS_MAX;
 	struct claim *claims = NULL;
@@ -135,9 +134,9 @@ claim_lanes(struct courier *courier, struct store_conn *conn)
 	if (!status_ok(&st))
 		return st;
 	st = store_end(&tx, ledger_claim(self, &tx, &courier->arena, bus_node(self->env.bus), now_ms,
-	                                 now_ms + LEASE_MS, most, &claims, &count));
+	                                 now_ms + (int64_t)courier->lease_ms, most, &claims, &count));
 	for (size_t i = 0; status_ok(&st) && i < count; i++)
-		take_lane(courier, &claims[i], now_ms);
+		take_lane(courier, &claims[i], now_ms, since_mono);
 	/* There may be more than one look takes. */
 	courier->is_claim_due = status_ok(&st) && count == most;
 	return st;
@@ -146,6 +145,7 @@ claim_lanes(struct courier *courier, struct store_conn *conn)
 static struct status
 renew_lane(struct courier *courier, struct store_conn *conn, struct lane *lane)
 {
+	uint64_t since_mono = clock_mono_ms(courier->self->env.clock);
 	int64_t now_ms = clock_wall_ms(courier->self->env.clock);
 	struct claim claim;
 	struct store_tx tx;
@@ -154,10 +154,12 @@ renew_lane(struct courier *courier, struct store_conn *conn, struct lane *lane)
 	if (!status_ok(&st))
 		return st;
 	st = store_end(&tx, ledger_renew(courier->self, &tx, &courier->arena, lane->endpoint_id, lane->token,
-	                                 now_ms + LEASE_MS, &claim));
+	                                 now_ms + (int64_t)courier->lease_ms, &claim));
 	if (status_ok(&st)) {
 		lane_configure(lane, &claim, now_ms);
-		extend(courier, lane);
+		extend(courier, lane, since_mono);
+		/* What nobody told us of is found now, also by a lane that only waits for answers. */
+		lane->is_dirty = true;
 	} else if (st.code == STATUS_NOT_FOUND) {
 		lane->is_lost = true;
 		lane_clear(lane);
@@ -172,6 +174,20 @@ needs_renewal(const struct courier *courier, const struct lane *lane, uint64_t n
 	bool is_rotation_over =
 	    lane->previous_until > 0 && lane->previous_until <= clock_wall_ms(courier->self->env.clock);
 	return !lane->is_lost && (now_mono >= lane->renew_at_mono || is_rotation_over);
+}
+
+/* After a time without the store, or stood still: what nobody has claimed meanwhile goes on as ours, instead
+ * of being claimed anew and sent twice. */
+static struct status
+renew_lapsed(struct courier *courier, struct store_conn *conn)
+{
+	uint64_t now = clock_mono_ms(courier->self->env.clock);
+	struct status st = status_ok_value();
+
+	for (struct lane *lane = courier->lanes; lane && status_ok(&st); lane = lane->next)
+		if (!lane->is_lost && now >= lane->valid_until_mono)
+			st = renew_lane(courier, conn, lane);
+	return st;
 }
 
 static struct status
@@ -290,6 +306,8 @@ use_store(struct courier *courier)
 	if (status_ok(&st)) {
 		if (courier->unsettled)
 			st = settle(courier, conn);
+		if (status_ok(&st))
+			st = renew_lapsed(courier, conn);
 		if (status_ok(&st) && !courier->is_draining &&
 		    (courier->is_claim_due || now - courier->claimed_mono >= POLL_MS)) {
 			courier->claimed_mono = now;
@@ -472,6 +490,7 @@ courier_new(struct webhookd *self, const struct outbound_options *http, struct c
 
 	courier->self = self;
 	courier->in_flight_max = http->max_in_flight;
+	courier->lease_ms = config_duration_ms(self->env.config, "webhookd.lease");
 	courier->last_finished = &courier->finished;
 	courier->last_unsettled = &courier->unsettled;
 	courier->is_claim_due = true;

@@ -44,10 +44,11 @@ static const struct store_sql DUE_FIRST = {
     "SELECT d.id, d.attempts, d.tries, d.due_at, d.sequence, e.message FROM deliveries d JOIN events e"
     " ON e.tenant_id = d.tenant_id AND e.sequence = d.sequence"
     " WHERE d.endpoint_id = $1 AND d.state = 1 ORDER BY d.sequence LIMIT 1"};
+/* The fence, and beside it the number of the attempt: of two replicas that made the same one, because the
+ * endpoint was claimed between the fence's look and the commit, the first to commit is heard. */
 static const struct store_sql DELIVERY_RECORD = {
-    "delivery_record", "UPDATE deliveries SET state = $2, attempts = attempts + 1, tries = tries + 1, due_at "
-                       "= $3, finished_at = $4"
-                       " WHERE id = $1 AND state = 1 AND EXISTS"
+    "delivery_record", "UPDATE deliveries SET state = $2, attempts = $7, tries = tries + 1, due_at = $3,"
+                       " finished_at = $4 WHERE id = $1 AND state = 1 AND attempts = $7 - 1 AND EXISTS"
                        " (SELECT 1 FROM endpoints WHERE id = $5 AND owner_token = $6)"};
 static const struct store_sql FAILING_SET = {
     "failing_set", "UPDATE endpoints SET failing_since = $3 WHERE id = $1 AND owner_token = $2"};
@@ -208,7 +209,7 @@ ledger_record(struct store_tx *tx, struct arena *arena, struct verdict *verdicts
 		                STORE_PARAMS(store_text(v->delivery_id), store_i64(v->state),
 		                             store_i64(is_over ? ended : v->due_at),
 		                             is_over ? store_i64(ended) : store_null(), store_text(v->endpoint_id),
-		                             store_i64(v->token)),
+		                             store_i64(v->token), store_i64(v->number)),
 		                &changed);
 		v->is_recorded = changed > 0;
 		if (!status_ok(&st) || changed == 0)

@@ -37,6 +37,13 @@ static const struct config_option OPTIONS[] = {
      .min = 1,
      .max = 65536,
      .help = "Deliveries under way at once at most, in one replica."},
+    {.name = "webhookd.lease",
+     .type = CONFIG_DURATION,
+     .def = "10s",
+     .min = 1000,
+     .max = 600000,
+     .help = "How long a replica owns an endpoint without renewing that: so long an endpoint waits when its "
+             "replica dies."},
     {.name = "webhookd.retain",
      .type = CONFIG_DURATION,
      .def = "30d",

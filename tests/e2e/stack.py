@@ -3,6 +3,7 @@
 Serve is `corbel serve`; Processes is one process a daemon on real PostgreSQL and Redis. Both give an
 address, a first admin key, and clients. Nothing outlives stop().
 """
+import contextlib
 import os
 import pathlib
 import random
@@ -245,6 +246,27 @@ class Postgres:
             "-c", "max_connections=200", "-c", "fsync=off"])
         until(lambda: subprocess.run([self.bin / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)])
               .returncode == 0, "PostgreSQL accepts connections")
+
+    def query(self, sql):
+        """The rows, as lists of texts."""
+        ran = subprocess.run([self.bin / "psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "corbel", "-AtX",
+                              "-F", "\t", "-c", sql, "corbel"], check=True, capture_output=True, text=True)
+        return [line.split("\t") for line in ran.stdout.splitlines()]
+
+    @contextlib.contextmanager
+    def locked(self, table):
+        """Nobody writes to the table meanwhile."""
+        session = subprocess.Popen([self.bin / "psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "corbel", "-qX",
+                                    "corbel"], stdin=subprocess.PIPE, text=True)
+        session.stdin.write(f"BEGIN; LOCK TABLE {table} IN SHARE MODE;\n")
+        session.stdin.flush()
+        until(lambda: self.query(f"SELECT 1 FROM pg_locks WHERE relation = '{table}'::regclass AND granted"
+                                 " AND mode = 'ShareLock'"), f"{table} is locked")
+        try:
+            yield
+        finally:
+            session.stdin.close()
+            session.wait()
 
     def stop(self):
         return self.process.stop(signal.SIGINT)

@@ -1,0 +1,184 @@
+"""Two replicas of webhookd on one PostgreSQL, of which one stands still past its lease and goes on: what it then
+writes is refused. What the database holds is the proof: one final record for each delivery, and a row for each
+attempt that anybody was told of.
+"""
+import collections
+import itertools
+import os
+import random
+import signal
+import threading
+import time
+
+from sink import Sink
+from stack import Processes, until
+
+DELIVERED = "2"
+
+
+def pair(own, lease):
+    stack = own(Processes, f"--webhookd.lease={lease}", replicas={"webhookd": 2})
+    return stack, [stack.by_name["webhookd", n] for n in (0, 1)]
+
+
+def tenant(stack):
+    client = stack.tenant(plan="unlimited", scopes=["events.*", "webhooks.*"])
+    until(lambda: client.get("/v1/events").json()["last_sequence"] == 1, "the key's event is in the log")
+    return client
+
+
+def endpoint(client, sink, **options):
+    made = client.post("/v1/webhooks", {"url": sink.url, **options})
+    assert made.status_code == 201, made.text
+    return made.json()["endpoint"]["id"]
+
+
+def deliveries(stack):
+    """Each delivery, with what its attempts were."""
+    return stack.postgres.query(
+        "SELECT d.id, d.state, d.attempts, d.finished_at, COUNT(a.number), COALESCE(MAX(a.number), 0),"
+        " COALESCE(SUM(a.succeeded), 0) FROM webhookd.deliveries d LEFT JOIN webhookd.attempts a"
+        " ON a.delivery_id = d.id GROUP BY d.id ORDER BY d.id")
+
+
+def count(stack, process, name):
+    return int(stack.metric(process, name) or 0)
+
+
+def fenced(stack, process):
+    return count(stack, process, "corbel_webhook_fenced_total")
+
+
+class Hold:
+    """A sink's answers that wait: 500 to the first of each event until `first` is set, then 200, one of which waits
+    for `last`."""
+
+    def __init__(self):
+        self.first, self.last = threading.Event(), threading.Event()
+        self.seen = collections.Counter()
+        self.lock = threading.Lock()
+        self.held_again = None
+
+    def __call__(self, hook):
+        with self.lock:
+            number = self.seen[hook.id] = self.seen[hook.id] + 1
+            if number == 2 and not self.held_again:
+                self.held_again = hook.id
+        if number == 1 and not self.first.is_set():
+            self.first.wait(60)
+            return 500
+        if hook.id == self.held_again:
+            self.last.wait(60)
+        return 200
+
+
+def test_a_replica_that_stood_still_past_its_lease_changes_nothing_by_what_it_then_learns(own):
+    stack, replicas = pair(own, "2s")
+    client, hold = tenant(stack), Hold()
+    with Sink(hold) as sink:
+        made = endpoint(client, sink, timeout_ms=60000)
+        answer = client.post("/v1/events", {"events": [{"type": "a.b", "data": {"i": i}} for i in range(12)]})
+        assert answer.status_code == 200
+        until(lambda: len(hold.seen) == 4, "the first window is under way")
+        owner = stack.postgres.query(f"SELECT owner FROM webhookd.endpoints WHERE id = '{made}'")[0][0]
+        old, new = sorted(replicas, key=lambda p: p.name != owner)
+        old.send(signal.SIGSTOP)
+        try:
+            hold.first.set()  # their answers wait for the one that stands still
+            until(lambda: sum(d[1] == DELIVERED for d in deliveries(stack)) == 11, "the other one delivers")
+            before = [d for d in deliveries(stack) if d[1] == DELIVERED]
+        finally:
+            old.send(signal.SIGCONT)
+        until(lambda: fenced(stack, old) == 4, "what it learnt is refused")
+        assert [d for d in deliveries(stack) if d[1] == DELIVERED] == before
+        assert count(stack, old, "corbel_webhook_failed_attempts_total") == 0
+        failing = stack.postgres.query(f"SELECT failing_since IS NULL FROM webhookd.endpoints WHERE id = '{made}'")
+        assert failing == [["t"]]
+        hold.last.set()
+        until(lambda: all(d[1] == DELIVERED for d in deliveries(stack)), "the last one arrives")
+        assert [d[2:3] + d[4:] for d in deliveries(stack)] == [["1", "1", "1", "1"]] * 12
+        assert count(stack, new, "corbel_webhook_delivered_total") == 12 and fenced(stack, new) == 0
+        assert sorted(hold.seen.values()) == [1] * 8 + [2] * 4  # twice what was under way, with the same id
+
+
+def waiting(stack, statement):
+    return stack.postgres.query("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                                f" AND query LIKE '{statement}%'")
+
+
+def test_an_attempt_that_two_replicas_made_is_recorded_for_the_first_of_them_to_commit(own):
+    stack, replicas = pair(own, "2s")
+    client, seen = tenant(stack), []
+
+    def answer(hook):
+        seen.append(hook.id)
+        return 500 if len(seen) == 1 else 200
+
+    with Sink(answer) as sink:
+        made = endpoint(client, sink, retry_ms=[100] * 20)
+        with stack.postgres.locked("webhookd.attempts"):
+            assert client.post("/v1/events", {"events": [{"type": "a.b"}]}).status_code == 200
+            until(lambda: waiting(stack, 'COPY "attempts"'), "the fence has let the first one pass, and it has not committed")
+            owner = stack.postgres.query(f"SELECT owner FROM webhookd.endpoints WHERE id = '{made}'")[0][0]
+            old, new = sorted(replicas, key=lambda p: p.name != owner)
+            old.send(signal.SIGSTOP)
+        try:
+            until(lambda: waiting(stack, "UPDATE deliveries"), "the other one has made the same attempt")
+        finally:
+            old.send(signal.SIGCONT)
+        until(lambda: [d[1] for d in deliveries(stack)] == [DELIVERED], "it is delivered")
+        assert [d[2:3] + d[4:] for d in deliveries(stack)] == [["2", "2", "2", "1"]]
+        assert len(seen) == 3 and fenced(stack, new) == 1
+        assert "duplicate key" not in stack.postgres.process.output()
+
+
+class Publisher(threading.Thread):
+    """Publishes without pause, each event until it is acknowledged."""
+
+    def __init__(self, stack, client):
+        super().__init__()
+        self.client, self.stop, self.ids = stack.client(client.key), threading.Event(), []
+
+    def run(self):
+        for number in itertools.count():
+            if self.stop.is_set():
+                return
+            events = [{"id": f"e{number}-{i}", "type": "a.b"} for i in range(5)]
+            while self.client.post("/v1/events", {"events": events}).status_code != 200:
+                time.sleep(0.01)
+            self.ids += [e["id"] for e in events]
+
+
+def test_replicas_that_stand_still_at_any_moment_leave_one_final_record_of_each_delivery(own):
+    stack, replicas = pair(own, "1s")
+    client, failed, lock = tenant(stack), set(), threading.Lock()
+    seed = int(os.environ.get("CORBEL_SEED", random.randrange(10**6)))
+    print(f"CORBEL_SEED={seed}")
+    moments = random.Random(seed)
+
+    def answer(hook):  # a fifth of all events fails at first
+        with lock:
+            is_first = hook.id not in failed
+            failed.add(hook.id)
+        return 503 if is_first and hash(hook.id) % 5 == 0 else 200
+
+    with Sink(answer) as sink:
+        for _ in range(4):
+            endpoint(client, sink, retry_ms=[100] * 20)
+        publisher = Publisher(stack, client)
+        publisher.start()
+        for _ in range(6):
+            time.sleep(moments.uniform(0.1, 0.6))  # a moment that nobody has chosen
+            one = moments.choice(replicas)
+            one.send(signal.SIGSTOP)
+            time.sleep(1.5)  # longer than the lease
+            one.send(signal.SIGCONT)
+        publisher.stop.set()
+        publisher.join()
+        total = 4 * len(publisher.ids)
+        until(lambda: sum(d[1] == DELIVERED for d in deliveries(stack)) >= total, "all are delivered")
+        odd = [d for d in deliveries(stack) if d[1] != DELIVERED or not d[2] == d[4] == d[5] or d[6] != "1"]
+        assert odd == [] and len(deliveries(stack)) == total
+        recorded = sum(int(d[4]) for d in deliveries(stack))
+        until(lambda: len(sink.hooks) == recorded + sum(fenced(stack, r) for r in replicas),
+              f"each of {len(sink.hooks)} requests is recorded ({recorded}) or refused")
