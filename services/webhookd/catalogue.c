@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "json_value.h"
-#include "pattern.h"
+#include "events/pattern.h"
 #include "schema.h"
 
 #define BLOCK_BYTES       (64u << 10)

@@ -12,7 +12,7 @@
 #include "corbel/webhookd.methods.gen.h"
 #include "courier.h"
 #include "filter.h"
-#include "signature.h"
+#include "events/signature.h"
 #include "webhookd_internal.h"
 
 #define ENDPOINTS_MAX 1000 /* of a tenant */

@@ -9,7 +9,7 @@
 
 #include "base/text.h"
 #include "corbel/webhookd.methods.gen.h"
-#include "pattern.h"
+#include "events/pattern.h"
 #include "webhookd_internal.h"
 
 #define RANGE    2000u

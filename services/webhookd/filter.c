@@ -7,7 +7,7 @@
 
 #include "base/text.h"
 #include "condition.h"
-#include "pattern.h"
+#include "events/pattern.h"
 #include "regex.h"
 
 /* A data of 256 KiB makes a tree of 8 MiB at most. */

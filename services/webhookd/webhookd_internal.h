@@ -9,7 +9,7 @@
 #include "corbel/contract.gen.h"
 #include "daemon/scope.h"
 #include "daemon/service.h"
-#include "signature.h"
+#include "events/signature.h"
 #include "webhookd.h"
 
 struct courier;

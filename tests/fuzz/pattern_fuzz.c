@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "webhookd/pattern.h"
+#include "events/pattern.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -7,7 +7,7 @@
 
 #include "webhookd/catalogue.h"
 #include "webhookd/json_value.h"
-#include "webhookd/pattern.h"
+#include "events/pattern.h"
 #include "webhookd/schema.h"
 
 static struct arena arena;

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/random.h"
-#include "webhookd/pattern.h"
+#include "events/pattern.h"
 
 static void
 assert_matches(const char *pattern, const char *type, bool expected)

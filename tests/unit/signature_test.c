@@ -8,7 +8,7 @@
 
 #include "base/arena.h"
 #include "base/hash.h"
-#include "webhookd/signature.h"
+#include "events/signature.h"
 
 /* The example that the libraries of Standard Webhooks test with. */
 #define SECRET "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

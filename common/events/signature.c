@@ -1,7 +1,7 @@
 /*
  * signature: signing keys as text and bytes. What signs with them is in signer.c.
  */
-#include "signature.h"
+#include "events/signature.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>

@@ -9,8 +9,8 @@
  *
  * A leaf: no memory, matching in one pass over both.
  */
-#ifndef CORBEL_WEBHOOKD_PATTERN_H
-#define CORBEL_WEBHOOKD_PATTERN_H
+#ifndef CORBEL_EVENTS_PATTERN_H
+#define CORBEL_EVENTS_PATTERN_H
 
 #include <stdbool.h>
 #include <stddef.h>

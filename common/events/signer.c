@@ -14,7 +14,7 @@
 
 #include "base/arena.h"
 #include "base/hash.h"
-#include "signature.h"
+#include "events/signature.h"
 
 #define KEYS_MAX      2u
 #define ED25519_BYTES 64u

@@ -11,8 +11,8 @@
  *
  * A leaf. A signer never changes: any thread may sign with it.
  */
-#ifndef CORBEL_WEBHOOKD_SIGNATURE_H
-#define CORBEL_WEBHOOKD_SIGNATURE_H
+#ifndef CORBEL_EVENTS_SIGNATURE_H
+#define CORBEL_EVENTS_SIGNATURE_H
 
 #include <stdbool.h>
 #include <stddef.h>

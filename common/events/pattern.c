@@ -2,7 +2,7 @@
  * pattern: see pattern.h. With one "**" at most, the words before it are matched from the front and those
  * behind it from the back, so nothing is ever tried twice.
  */
-#include "pattern.h"
+#include "events/pattern.h"
 
 #include <string.h>
 
