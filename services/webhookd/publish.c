@@ -151,21 +151,37 @@ prepare(struct call *call, struct publication *publication)
 	return status_ok(&st) ? check_data(call, publication) : st;
 }
 
+/* Ends the calls of a list that nobody has taken. */
+static void
+turn_away(struct publication *first)
+{
+	while (first) {
+		struct publication *next = first->next;
+		call_retry_after_ms(first->call, 1000);
+		call_problem(first->call, "overloaded");
+		call_end(first->call, status_make(STATUS_RESOURCE_EXHAUSTED, "too many events wait to be recorded"));
+		first = next;
+	}
+}
+
+/* The calls of a batch share an arena, which is the writer's as soon as it has one of them: so all are
+ * prepared, and those that cannot be recorded ended, before the rest is handed over together. */
 void
 events_publish_batch(void *arg, struct call *calls[], size_t count)
 {
 	struct webhookd *self = arg;
+	struct publication *first = NULL, **last = &first;
 
 	for (size_t i = 0; i < count; i++) {
 		struct publication *publication = ARENA_NEW(call_arena(calls[i]), struct publication);
 		struct status st = prepare(calls[i], publication);
-		if (status_ok(&st) && writer_submit(self->writer, publication))
-			continue;
 		if (status_ok(&st)) {
-			call_retry_after_ms(calls[i], 1000);
-			call_problem(calls[i], "overloaded");
-			st = status_make(STATUS_RESOURCE_EXHAUSTED, "too many events wait to be recorded");
+			*last = publication;
+			last = &publication->next;
+		} else {
+			call_end(calls[i], st);
 		}
-		call_end(calls[i], st);
 	}
+	if (first && !writer_submit(self->writer, first))
+		turn_away(first);
 }

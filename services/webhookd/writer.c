@@ -135,15 +135,19 @@ writer_main(void *arg)
 }
 
 bool
-writer_submit(struct writer *writer, struct publication *publication)
+writer_submit(struct writer *writer, struct publication *first)
 {
+	struct publication *last = first;
+	size_t events = first->count;
+
+	for (; last->next; last = last->next)
+		events += last->next->count;
 	pthread_mutex_lock(&writer->lock);
-	bool is_taken = !writer->is_stopping && writer->queued + publication->count <= QUEUE_MAX;
+	bool is_taken = !writer->is_stopping && writer->queued + events <= QUEUE_MAX;
 	if (is_taken) {
-		publication->next = NULL;
-		*writer->last = publication;
-		writer->last = &publication->next;
-		writer->queued += publication->count;
+		*writer->last = first;
+		writer->last = &last->next;
+		writer->queued += events;
 		pthread_cond_signal(&writer->arrived);
 	}
 	pthread_mutex_unlock(&writer->lock);

@@ -32,8 +32,9 @@ struct publication {
 };
 
 struct status writer_new(struct webhookd *self, struct writer **out);
-/* False when the queue is full. Else the call is ended by the writer. */
-bool writer_submit(struct writer *writer, struct publication *publication);
+/* Takes a list, whole; false when the queue has no room for it. Else the writer ends its calls, and their
+ * memory is its own. */
+bool writer_submit(struct writer *writer, struct publication *first);
 /* Records what is queued, then ends the thread. */
 void writer_free(struct writer *writer);
 

@@ -1,7 +1,9 @@
 """The event log over HTTP: publishing, reading, and what never happens to it."""
 import concurrent.futures
 import datetime
+import json
 
+from raw import Raw
 from stack import until
 
 SCOPES = ["events.*", "webhooks.*"]
@@ -109,6 +111,26 @@ def test_publishers_side_by_side_leave_no_gap(stack):
         mine = list(pool.map(run, range(8)))
     assert sorted(sum(mine, [])) == list(range(2, 322))
     assert all(m == sorted(m) for m in mine)
+
+
+def test_a_crowd_that_publishes_at_the_same_moment_is_answered_each_with_its_own(stack):
+    client = tenant(stack)
+    crowd = [Raw(stack.port, timeout_s=60) for _ in range(64)]
+    seen = []
+    for turn in range(5):  # calls that arrive together travel in one message and share its memory
+        for i, raw in enumerate(crowd):
+            body = json.dumps({"events": [{"id": f"e-{turn}-{i}-{n}", "type": "a.b", "data": {"i": i}} for n in range(20)]})
+            raw.send(f"POST /v1/events HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {client.key}\r\n"
+                     f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}")
+        for i, raw in enumerate(crowd):
+            answer = raw.answer()
+            assert answer.status == 200, answer.body
+            events = json.loads(answer.body)["events"]
+            assert [e["id"] for e in events] == [f"e-{turn}-{i}-{n}" for n in range(20)]
+            seen += [e["sequence"] for e in events]
+    assert sorted(seen) == list(range(2, 2 + 64 * 5 * 20))
+    for raw in crowd:
+        raw.close()
 
 
 def test_a_tenant_sees_its_own_log_only(stack):
