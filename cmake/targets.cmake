@@ -118,7 +118,8 @@ function(corbel_test_contract program)
 endfunction()
 
 # tests/unit and tests/component: every *_test.c is one Check program and one ctest test, labelled by its
-# folder. tests/support holds what they share. tests/bench/*_bench.c are programs. tests/e2e (black box) and
+# folder. tests/support holds what they share. tests/bench/*_bench.c are programs, and *_load.c what
+# the scripts beside them use. tests/e2e (black box) and
 # tests/house (the source tree and the generator) are pytest.
 function(corbel_tests)
   if(NOT CHECK_FOUND)
@@ -144,9 +145,9 @@ function(corbel_tests)
         ENVIRONMENT "CORBEL_BIN=${CMAKE_BINARY_DIR}/bin;CORBEL_SOURCE=${CMAKE_SOURCE_DIR};CK_DEFAULT_TIMEOUT=60")
     endforeach()
   endforeach()
-  file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/bench/*_bench.c)
+  file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/bench/*_bench.c ${CMAKE_SOURCE_DIR}/tests/bench/*_load.c)
   foreach(file ${files})
-    corbel_program(bench ${file} name m)
+    corbel_program(bench ${file} name m PkgConfig::PQ PkgConfig::SQLITE)
   endforeach()
   if(CORBEL_FUZZ)
     file(GLOB files CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/*_fuzz.c)

@@ -4,9 +4,50 @@ DIR=$(mktemp -d) PIDS=()
 trap 'for p in "${PIDS[@]}"; do kill "$p" 2>/dev/null || true; done; wait 2>/dev/null || true; rm -rf "$DIR"' EXIT
 
 port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+# Processor time that processes have had, in microseconds (proc(5): fields 14 and 15 of stat, here after the name).
+cpu_us() {
+  local pid
+  for pid in "$@"; do cat "/proc/$pid/stat"; done |
+    awk -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); t += $12 + $13 } END { printf "%.0f", t * 1000000 / hz }'
+}
+median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 declare -A PID_OF # by the name of its log
 start() { local log=$1; shift; "$@" >"$DIR/$log" 2>&1 & PIDS+=($!); PID_OF[$log]=$!; }
 await() { for _ in $(seq 200); do curl -sf "$1" >/dev/null && return; sleep 0.05; done; echo "$1 does not answer" >&2; exit 1; }
+
+# A PostgreSQL of our own, durable as it comes; sets POSTGRES to its address. It refuses to run as root.
+start_postgres() {
+  local bin as=() at
+  bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1) at=$(port)
+  mkdir "$DIR/postgres"
+  if [ "$(id -u)" = 0 ]; then
+    chmod 755 "$DIR"
+    chown postgres "$DIR/postgres"
+    as=(setpriv --reuid=postgres --regid=postgres --clear-groups)
+  fi
+  "${as[@]}" "$bin/initdb" -D "$DIR/postgres" -U corbel -A trust -E UTF8 --locale=C >/dev/null
+  start postgres.out "${as[@]}" "$bin/postgres" -D "$DIR/postgres" -p "$at" -h 127.0.0.1 -k ""
+  for _ in $(seq 200); do "$bin/pg_isready" -q -h 127.0.0.1 -p "$at" && break; sleep 0.05; done
+  "$bin/createdb" -h 127.0.0.1 -p "$at" -U corbel corbel
+  POSTGRES="postgresql://corbel@127.0.0.1:$at/corbel"
+}
+
+# webhookd and what it needs, over ipc, with the admin port of webhookd at $3; $1 names them, the rest are options
+# of all of them.
+event_processes() {
+  local name=$1 http=$2 admin=$3 run=$DIR/$1 daemon; shift 3
+  mkdir -p "$run"
+  local common=(--admin.listen= --log.level=warn "$@")
+  for daemon in accountd ratelimitd webhookd; do
+    common+=(--bus.$daemon="ipc://$run/$daemon.rep" --pub.$daemon="ipc://$run/$daemon.pub")
+  done
+  start "$name.accountd" "$BIN/accountd" --data="$run/a" "${common[@]}" --accountd.peppers=k1:$(printf '7%.0s' {1..64})
+  start "$name.ratelimitd" "$BIN/ratelimitd" --data="$run/r" "${common[@]}"
+  start "$name.webhookd" "$BIN/webhookd" --data="$run/w" "${common[@]}" --admin.listen="127.0.0.1:$admin" \
+    --webhookd.allow=127.0.0.0/8 --webhookd.secrets=k1:$(printf '7%.0s' {1..64})
+  start "$name.ingress" "$BIN/ingress" --data="$run/i" "${common[@]}" --ingress.listen="127.0.0.1:$http" --ingress.connections_per_address=0
+  await "http://127.0.0.1:$http/readyz"
+}
 
 # Three daemons over ipc; $1 names them, the rest are options of ratelimitd.
 processes() {

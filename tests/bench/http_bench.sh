@@ -41,19 +41,12 @@ servers_of() {
   esac
 }
 
-# Processor time that they have had, in microseconds (proc(5): fields 14 and 15 of stat, here after the name).
-cpu_us() {
-  local pid
-  for pid in $(servers_of "$1"); do cat "/proc/$pid/stat"; done |
-    awk -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); t += $12 + $13 } END { printf "%.0f", t * 1000000 / hz }'
-}
-
 # One measurement: name, connections, URL, wrk options. Appends "rate p99us errors cpu_us" to the name's file.
 measure() {
   local name=$1 connections=$2 url=$3 before after; shift 3
-  before=$(cpu_us "$name")
+  before=$(cpu_us $(servers_of "$name"))
   wrk -t1 -c"$connections" -d"${SECONDS_EACH}s" --latency "$@" "$url" >"$DIR/wrk.out"
-  after=$(cpu_us "$name")
+  after=$(cpu_us $(servers_of "$name"))
   awk -v cpu=$((after - before)) '/requests in/ { n = $1 } /99%/ { p = $2 } /Requests\/sec/ { r = $2 } /Non-2xx/ { e = $NF }
        END { u = p ~ /us$/ ? 1 : p ~ /ms$/ ? 1000 : 1000000; sub(/[a-z]+$/, "", p); print r, p * u, e + 0, n ? cpu / n : 0 }' \
     "$DIR/wrk.out" >>"$DIR/$name.result"
@@ -73,7 +66,6 @@ for _ in $(seq "$ROUNDS"); do
   measure check-serve 64 "http://127.0.0.1:$SERVE/v1/ratelimits/check" -s "$DIR/serve.lua"
 done
 
-median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 rate() { awk '{ print $1 }' "$DIR/$1.result" | median; }
 p99() { awk '{ print $2 }' "$DIR/$1.result" | median; }
 cost() { awk '{ print $4 }' "$DIR/$1.result" | median; }

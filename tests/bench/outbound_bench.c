@@ -2,6 +2,9 @@
  * outbound: requests a second to a local endpoint through the outbound client, beside curl's multi interface
  * alone sending the same requests from the same kind of loop. Absolute rates vary from host to host: the
  * ratio counts. The endpoint is another process.
+ *
+ * As `outbound_bench URL FLIGHT BYTES` it only sends there with curl alone, and prints requests a second and
+ * its own processor time for a request in microseconds.
  */
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -25,8 +28,9 @@
 #define BODY_BYTES 1024
 #define TIMEOUT_MS 10000
 
-static char url[64];
+static char url[256];
 static char body[BODY_BYTES];
+static size_t body_size = BODY_BYTES;
 static const char *const HEADERS[] = {
     "Content-Type: application/json", "webhook-id: msg_0192f0c1a2b37c4d8e9fa0b1c2d3e4f5",
     "webhook-timestamp: 1700000000", "webhook-signature: v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4="};
@@ -218,7 +222,7 @@ bare_start(struct bare *bare, size_t i)
 		bare->headers[i] = curl_slist_append(bare->headers[i], HEADERS[k]);
 	curl_easy_setopt(easy, CURLOPT_URL, url);
 	curl_easy_setopt(easy, CURLOPT_HTTPHEADER, bare->headers[i]);
-	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)sizeof(body));
+	curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body_size);
 	curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)TIMEOUT_MS);
 	curl_multi_add_handle(bare->multi, easy);
@@ -406,13 +410,26 @@ compare_with(size_t flight)
 	       median(rates[1]) / 1000, median(rate_ratios));
 }
 
-int
-main(void)
+static void
+send_alone(const char *to, size_t flight, size_t bytes)
 {
-	pid_t endpoint = start_endpoint();
+	must(flight > 0 && flight <= FLIGHT_MAX && bytes <= BODY_BYTES, "FLIGHT or BYTES");
+	snprintf(url, sizeof(url), "%s", to);
+	body_size = bytes;
+	struct figures bare = bare_run(flight);
+	printf("%.0f %.1f\n", bare.rate, bare.cpu_us);
+}
 
+int
+main(int argc, char **argv)
+{
 	memset(body, 'x', sizeof(body));
 	curl_global_init(CURL_GLOBAL_DEFAULT);
+	if (argc == 4) {
+		send_alone(argv[1], strtoul(argv[2], NULL, 10), strtoul(argv[3], NULL, 10));
+		return 0;
+	}
+	pid_t endpoint = start_endpoint();
 	compare_with(1);
 	compare_with(64);
 	compare_with(FLIGHT_MAX);
