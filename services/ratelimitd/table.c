@@ -7,12 +7,14 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "admission_log.h"
 #include "base/arena.h"
 
 #define SHARDS         64u
 #define FIRST_CAPACITY 64u
+#define HUGE_PAGE      (size_t)0x200000
 
 struct entry {
 	struct table_key key;
@@ -30,6 +32,8 @@ struct shard {
 	size_t capacity, count, hand;
 	struct table_key *dirty;
 	size_t dirty_count, dirty_capacity;
+	_Atomic uintptr_t hint_entries; /* `entries` and `capacity` - 1 for table_expect(), which has no lock */
+	_Atomic size_t hint_mask;
 } __attribute__((aligned(64)));
 
 struct table {
@@ -104,6 +108,17 @@ slot_of(const struct shard *shard, const struct table_key *key)
 	return key->low & (shard->capacity - 1);
 }
 
+/* A table that is replaced meanwhile costs a useless fetch: a prefetch never faults. */
+void
+table_expect(const struct table *table, const struct table_key *key)
+{
+	const struct shard *shard = &table->shards[shard_of(key)];
+	uintptr_t entries = atomic_load_explicit(&shard->hint_entries, memory_order_relaxed);
+	size_t mask = atomic_load_explicit(&shard->hint_mask, memory_order_relaxed);
+
+	__builtin_prefetch((const void *)(entries + (key->low & mask) * sizeof(struct entry)), 1);
+}
+
 static bool
 is_same(const struct table_key *a, const struct table_key *b)
 {
@@ -172,14 +187,20 @@ static void
 grow(struct shard *shard)
 {
 	size_t capacity = shard->capacity ? shard->capacity * 2 : FIRST_CAPACITY;
-	struct entry *old = shard->entries, *entries = aligned_alloc(64, capacity * sizeof(*entries));
+	size_t bytes = capacity * sizeof(struct entry), alignment = bytes < HUGE_PAGE ? 64 : HUGE_PAGE;
+	struct entry *old = shard->entries, *entries = aligned_alloc(alignment, bytes);
 
 	if (!entries)
 		(void)mem_alloc(SIZE_MAX / 2); /* reports and aborts */
+	/* A look-up in a large table misses the TLB nearly every time without them; advice, may be refused. */
+	if (alignment == HUGE_PAGE)
+		(void)madvise(entries, bytes, MADV_HUGEPAGE);
 	memset(entries, 0, capacity * sizeof(*entries));
 	size_t old_capacity = shard->capacity;
 	shard->entries = entries;
 	shard->capacity = capacity;
+	atomic_store_explicit(&shard->hint_entries, (uintptr_t)entries, memory_order_relaxed);
+	atomic_store_explicit(&shard->hint_mask, capacity - 1, memory_order_relaxed);
 	shard->hand = 0;
 	for (size_t i = 0; i < old_capacity; i++) {
 		if (!old[i].strategy)
