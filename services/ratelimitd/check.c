@@ -169,6 +169,9 @@ gathering_end(struct gathering *gathering)
 	for (const struct job *job = gathering->first; job; job = job->next)
 		for (size_t i = 0; i < job->inquiry.count; i++)
 			table_expect(self->table, &job->inquiry.items[i].key);
+	for (const struct job *job = gathering->first; job; job = job->next)
+		for (size_t i = 0; i < job->inquiry.count; i++)
+			table_approach(self->table, &job->inquiry.items[i].key);
 	for (struct job *job = gathering->first, *next; job; job = next) {
 		next = job->next;
 		job_answer(self, job, job_decide_in_table(self, job));

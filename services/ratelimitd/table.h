@@ -4,7 +4,7 @@
  * A counter is found by a 128-bit keyed hash of tenant, limit and key; the key's text is not kept. Two
  * keys would share a counter with a probability of 2^-64 at four billion keys.
  *
- * 64 shards, each an open-addressing table under its own lock. A decision over several counters locks
+ * 64 shards, each under its own lock. A decision over several counters locks
  * their shards in rising order, takes all or nothing, and unlocks. Counters that have expired leave as
  * others come; at the bound, a new counter is refused (TABLE_FULL) rather than an old one forgotten,
  * since forgetting would admit too much.
@@ -45,9 +45,11 @@ void table_free(struct table *table);
 /* The store's clock: wall time at the start, then monotonic. */
 uint64_t table_now_us(const struct table *table);
 
-/* The counter will be asked for soon: its cache line is fetched meanwhile. Hides most of what a decision
- * costs when several follow. Takes no lock; any thread. */
+/* The counter will be asked for soon: what leads to it is fetched meanwhile, and by the second call the
+ * counter itself. Where many decisions follow each other, one after the other for all of them hides most
+ * of the waiting for memory. Any thread. */
 void table_expect(const struct table *table, const struct table_key *key);
+void table_approach(struct table *table, const struct table_key *key);
 /* All are taken, or none. In every case each decision tells the state afterwards. */
 enum table_result table_take(struct table *table, struct table_item *items, size_t count);
 enum table_result table_give_back(struct table *table, struct table_item *item);
