@@ -14,6 +14,9 @@
 
 struct replica;
 
+/* What a call asks of its replica: the three do not hold each other up. */
+enum lane_kind { LANE_FAST, LANE_SLOW, LANE_WAITING, LANE_KINDS };
+
 /* Replies of one message: freed when the last flight that points into it is done. */
 struct replies {
 	_Atomic size_t holders;
@@ -32,7 +35,8 @@ struct flight {
 	struct call_series *series; /* outlives the pool */
 	size_t heap_index;          /* in the port's deadlines; port's thread only */
 	_Atomic bool has_ended;     /* the port gave up: not worth sending */
-	bool is_fast, has_route;
+	enum lane_kind kind;
+	bool has_route;
 	uint64_t route;
 	uint64_t only; /* identity of the one replica that may have it; 0: any */
 	/* the outcome, written by the pool before the flight is handed back */

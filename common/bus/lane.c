@@ -149,9 +149,9 @@ become_idle(struct lane *lane)
 	atomic_store(&lane->started_ms, 0);
 	if (lane->is_ping) {
 		replica->is_pinging = false;
-	} else if (!lane->is_fast) {
-		lane->next = replica->idle_slow;
-		replica->idle_slow = lane;
+	} else if (lane->kind != LANE_FAST) {
+		lane->next = replica->lanes[lane->kind].idle;
+		replica->lanes[lane->kind].idle = lane;
 	}
 }
 

@@ -86,7 +86,7 @@ enqueue(struct pool *pool, struct flight *flight)
 	flight->replica = replica;
 	atomic_fetch_add(&replica->holders, 1);
 	replica->in_flight++;
-	queue_add(flight->is_fast ? &replica->fast : &replica->slow, flight);
+	queue_add(&replica->queues[flight->kind], flight);
 	return true;
 }
 
@@ -134,10 +134,9 @@ pool_evacuate(struct pool *pool, struct replica *replica)
 	struct flight *flight;
 
 	queue_init(&moved);
-	while ((flight = queue_take(&replica->fast)) != NULL)
-		queue_add(&moved, flight);
-	while ((flight = queue_take(&replica->slow)) != NULL)
-		queue_add(&moved, flight);
+	for (size_t i = 0; i < LANE_KINDS; i++)
+		while ((flight = queue_take(&replica->queues[i])) != NULL)
+			queue_add(&moved, flight);
 	while ((flight = queue_take(&moved)) != NULL) {
 		replica->in_flight--;
 		if (!pool->is_closing && enqueue(pool, flight))
@@ -153,10 +152,10 @@ pool_evacuate(struct pool *pool, struct replica *replica)
 
 /* Fills an idle lane with what waits; NULL when nothing can be sent now. Under the lock. */
 static struct lane *
-load_lane(struct replica *replica, bool is_fast)
+load_lane(struct replica *replica, enum lane_kind kind)
 {
-	struct queue *queue = is_fast ? &replica->fast : &replica->slow;
-	struct lane *lane = queue->first ? replica_idle_lane(replica, is_fast) : NULL;
+	struct queue *queue = &replica->queues[kind];
+	struct lane *lane = queue->first ? replica_idle_lane(replica, kind) : NULL;
 	size_t bytes = 0, most = replica->pool->bus->message_max / 2;
 	struct flight **last;
 
@@ -166,7 +165,7 @@ load_lane(struct replica *replica, bool is_fast)
 		most = BATCH_BYTES;
 	lane->state = LANE_SENDING;
 	last = &lane->first;
-	for (size_t count = 0; count < (is_fast ? BATCH_CALLS : 1) && queue->first; count++) {
+	for (size_t count = 0; count < (kind == LANE_FAST ? BATCH_CALLS : 1) && queue->first; count++) {
 		if (count > 0 && bytes + queue->first->size > most)
 			break;
 		struct flight *flight = queue_take(queue);
@@ -184,9 +183,9 @@ next_lane(struct pool *pool)
 	for (struct replica *replica = pool->replicas; replica; replica = replica->next) {
 		if (replica->pipes == 0)
 			continue;
-		struct lane *lane = load_lane(replica, true);
-		if (!lane)
-			lane = load_lane(replica, false);
+		struct lane *lane = NULL;
+		for (int kind = 0; kind < LANE_KINDS && !lane; kind++)
+			lane = load_lane(replica, (enum lane_kind)kind);
 		if (lane)
 			return lane;
 	}
@@ -302,8 +301,9 @@ inspect(struct replica *replica, uint64_t now_ms, struct overdue *overdue)
 	for (size_t i = 0; i < FAST_LANES; i++)
 		collect_overdue(overdue, &replica->fast_lanes[i], now_ms);
 	suspect(replica, now_ms);
-	for (size_t i = 0; i < replica->slow_count; i++)
-		collect_overdue(overdue, replica->slow_lanes[i], now_ms);
+	for (size_t k = 0; k < LANE_KINDS; k++)
+		for (size_t i = 0; i < replica->lanes[k].count; i++)
+			collect_overdue(overdue, replica->lanes[k].items[i], now_ms);
 	collect_overdue(overdue, &replica->ping, now_ms);
 	if (replica->is_pinging || replica->pipes == 0 || replica->is_removed)
 		return false;

@@ -6,8 +6,9 @@
  * sets a replica aside after consecutive time-outs or failures; pings bring it back.
  *
  * Calls of fast methods are coalesced: at most two messages in flight a replica, up to 128 calls
- * each, no timer. Other calls travel alone. Nothing is ever sent twice by the bus: a call whose pipe
- * broke ends UNAVAILABLE, and `was_sent` tells whether it may have run.
+ * each, no timer. Other calls travel alone, at most 64 at a time to a replica, beside 1024 that wait there.
+ * Nothing is ever sent twice by the bus: a call whose pipe broke ends UNAVAILABLE, and `was_sent` tells
+ * whether it may have run.
  *
  * Deadlines are kept on the monotonic clock by the port. Every queue is bounded: a full one ends the
  * call RESOURCE_EXHAUSTED at once.
@@ -58,7 +59,8 @@ size_t pool_list(const struct pool *pool, struct pool_replica *out, size_t max);
 struct pool_call {
 	/* to set */
 	uint32_t method;
-	bool is_fast; /* may be coalesced */
+	bool is_fast;    /* may be coalesced */
+	bool is_waiting; /* may take long because it waits for something to happen: it holds up no other */
 	bool has_route;
 	uint64_t route;   /* rendezvous hash of the key */
 	const char *node; /* only the replica of this name, UNAVAILABLE when it is not there; NULL: any */

@@ -8,12 +8,13 @@
 
 #include "flight.h"
 
-#define BATCH_CALLS 128u         /* of one coalesced message */
-#define BATCH_BYTES (256u << 10) /* a batch stops growing beyond it */
-#define FAST_LANES  2u
-#define SLOW_LANES  64u
-#define UNSENT_MS   100u /* a message that finds no connection goes back after so long */
-#define STUCK_MS    300u /* a fast message out for longer makes its replica suspect, which is pinged */
+#define BATCH_CALLS   128u         /* of one coalesced message */
+#define BATCH_BYTES   (256u << 10) /* a batch stops growing beyond it */
+#define FAST_LANES    2u
+#define SLOW_LANES    64u
+#define WAITING_LANES 1024u
+#define UNSENT_MS     100u /* a message that finds no connection goes back after so long */
+#define STUCK_MS      300u /* a fast message out for longer makes its replica suspect, which is pinged */
 /* How long a suspect has to answer anything: it is set aside then. Without another to turn to there is little
  * to win by that, so a busy one gets more time. */
 #define SUSPECT_MS       100u
@@ -25,11 +26,12 @@ enum lane_state { LANE_IDLE, LANE_SENDING, LANE_RECEIVING };
  * whoever sends or completes it, and its flights with it. */
 struct lane {
 	struct replica *replica;
-	struct lane *next; /* idle slow lanes, or lanes to cancel */
+	struct lane *next; /* idle lanes of its kind, or lanes to cancel */
 	nng_ctx ctx;
 	nng_aio *aio;
 	_Atomic int state; /* enum lane_state; IDLE changes under the pool's lock only */
-	bool is_ping, is_fast, is_open;
+	enum lane_kind kind;
+	bool is_ping, is_open;
 	struct flight *first;
 	struct flight *by_index[BATCH_CALLS];
 	size_t count;
@@ -39,6 +41,13 @@ struct lane {
 
 struct queue {
 	struct flight *first, **last;
+};
+
+/* Lanes of one kind that carry one call each, made when they are first needed. */
+struct lanes {
+	struct lane **items;
+	size_t count, capacity, max;
+	struct lane *idle;
 };
 
 struct replica {
@@ -58,11 +67,9 @@ struct replica {
 	uint32_t failures;          /* consecutive */
 	bool is_aside, is_draining, is_removed;
 	uint64_t removed_ms;
-	struct queue fast, slow;
+	struct queue queues[LANE_KINDS];
 	struct lane fast_lanes[FAST_LANES];
-	struct lane *slow_lanes[SLOW_LANES];
-	size_t slow_count;
-	struct lane *idle_slow;
+	struct lanes lanes[LANE_KINDS]; /* but of the fast */
 	struct lane ping;
 	bool is_pinging;
 	uint64_t pinged_ms;
@@ -96,7 +103,7 @@ void replica_close(struct replica *replica);
 bool replica_is_usable(const struct replica *replica);
 void replica_set_aside(struct replica *replica, const char *why);
 /* An idle lane for the next message, NULL when all are busy. */
-struct lane *replica_idle_lane(struct replica *replica, bool is_fast);
+struct lane *replica_idle_lane(struct replica *replica, enum lane_kind kind);
 
 /* ---- lane.c ---- */
 struct status lane_open(struct lane *lane, struct replica *replica);

@@ -233,7 +233,7 @@ flight_new(struct port *port, struct pool *pool, struct pool_call *call)
 	flight->deadline_ms = call->deadline_mono_ms;
 	flight->series = pool_series(pool);
 	flight->started_ns = clock_mono_ns(port->bus->clock);
-	flight->is_fast = call->is_fast;
+	flight->kind = call->is_fast ? LANE_FAST : call->is_waiting ? LANE_WAITING : LANE_SLOW;
 	flight->has_route = call->has_route;
 	flight->route = call->route;
 	flight->only = call->node ? hash_stable64(call->node, strlen(call->node), 0) : 0;

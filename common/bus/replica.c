@@ -18,8 +18,10 @@ replica_new(struct pool *pool, const char *url)
 	replica->holders = 1;
 	snprintf(replica->url, sizeof(replica->url), "%s", url);
 	replica->identity = hash_stable64(url, strlen(url), 0);
-	queue_init(&replica->fast);
-	queue_init(&replica->slow);
+	for (size_t i = 0; i < LANE_KINDS; i++)
+		queue_init(&replica->queues[i]);
+	replica->lanes[LANE_SLOW].max = SLOW_LANES;
+	replica->lanes[LANE_WAITING].max = WAITING_LANES;
 	return replica;
 }
 
@@ -28,8 +30,11 @@ replica_release(struct replica *replica)
 {
 	if (atomic_fetch_sub(&replica->holders, 1) != 1)
 		return;
-	for (size_t i = 0; i < replica->slow_count; i++)
-		mem_free(replica->slow_lanes[i]);
+	for (size_t k = 0; k < LANE_KINDS; k++) {
+		for (size_t i = 0; i < replica->lanes[k].count; i++)
+			mem_free(replica->lanes[k].items[i]);
+		mem_free(replica->lanes[k].items);
+	}
 	mem_free(replica);
 }
 
@@ -75,10 +80,8 @@ replica_open(struct replica *replica)
 		                    "cannot turn off resending");
 	nng_pipe_notify(replica->socket, NNG_PIPE_EV_ADD_POST, on_pipe, replica);
 	nng_pipe_notify(replica->socket, NNG_PIPE_EV_REM_POST, on_pipe, replica);
-	for (size_t i = 0; i < FAST_LANES && status_ok(&st); i++) {
-		replica->fast_lanes[i].is_fast = true;
+	for (size_t i = 0; i < FAST_LANES && status_ok(&st); i++)
 		st = lane_open(&replica->fast_lanes[i], replica);
-	}
 	if (status_ok(&st)) {
 		replica->ping.is_ping = true;
 		st = lane_open(&replica->ping, replica);
@@ -95,8 +98,9 @@ replica_close(struct replica *replica)
 		socket_close(replica->pool->bus, replica->socket);
 	for (size_t i = 0; i < FAST_LANES; i++)
 		lane_close(&replica->fast_lanes[i]);
-	for (size_t i = 0; i < replica->slow_count; i++)
-		lane_close(replica->slow_lanes[i]);
+	for (size_t k = 0; k < LANE_KINDS; k++)
+		for (size_t i = 0; i < replica->lanes[k].count; i++)
+			lane_close(replica->lanes[k].items[i]);
 	lane_close(&replica->ping);
 }
 
@@ -120,31 +124,38 @@ replica_set_aside(struct replica *replica, const char *why)
 }
 
 static struct lane *
-idle_slow_lane(struct replica *replica)
+idle_lane(struct replica *replica, enum lane_kind kind)
 {
-	struct lane *lane = replica->idle_slow;
+	struct lanes *lanes = &replica->lanes[kind];
+	struct lane *lane = lanes->idle;
+
 	if (lane) {
-		replica->idle_slow = lane->next;
+		lanes->idle = lane->next;
 		return lane;
 	}
-	if (replica->slow_count == SLOW_LANES)
+	if (lanes->count == lanes->max)
 		return NULL;
 	lane = mem_alloc(sizeof(*lane));
+	lane->kind = kind;
 	struct status st = lane_open(lane, replica);
 	if (!status_ok(&st)) {
 		lane_close(lane);
 		mem_free(lane);
 		return NULL;
 	}
-	replica->slow_lanes[replica->slow_count++] = lane;
+	if (lanes->count == lanes->capacity) {
+		lanes->capacity = lanes->capacity ? lanes->capacity * 2 : 16;
+		lanes->items = mem_resize(lanes->items, lanes->capacity, sizeof(struct lane *));
+	}
+	lanes->items[lanes->count++] = lane;
 	return lane;
 }
 
 struct lane *
-replica_idle_lane(struct replica *replica, bool is_fast)
+replica_idle_lane(struct replica *replica, enum lane_kind kind)
 {
-	if (!is_fast)
-		return idle_slow_lane(replica);
+	if (kind != LANE_FAST)
+		return idle_lane(replica, kind);
 	for (size_t i = 0; i < FAST_LANES; i++)
 		if (replica->fast_lanes[i].state == LANE_IDLE)
 			return &replica->fast_lanes[i];

@@ -217,7 +217,8 @@ route(const struct turn *turn, struct server_call *wire)
 		refuse(self, bound, wire, &st);
 		return NULL;
 	}
-	if (!bound->method->is_fast || is_keyed(self, bound, wire)) {
+	bool is_inline = bound->method->is_fast || bound->method->is_waiting;
+	if (!is_inline || is_keyed(self, bound, wire)) {
 		to_worker(turn, bound, wire);
 		return NULL;
 	}
@@ -289,8 +290,8 @@ bind_method(struct dispatcher *self, struct bound_method *bound, const struct ap
             api_handler handler)
 {
 	const struct service *service = self->options.service;
-	service_batch batch =
-	    method->is_fast && service->batch ? service->batch(self->options.self, method) : NULL;
+	bool may_batch = (method->is_fast || method->is_waiting) && service->batch;
+	service_batch batch = may_batch ? service->batch(self->options.self, method) : NULL;
 
 	if (!batch && !handler)
 		return status_make(STATUS_FAILED_PRECONDITION, "%s has no handler for %s", service->name,

@@ -49,7 +49,7 @@ struct service_env {
 };
 
 /* A handler for a method, beside the generated typed ones: gets all calls of one bus batch for that
- * method at once and ends each with call_end(), now or later. Fast methods only. */
+ * method at once and ends each with call_end(), now or later. Methods that are fast or wait. */
 typedef void (*service_batch)(void *self, struct call *calls[], size_t count);
 
 struct service_handlers {

@@ -115,6 +115,7 @@ send_call(struct request *request)
 	protobuf_c_message_pack(request->message, bytes);
 	call->method = request->method->id;
 	call->is_fast = request->method->is_fast;
+	call->is_waiting = request->method->is_waiting;
 	set_route(request);
 	call->deadline_mono_ms = now + request->method->deadline_ms;
 	call->request_id = request->request_id;

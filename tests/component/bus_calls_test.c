@@ -357,6 +357,40 @@ START_TEST(a_server_that_goes_ends_its_calls_and_one_that_comes_back_is_used_aga
 }
 END_TEST
 
+/* 64 slow calls are as many as a replica is given at once. */
+START_TEST(calls_that_wait_hold_up_no_others)
+{
+	struct world *world = world_new("inproc://bus-waiting", 0);
+	struct many waiting = {0}, slow = {0};
+	static struct pool_call calls[200];
+	struct pool_call quick;
+	struct port *port;
+	struct status st = port_new(world->client_bus, &port);
+
+	ck_assert(status_ok(&st));
+	for (size_t i = 0; i < 200; i++) {
+		calls[i] = make_call(HOLD, "x", 20000);
+		calls[i].is_waiting = true;
+		calls[i].done = count_done;
+		calls[i].user = &waiting;
+		port_call(port, world->pool, &calls[i]);
+	}
+	port_flush(port);
+	for (uint64_t end = now_ms() + 10000; world->calls < 200 && now_ms() < end;)
+		pause_ms(2);
+	ck_assert_uint_eq(world->calls, 200);
+	send_many(world, port, &quick, 1, ECHO + 1, 10000, &slow);
+	poll_until(port, &slow, 1);
+	ck_assert_uint_eq(slow.ok, 1);
+	ck_assert_uint_eq(waiting.done, 0);
+	release_all(world);
+	poll_until(port, &waiting, 200);
+	ck_assert_uint_eq(waiting.ok, 200);
+	port_free(port);
+	world_free(world);
+}
+END_TEST
+
 /* The caller packs its envelope by hand; the server reads it with protobuf-c. */
 static void
 check_fields(const Corbel__Bus__Call *call)
@@ -481,6 +515,7 @@ main(void)
 	tcase_add_test(tests, calls_beyond_the_servers_bound_are_refused_at_once);
 	tcase_add_test(tests, a_service_that_nobody_listens_for_is_unavailable_at_once);
 	tcase_add_test(tests, a_server_that_goes_ends_its_calls_and_one_that_comes_back_is_used_again);
+	tcase_add_test(tests, calls_that_wait_hold_up_no_others);
 	tcase_add_loop_test(tests, every_field_of_a_call_and_of_its_reply_arrives, 0, 2);
 	tcase_add_test(tests, a_reply_too_large_for_a_message_fails_its_own_call_only);
 	tcase_add_test(tests, a_call_held_beyond_its_servers_end_may_still_be_ended);

@@ -82,8 +82,10 @@ check_method(struct checker *checker, const struct model_method *method)
 {
 	check_path(checker, method);
 	check_route_by(checker, method);
-	if (method->options->batched && !method->options->fast)
-		breach(checker, method, "only fast methods can be batched");
+	if (method->options->batched && !method->options->fast && !method->options->waits)
+		breach(checker, method, "only methods that are fast or wait can be batched");
+	if (method->options->waits && (!method->options->batched || method->options->fast))
+		breach(checker, method, "a method that waits is batched and not fast");
 	if (method->options->deadline_ms < 1 || method->options->deadline_ms > 600000)
 		breach(checker, method, "deadline_ms must be 1 to 600000");
 	for (size_t s = 0; s < checker->model->service_count; s++) {

@@ -126,6 +126,7 @@ emit_method(struct strbuf *out, struct arena *arena, const struct model_method *
 	add_flag(out, "is_public", options->public_);
 	add_flag(out, "is_idempotent", options->idempotent);
 	add_flag(out, "is_fast", options->fast);
+	add_flag(out, "is_waiting", options->waits);
 	add_flag(out, "is_batched", options->batched);
 	add_flag(out, "is_operator_only", options->operator_only);
 	add_literal(out, arena, "path", options->path);
