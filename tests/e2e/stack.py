@@ -189,8 +189,9 @@ class Stack:
 class Serve(Stack):
     """corbel serve: everything in one process, on embedded stores."""
 
-    def __init__(self, *options, directory=None):
+    def __init__(self, *options, directory=None, env=None):
         super().__init__()
+        self.env = env
         self.data = pathlib.Path(directory or self.directory) / "data"
         self.admin_port = free_port()
         self.options = options
@@ -199,7 +200,7 @@ class Serve(Stack):
     def start(self):
         self.serve = self.spawn(f"serve{len(self.processes)}", [
             BIN / "corbel", "serve", f"--data={self.data}", f"--ingress.listen=127.0.0.1:{self.port}",
-            f"--admin.listen=127.0.0.1:{self.admin_port}", "--webhookd.allow=127.0.0.0/8", *self.options])
+            f"--admin.listen=127.0.0.1:{self.admin_port}", "--webhookd.allow=127.0.0.0/8", *self.options], self.env)
         self.serve.wait_for(r"is ready at")
         if not self.admin_key:
             self.admin_key = self.serve.wait_for(r"^first admin key: (\S+)").group(1)
