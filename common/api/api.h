@@ -65,7 +65,7 @@ struct api_method {
 	enum api_verb verb;
 	const char *path;  /* NULL: internal */
 	const char *scope; /* "" : none */
-	bool is_public, is_idempotent, is_fast, is_waiting, is_batched, is_operator_only;
+	bool is_public, is_idempotent, is_fast, is_waiting, is_batched, is_operator_only, is_cloud_events;
 	enum api_cost cost;
 	uint32_t deadline_ms;
 	const char *route_by; /* "" : any replica */

@@ -9,9 +9,15 @@
 /* ---- checking ---- */
 
 static bool
+is_letter(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool
 is_word_byte(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+	return is_letter(c) || (c >= '0' && c <= '9') || c == '_' || c == '-';
 }
 
 static struct status
@@ -22,10 +28,10 @@ word_check(const char *word, size_t length, bool is_first)
 	for (size_t i = 0; i < length; i++) {
 		if (!is_word_byte(word[i]))
 			return status_make(STATUS_INVALID_ARGUMENT,
-			                   "words must be of lower-case letters, digits and \"_\"");
+			                   "words must be of letters, digits, \"_\" and \"-\"");
 	}
-	if (is_first && (word[0] < 'a' || word[0] > 'z'))
-		return status_make(STATUS_INVALID_ARGUMENT, "must begin with a lower-case letter");
+	if (is_first && !is_letter(word[0]))
+		return status_make(STATUS_INVALID_ARGUMENT, "must begin with a letter");
 	return status_ok_value();
 }
 

@@ -19,7 +19,7 @@
 
 #define EVENT_TYPE_MAX 128u /* bytes, of types and patterns */
 
-/* Whether it is a type: words of a-z, 0-9 and "_", the first beginning with a letter. INVALID_ARGUMENT says
+/* Whether it is a type: words of letters, digits, "_" and "-", the first beginning with a letter. INVALID_ARGUMENT says
  * what is wrong. */
 struct status event_type_check(const char *type, size_t length);
 /* The same for a pattern. */

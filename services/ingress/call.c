@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "cloudevents.h"
 #include "daemon/authorize.h"
-#include "ingress_internal.h"
 
 #define IDEMPOTENCY_KEY_MAX 255u
 
@@ -143,26 +143,60 @@ is_json(const char *type)
 	        strncasecmp(type + length - 5, "+json", 5) == 0);
 }
 
+/* Whether the body is of a type and place that can be read; answers when it is not. */
+static bool
+check_body(struct request *request)
+{
+	const char *type = request_header(request, "Content-Type");
+
+	if (request->said_as != CLOUDEVENT_NONE || request->body_size == 0)
+		return true;
+	if (type && !is_json(type)) {
+		respond_problem(request, "unsupported-media-type", "the body must be application/json");
+		return false;
+	}
+	if (request->verb == API_GET || request->verb == API_DELETE) {
+		respond_problem(request, "invalid-argument", "this method takes no body");
+		return false;
+	}
+	return true;
+}
+
+static struct status
+read_body(struct request *request, struct violations *violations)
+{
+	const char *text = request->body_size > 0 ? request->body : "{}";
+	size_t length = request->body_size > 0 ? request->body_size : 2;
+
+	if (request->said_as == CLOUDEVENT_NONE)
+		return json_to_message(text, length, request->method->request, &request->arena, violations,
+		                       &request->message);
+	request->message = cloudevents_read(request, violations);
+	return violations_status(violations);
+}
+
+static void
+validate(struct request *request, struct violations *violations)
+{
+	size_t before = violations->count;
+
+	api_validate(request->message, request->method->request, &request->arena, violations);
+	for (size_t i = before; i < violations->count && request->said_as != CLOUDEVENT_NONE; i++)
+		violations->items[i].pointer =
+		    cloudevent_pointer(violations->items[i].pointer, request->said_as, &request->arena);
+}
+
 /* Body, path and query into the request message; answers and returns false when they are wrong. */
 static bool
 decode(struct request *request)
 {
 	const struct api_message *rules = request->method->request;
 	struct violations *violations = ARENA_NEW(&request->arena, struct violations);
-	const char *type = request_header(request, "Content-Type");
-	struct status st = status_ok_value();
 
-	if (request->body_size > 0 && type && !is_json(type)) {
-		respond_problem(request, "unsupported-media-type", "the body must be application/json");
+	cloudevents_look(request);
+	if (!check_body(request))
 		return false;
-	}
-	if (request->body_size > 0 && (request->verb == API_GET || request->verb == API_DELETE)) {
-		respond_problem(request, "invalid-argument", "this method takes no body");
-		return false;
-	}
-	const char *text = request->body_size > 0 ? request->body : "{}";
-	size_t length = request->body_size > 0 ? request->body_size : 2;
-	st = json_to_message(text, length, rules, &request->arena, violations, &request->message);
+	struct status st = read_body(request, violations);
 	if (!request->message) {
 		if (violations->count == 0)
 			violations_add(violations, &request->arena, "", "%s", st.message);
@@ -173,7 +207,7 @@ decode(struct request *request)
 	if (request->query && (request->verb == API_GET || request->verb == API_DELETE))
 		routes_bind_query(request->query, strlen(request->query), rules, request->message, &request->arena,
 		                  violations);
-	api_validate(request->message, rules, &request->arena, violations);
+	validate(request, violations);
 	if (violations->count == 0)
 		return true;
 	respond_violations(request, violations);

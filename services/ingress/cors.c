@@ -12,7 +12,7 @@
 #define EXPOSED_HEADERS                                                                                      \
 	"RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, "             \
 	"Retry-After, "                                                                                          \
-	"WWW-Authenticate, X-Request-Id, traceparent"
+	"WWW-Authenticate, Link, X-Request-Id, traceparent"
 #define PREFLIGHT_KEPT_S "600"
 
 static bool

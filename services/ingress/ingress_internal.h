@@ -17,6 +17,7 @@
 #include "api/routes.h"
 #include "corbel/contract.gen.h"
 #include "daemon/service.h"
+#include "cloudevents/cloudevent.h"
 #include "http_metrics.h"
 #include "settings.h"
 
@@ -120,6 +121,7 @@ struct request {
 	void (*granted)(struct request *request); /* what follows when a limit admits */
 	struct key_entry *key;                    /* held */
 	ProtobufCMessage *message;
+	enum cloudevent_mode said_as, answered_as; /* NONE: in JSON */
 	struct pool_call call;
 	struct strbuf policy, ratelimit; /* headers of limits, empty when there are none */
 	/* the response, once there is one */

@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "cloudevents.h"
 #include "cors.h"
 #include "http/problem.h"
 #include "http/ratelimit_headers.h"
-#include "ingress_internal.h"
 
 static void
 add_header(struct MHD_Response *response, const char *name, const char *value)
@@ -220,9 +220,12 @@ respond_failure(struct request *request, const Corbel__Bus__Reply *reply)
 
 	strbuf_init(&body, &request->arena);
 	problem_open(request, &problem, status_code_name(code), reply->message, &body);
-	for (size_t i = 0; i < reply->n_violations; i++)
-		put_error(&body, i == 0, reply->violations[i]->pointer ? reply->violations[i]->pointer : "",
-		          reply->violations[i]->detail ? reply->violations[i]->detail : "");
+	for (size_t i = 0; i < reply->n_violations; i++) {
+		const char *pointer = reply->violations[i]->pointer ? reply->violations[i]->pointer : "";
+		if (request->said_as != CLOUDEVENT_NONE)
+			pointer = cloudevent_pointer(pointer, request->said_as, &request->arena);
+		put_error(&body, i == 0, pointer, reply->violations[i]->detail ? reply->violations[i]->detail : "");
+	}
 	if (reply->n_violations > 0)
 		strbuf_putc(&body, ']');
 	problem_send(request, problem.http, &body, reply->retry_after_ms);
@@ -259,6 +262,17 @@ add_reply_headers(struct request *request, const Corbel__Bus__Reply *reply, stru
 	}
 }
 
+/* The answer's body; returns its type. */
+static const char *
+put_message(struct request *request, const ProtobufCMessage *message, struct strbuf *body)
+{
+	if (request->answered_as != CLOUDEVENT_NONE)
+		return cloudevents_write(request, message, body);
+	if (request->method->success != 204)
+		json_from_message(message, request->method->reply, NULL, body);
+	return "application/json";
+}
+
 void
 respond_reply(struct request *request, const Corbel__Bus__Reply *reply)
 {
@@ -275,10 +289,11 @@ respond_reply(struct request *request, const Corbel__Bus__Reply *reply)
 		return;
 	}
 	strbuf_init(&body, &request->arena);
-	if (request->method->success != 204)
-		json_from_message(message, request->method->reply, NULL, &body);
-	struct MHD_Response *response =
-	    text_response("application/json", body.data ? body.data : "", body.length);
+	const char *type = put_message(request, message, &body);
+	struct MHD_Response *response = text_response(type, body.data ? body.data : "", body.length);
+	const char *link = cloudevents_link(request, message);
+	if (link)
+		add_header(response, "Link", link);
 	add_reply_headers(request, reply, response);
 	respond_with(request, request->method->success, response);
 }

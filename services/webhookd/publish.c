@@ -7,6 +7,7 @@
 #include "base/id.h"
 #include "base/text.h"
 #include "corbel/webhookd.methods.gen.h"
+#include "cloudevents/cloudevent.h"
 #include "types.h"
 #include "webhookd_internal.h"
 #include "writer.h"
@@ -44,6 +45,33 @@ id_from_key(struct call *call, const char *tenant, size_t index)
 	return id;
 }
 
+/* What CloudEvents calls one event: a source and an id in it. */
+static char *
+id_from_cloud_event(struct call *call, const Corbel__V1__CloudEventAttributes *attributes)
+{
+	char *text = arena_printf(call_arena(call), "%s\n%s", attributes->source, attributes->id);
+	char *id = arena_printf(call_arena(call), "evt_%032d", 0);
+	uint8_t digest[SHA256_BYTES];
+
+	hash_sha256(text, strlen(text), digest);
+	text_hex_encode(digest, 16, id + 4);
+	return id;
+}
+
+static char *
+id_of(struct call *call, const struct publication *publication, const NewEvent *said, size_t at)
+{
+	struct webhookd *self = call_service(call);
+
+	if (said->id)
+		return said->id;
+	if (said->cloud_event)
+		return id_from_cloud_event(call, said->cloud_event);
+	if (call_idempotency_key(call))
+		return id_from_key(call, publication->tenant, at);
+	return arena_strdup(call_arena(call), id_make("evt", self->env.clock, self->env.random).text);
+}
+
 static struct status
 refuse_timestamp(struct call *call, size_t at)
 {
@@ -67,18 +95,11 @@ traceparent_of(struct call *call)
 static Event *
 event_of(struct call *call, const struct publication *publication, const NewEvent *said, size_t at)
 {
-	struct webhookd *self = call_service(call);
 	const PublishRequest *request = (const void *)call_request(call);
-	struct arena *arena = call_arena(call);
-	Event *event = ARENA_NEW(arena, Event);
+	Event *event = ARENA_NEW(call_arena(call), Event);
 
 	corbel__v1__event__init(event);
-	if (said->id)
-		event->id = said->id;
-	else if (call_idempotency_key(call))
-		event->id = id_from_key(call, publication->tenant, at);
-	else
-		event->id = arena_strdup(arena, id_make("evt", self->env.clock, self->env.random).text);
+	event->id = id_of(call, publication, said, at);
 	event->type = said->type;
 	event->subject = said->subject;
 	event->has_timestamp = event->has_recorded_at = true;
@@ -89,16 +110,17 @@ event_of(struct call *call, const struct publication *publication, const NewEven
 	event->data =
 	    said->has_data ? said->data : (ProtobufCBinaryData){.len = 2, .data = (uint8_t *)(uintptr_t) "{}"};
 	event->traceparent = (char *)(uintptr_t)traceparent_of(call);
+	event->cloud_event = said->cloud_event;
 	return event;
 }
 
 /* An id names one event: twice in a request is a mistake. */
 static struct status
-refuse_repeated_ids(struct call *call, const PublishRequest *request)
+refuse_repeated_ids(struct call *call, const struct publication *publication)
 {
-	for (size_t i = 1; i < request->n_events; i++) {
-		for (size_t j = 0; request->events[i]->id && j < i; j++) {
-			if (!request->events[j]->id || strcmp(request->events[i]->id, request->events[j]->id) != 0)
+	for (size_t i = 1; i < publication->count; i++) {
+		for (size_t j = 0; publication->is_named[i] && j < i; j++) {
+			if (strcmp(publication->events[i]->id, publication->events[j]->id) != 0)
 				continue;
 			const char *pointer = arena_printf(call_arena(call), "/events/%zu/id", i);
 			call_violation(call, pointer, "is the id of /events/%zu", j);
@@ -108,17 +130,21 @@ refuse_repeated_ids(struct call *call, const PublishRequest *request)
 	return status_ok_value();
 }
 
-/* The data of every event against the schema of its type, all faults together. */
+/* What CloudEvents are, and the data of every event against the schema of its type, all faults together. */
 static struct status
-check_data(struct call *call, struct publication *publication)
+check_events(struct call *call, struct publication *publication)
 {
+	const PublishRequest *request = (const void *)call_request(call);
 	struct webhookd *self = call_service(call);
 	struct arena *arena = call_arena(call);
 	struct violations *violations = ARENA_NEW(arena, struct violations);
 
-	for (size_t i = 0; i < publication->count; i++)
+	for (size_t i = 0; i < publication->count; i++) {
+		const char *pointer = arena_printf(arena, "/events/%zu", i);
+		cloudevent_check(request->events[i], pointer, arena, violations);
 		(void)types_check(self->types, publication->tenant, publication->events[i],
-		                  arena_printf(arena, "/events/%zu/data", i), arena, violations);
+		                  arena_printf(arena, "%s/data", pointer), arena, violations);
+	}
 	for (size_t i = 0; i < violations->count; i++)
 		call_violation(call, violations->items[i].pointer, "%s", violations->items[i].detail);
 	return violations_status(violations);
@@ -138,17 +164,17 @@ prepare(struct call *call, struct publication *publication)
 	publication->digests = arena_alloc(arena, sizeof(*publication->digests) * request->n_events);
 	publication->is_named = ARENA_ARRAY(arena, bool, request->n_events);
 	publication->is_duplicate = ARENA_ARRAY(arena, bool, request->n_events);
-	if (status_ok(&st))
-		st = refuse_repeated_ids(call, request);
 	for (size_t i = 0; i < request->n_events && status_ok(&st); i++) {
 		const NewEvent *said = request->events[i];
 		publication->events[i] = event_of(call, publication, said, i);
-		publication->is_named[i] = said->id || call_idempotency_key(call);
+		publication->is_named[i] = said->id || said->cloud_event || call_idempotency_key(call);
 		digest_of(said, arena, publication->digests[i]);
 		if (publication->events[i]->timestamp > call_now_ms(call) + AHEAD_MAX_MS)
 			st = refuse_timestamp(call, i);
 	}
-	return status_ok(&st) ? check_data(call, publication) : st;
+	if (status_ok(&st))
+		st = refuse_repeated_ids(call, publication);
+	return status_ok(&st) ? check_events(call, publication) : st;
 }
 
 /* Ends the calls of a list that nobody has taken. */

@@ -63,7 +63,7 @@ def test_an_idempotency_key_publishes_once(stack):
 
 def test_bad_events_are_refused_with_the_place_and_nothing_is_recorded(stack):
     client = tenant(stack)
-    for event, pointer in [({"type": "File.Uploaded"}, "/events/1/type"), ({}, "/events/1/type"),
+    for event, pointer in [({"type": "file/uploaded"}, "/events/1/type"), ({}, "/events/1/type"),
                            ({"type": "a", "id": "a.b"}, "/events/1/id"), ({"type": "a", "extra": 1}, "/events/1/extra"),
                            ({"type": "a", "timestamp": "2999-01-01T00:00:00Z"}, "/events/1/timestamp"),
                            ({"type": "a", "data": {"x": "y" * 262200}}, "/events/1/data")]:

@@ -40,6 +40,8 @@ START_TEST(a_star_is_one_word_and_two_are_one_or_more)
 	assert_matches("*", "file.uploaded", false);
 	assert_matches("**", "file", true);
 	assert_matches("**", "a.b.c.d", true);
+	assert_matches("com.Example.*", "com.Example.order-paid", true);
+	assert_matches("com.example.*", "com.Example.order-paid", false);
 }
 END_TEST
 
@@ -60,10 +62,11 @@ START_TEST(what_is_no_pattern_is_refused_with_the_reason)
 	assert_refused("file.", "single dots");
 	assert_refused(".file", "single dots");
 	assert_refused("file..x", "single dots");
-	assert_refused("File.x", "lower-case letters");
-	assert_refused("file.x-y", "lower-case letters");
-	assert_refused("file .x", "lower-case letters");
-	assert_refused("1file.x", "begin with a lower-case letter");
+	assert_refused("file .x", "of letters, digits");
+	assert_refused("file/x", "of letters, digits");
+	assert_refused("f\303\274r.x", "of letters, digits");
+	assert_refused("1file.x", "begin with a letter");
+	assert_refused("-file.x", "begin with a letter");
 	assert_refused("file*", "whole words");
 	assert_refused("file.up*", "whole words");
 	assert_refused("file.***", "whole words");

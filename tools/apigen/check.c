@@ -62,6 +62,15 @@ check_route_by(struct checker *checker, const struct model_method *method)
 	}
 }
 
+/* CloudEvents can be made of these messages only. */
+static bool
+has_events(const struct model_method *method)
+{
+	return strcmp(method->request->short_name, "PublishEventsRequest") == 0 ||
+	       strcmp(method->reply->short_name, "Event") == 0 ||
+	       strcmp(method->reply->short_name, "ListEventsReply") == 0;
+}
+
 static void
 check_pair(struct checker *checker, const struct model_method *a, const struct model_method *b)
 {
@@ -86,6 +95,8 @@ check_method(struct checker *checker, const struct model_method *method)
 		breach(checker, method, "only methods that are fast or wait can be batched");
 	if (method->options->waits && (!method->options->batched || method->options->fast))
 		breach(checker, method, "a method that waits is batched and not fast");
+	if (method->options->cloud_events && !has_events(method))
+		breach(checker, method, "cloud_events needs a request or a reply of events");
 	if (method->options->deadline_ms < 1 || method->options->deadline_ms > 600000)
 		breach(checker, method, "deadline_ms must be 1 to 600000");
 	for (size_t s = 0; s < checker->model->service_count; s++) {

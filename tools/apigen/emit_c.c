@@ -129,6 +129,7 @@ emit_method(struct strbuf *out, struct arena *arena, const struct model_method *
 	add_flag(out, "is_waiting", options->waits);
 	add_flag(out, "is_batched", options->batched);
 	add_flag(out, "is_operator_only", options->operator_only);
+	add_flag(out, "is_cloud_events", options->cloud_events);
 	add_literal(out, arena, "path", options->path);
 	add_literal(out, arena, "scope", options->scope ? options->scope : "");
 	add_literal(out, arena, "route_by", options->route_by ? options->route_by : "");

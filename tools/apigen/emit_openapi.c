@@ -68,6 +68,7 @@ put_body(struct document *doc, const struct model_method *method)
 	openapi_body_schema(doc, method);
 	openapi_put_request_example(doc, method);
 	put_close(doc, '}');
+	openapi_cloudevents_body(doc, method);
 	put_close(doc, '}');
 	put_close(doc, '}');
 }
@@ -210,6 +211,7 @@ put_components(struct document *doc, const struct model *model)
 	openapi_problem_responses(doc);
 	put_member(doc, "schemas", '{');
 	openapi_schemas(doc, model);
+	openapi_cloudevents_schema(doc, model);
 	openapi_problem_schema(doc);
 	put_close(doc, '}');
 	put_close(doc, '}');

@@ -27,6 +27,13 @@ void openapi_problem_responses(struct document *doc);
 void openapi_headers(struct document *doc);
 void openapi_problem_schema(struct document *doc);
 
+/* ---- openapi_cloudevents.c ---- */
+/* Media types of a body or a reply beside JSON, where the method speaks CloudEvents. */
+void openapi_cloudevents_body(struct document *doc, const struct model_method *method);
+void openapi_cloudevents_reply(struct document *doc, const struct model_method *method);
+/* The schema of a CloudEvent, when any method speaks them. */
+void openapi_cloudevents_schema(struct document *doc, const struct model *model);
+
 /* ---- openapi_front.c ---- */
 /* Paths that the ingress answers by itself. */
 void openapi_front_paths(struct document *doc);

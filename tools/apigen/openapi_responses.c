@@ -65,6 +65,7 @@ put_success(struct document *doc, const struct model_method *method)
 		    arena_printf(doc->arena, "{\"$ref\": \"#/components/schemas/%s\"}", method->reply->short_name));
 		openapi_put_reply_example(doc, method);
 		put_close(doc, '}');
+		openapi_cloudevents_reply(doc, method);
 		put_close(doc, '}');
 	}
 	put_close(doc, '}');
