@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -121,6 +122,23 @@ serve(struct host *host, int signals)
 	log_info(host_log(host), "stopping", LOG_TEXT("signal", info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM"));
 }
 
+/* ---------------------------------------------------------------- descriptors */
+
+/* As many as the hard limit grants: the soft one is low by tradition, for programs that use select(), and
+ * each connection takes a descriptor. Returns what the limit is then; 0: unknown. */
+static uint64_t
+raise_file_limit(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+		return 0;
+	struct rlimit raised = {.rlim_cur = files.rlim_max, .rlim_max = files.rlim_max};
+	if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+		files = raised;
+	return files.rlim_cur;
+}
+
 /* ---------------------------------------------------------------- the lock of a data directory */
 
 /* Takes the lock, held until the process ends. -1: another process has it, or there is no directory. */
@@ -204,15 +222,18 @@ run_config(const struct daemon_options *options, const struct config *config)
 
 	if (!take_lock(options, config_text(config, "data"), &lock))
 		return EXIT_FAILED;
+	uint64_t files = raise_file_limit();
 	int signals = open_signals();
 	struct host_options host_options = {
 	    .config = config, .services = options->services, .stop_fd = signals, .out = stdout};
 	struct status st = host_new(&host_options, &host);
 	int code = EXIT_FAILED;
-	if (status_ok(&st))
+	if (status_ok(&st)) {
+		log_info(host_log(host), "descriptors", LOG_U64("limit", files));
 		code = run_host(options, host, signals, (uint32_t)config_duration_ms(config, "drain.grace"));
-	else
+	} else {
 		fprintf(stderr, "cannot start: %s\n", st.message);
+	}
 	close(signals);
 	if (lock >= 0)
 		close(lock);

@@ -88,6 +88,7 @@ outbound_new(const struct outbound_options *options, struct outbound **out)
 	self->clock = options->clock ? options->clock : clock_system();
 	self->max_in_flight = options->max_in_flight ? options->max_in_flight : DEFAULT_IN_FLIGHT;
 	self->max_connections = options->max_connections ? options->max_connections : self->max_in_flight;
+	self->refuses_own = options->refuses_own;
 	self->epoll = self->wake = -1;
 	make_metrics(&self->metrics, options->metrics);
 	self->transfers = mem_array(self->max_in_flight, sizeof(*self->transfers));

@@ -54,6 +54,7 @@ struct outbound_options {
 	size_t max_in_flight;        /* requests accepted and not done; 0: 4096. Each may take a descriptor */
 	size_t max_connections;      /* kept open, with those in use; 0: as max_in_flight */
 	const struct policy *policy; /* copied; NULL: global addresses only */
+	bool refuses_own;            /* also what this process listens on itself, whatever the policy allows */
 	const char *user_agent;      /* NULL: "corbel/version" */
 	/* URL of an egress proxy, NULL or "" for none. The policy is the proxy's then: names are resolved there.
 	 */

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 
 #include "outbound/outbound.h"
+#include "outbound/own.h"
 
 #define NAMES_BUCKETS 1024
 
@@ -71,6 +72,7 @@ struct outbound {
 	const struct clock *clock;
 	struct outbound_metrics metrics;
 	size_t max_in_flight, max_connections;
+	bool refuses_own;
 	int epoll, wake; /* -1: not opened */
 	pthread_t thread;
 	bool has_thread;
@@ -89,6 +91,7 @@ struct outbound {
 
 	/* the loop's thread only */
 	CURLM *multi;
+	struct own own;
 	uint64_t curl_due_ms; /* when curl wants to be called without an event; UINT64_MAX: never */
 	size_t seen;          /* places that the loop has ever seen used */
 	struct transfer *leaders[NAMES_BUCKETS];

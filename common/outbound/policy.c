@@ -31,14 +31,16 @@ static const struct policy_net REFUSED_V4[] = {
 };
 
 static const struct policy_net REFUSED_V6[] = {
-    {true, {0}, 8},     /* unspecified, loopback, IPv4 mapped, compatible, translated, NAT64 */
-    {true, {0x01}, 64}, /* discard */
+    {true, {0}, 8},           /* unspecified, loopback, IPv4 mapped, compatible, translated, NAT64 */
+    {true, {0x01}, 64},       /* discard */
+    {true, {0x20, 0x01}, 23}, /* protocol assignments, Teredo, benchmarks, ORCHID */
     {true, {0x20, 0x01, 0x0D, 0xB8}, 32}, /* documentation */
     {true, {0x20, 0x02}, 16},             /* 6to4 */
     {true, {0x3F, 0xFF}, 20},             /* documentation */
     {true, {0x5F}, 16},                   /* segment routing */
     {true, {0xFC}, 7},                    /* unique local */
     {true, {0xFE, 0x80}, 10},             /* link-local */
+    {true, {0xFE, 0xC0}, 10},             /* site-local, which RFC 3879 deprecated and some networks use */
     {true, {0xFF}, 8},                    /* multicast */
 };
 

@@ -34,6 +34,16 @@ begin_lookup(void *state, void *reserved, void *transfer)
 	return 0;
 }
 
+/* A proxy judges for itself. */
+static bool
+may_connect(struct outbound *self, const struct sockaddr *address, socklen_t length)
+{
+	if (self->proxy)
+		return true;
+	return policy_allows(&self->policy, address, length) &&
+	       !(self->refuses_own && own_listens(&self->own, address, length));
+}
+
 /* curl connects to this very address, so no later answer of a name server can change what was judged. */
 static curl_socket_t
 open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
@@ -43,7 +53,7 @@ open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 
 	(void)purpose;
 	names_lookup_over(transfer, NULL);
-	if (!self->proxy && !policy_allows(&self->policy, &address->addr, (socklen_t)address->addrlen)) {
+	if (!may_connect(self, &address->addr, (socklen_t)address->addrlen)) {
 		transfer->sockets_refused++;
 		log_refusal(self, &address->addr, (socklen_t)address->addrlen);
 		return CURL_SOCKET_BAD;

@@ -64,6 +64,7 @@ http_options(const struct service_env *env, struct policy *policy, struct outbou
 	*out =
 	    (struct outbound_options){.max_in_flight = (size_t)config_integer(env->config, "webhookd.in_flight"),
 	                              .policy = policy,
+	                              .refuses_own = true,
 	                              .proxy = config_text(env->config, "webhookd.proxy"),
 	                              .ca_file = config_text(env->config, "webhookd.ca_file"),
 	                              .log = env->log,

@@ -154,6 +154,14 @@ def test_a_large_event_that_nobody_reads_ends_in_time(stack):
     deaf.close()
 
 
+def test_what_corbel_listens_on_itself_is_no_endpoint_though_its_address_is_allowed(stack):
+    client = tenant(stack)
+    for port in (stack.port, stack.admin_port):
+        made = endpoint(client, f"http://127.0.0.1:{port}/livez")
+        publish(client, 1)
+        assert tried(client, made, 1)[0]["error"] == "refused_address"
+
+
 @pytest.mark.parametrize("wrong", ["expired", "another name", "signed by itself", "no TLS"])
 def test_a_certificate_that_is_not_good_is_no_connection(stack, authority, wrong):
     contexts = {"expired": lambda: authority.context("IP:127.0.0.1", end="20200102000000Z"),

@@ -3,6 +3,7 @@
 ./dev test --tsan and --asan run this file with daemons that have the sanitizer: a report fails the test that
 stops the process (stack.py).
 """
+import resource
 import signal
 
 import pytest
@@ -59,3 +60,14 @@ def test_an_ingress_under_load_ends_with_0_and_answers_what_it_took(own):
         traffic.until_good()
     assert traffic.odd(0, 503) == []
     assert traffic.lost() == []
+
+
+def test_a_process_takes_as_many_descriptors_as_its_hard_limit_grants(own):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        stack = own(Serve)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert resource.prlimit(stack.serve.popen.pid, resource.RLIMIT_NOFILE) == (hard, hard)
+    stack.serve.wait_for(f"descriptors limit={hard}")

@@ -134,6 +134,19 @@ static const struct vector V6[] = {
     {"100::ffff:ffff:ffff:ffff", false},
     {"100:0:0:1::", true},
     {"1fff:ffff::1", true},
+    {"2000::1", true},
+    {"2001::", false},
+    {"2001::1", false},
+    {"2001:0:4136:e378:8000:63bf:3fff:fdd2", false},
+    {"2001::a9fe:a9fe", false},
+    {"2001:0:ffff:ffff:ffff:ffff:8000:fffe", false},
+    {"2001:1::1", false},
+    {"2001:2::1", false},
+    {"2001:3::1", false},
+    {"2001:10::1", false},
+    {"2001:20::1", false},
+    {"2001:1ff:ffff:ffff:ffff:ffff:ffff:ffff", false},
+    {"2001:200::1", true},
     {"2001:4860:4860::8888", true},
     {"2001:db7:ffff:ffff:ffff:ffff:ffff:ffff", true},
     {"2001:db8::", false},
@@ -174,6 +187,11 @@ static const struct vector V6[] = {
     {"fe80::a9fe:a9fe", false},
     {"fe80::1%1", false},
     {"febf:ffff:ffff:ffff:ffff:ffff:ffff:ffff", false},
+    {"fec0::", false},
+    {"fec0::1", false},
+    {"fec0:0:0:ffff::1", false},
+    {"fed0::a00:1", false},
+    {"feff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", false},
     {"ff00::", false},
     {"ff01::1", false},
     {"ff02::1", false},
@@ -229,7 +247,7 @@ END_TEST
 START_TEST(ipv6_is_refused_exactly_where_it_is_not_global_or_hides_ipv4)
 {
 	check_vectors(V6, COUNT(V6));
-	ck_assert_uint_ge(COUNT(V4) + COUNT(SPELLINGS) + COUNT(V6), 150);
+	ck_assert_uint_ge(COUNT(V4) + COUNT(SPELLINGS) + COUNT(V6), 225);
 }
 END_TEST
 
