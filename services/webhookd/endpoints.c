@@ -15,8 +15,9 @@
 #include "events/signature.h"
 #include "webhookd_internal.h"
 
-#define ENDPOINTS_MAX 1000 /* of a tenant */
-#define GRACE_MS      INT64_C(86400000)
+#define ENDPOINTS_MAX   1000 /* of a tenant */
+#define GRACE_MS        INT64_C(86400000)
+#define PAYLOAD_VERSION 1 /* of the body in sink_http.c */
 
 #define COLUMNS "id, tenant_id, disabled, message"
 
@@ -110,15 +111,17 @@ is_header(const char *name, const char *value)
 	return true;
 }
 
-/* Entries of all map<string, string> fields have the same layout. */
 static struct status
-check_headers(struct call *call, Corbel__V1__Endpoint__HeadersEntry *const *headers, size_t count)
+check_headers(struct call *call, const Endpoint *endpoint)
 {
-	for (size_t i = 0; i < count; i++) {
-		const char *pointer = arena_printf(call_arena(call), "/headers/%s", headers[i]->key);
-		if (!is_header(headers[i]->key, headers[i]->value))
+	bool is_binary = endpoint->format == CORBEL__V1__DELIVERY_FORMAT__CLOUDEVENTS_BINARY;
+
+	for (size_t i = 0; i < endpoint->n_headers; i++) {
+		const char *name = endpoint->headers[i]->key;
+		const char *pointer = arena_printf(call_arena(call), "/headers/%s", name);
+		if (!is_header(name, endpoint->headers[i]->value))
 			return refuse(call, pointer, "must be a header name, with a value of visible characters");
-		if (is_reserved(headers[i]->key))
+		if (is_reserved(name) || (is_binary && strncasecmp(name, "ce-", 3) == 0))
 			return refuse(call, pointer, "is set by the protocol or the signature");
 	}
 	return status_ok_value();
@@ -128,7 +131,7 @@ static struct status
 check(struct call *call, const Endpoint *endpoint)
 {
 	struct violations *violations = ARENA_NEW(call_arena(call), struct violations);
-	struct status st = check_headers(call, endpoint->headers, endpoint->n_headers);
+	struct status st = check_headers(call, endpoint);
 
 	if (!status_ok(&st) || !endpoint->filter ||
 	    filter_check(endpoint->filter, "/filter", call_arena(call), violations))
@@ -196,6 +199,10 @@ endpoint_from_request(const Corbel__V1__CreateEndpointRequest *request, Endpoint
 	out->disable_after_ms = request->disable_after_ms;
 	out->n_metadata = request->n_metadata;
 	out->metadata = (Corbel__V1__Endpoint__MetadataEntry **)(void *)request->metadata;
+	out->has_format = request->has_format;
+	out->format = request->format;
+	out->has_payload_version = true;
+	out->payload_version = request->has_payload_version ? request->payload_version : PAYLOAD_VERSION;
 }
 
 static struct status
@@ -362,6 +369,9 @@ take_changes(const Corbel__V1__UpdateEndpointRequest *request, Endpoint *out)
 	TAKE_SCALAR(signing);
 	TAKE_SCALAR(hub_signature);
 	TAKE_SCALAR(disable_after_ms);
+	TAKE_SCALAR(format);
+	if (request->has_payload_version)
+		out->payload_version = request->payload_version;
 }
 
 struct status
@@ -523,6 +533,8 @@ endpoints_rotate_secret(struct call *call, const Corbel__V1__RotateSecretRequest
 		endpoint.public_key = public_text(arena, &key);
 		st = save(&tx, arena, &endpoint, call_now_ms(call));
 	}
+	if (status_ok(&st))
+		st = tell_rotated(self, &tx, arena, &endpoint, reply->previous_until);
 	signing_key_wipe(&key);
 	return store_end(&tx, st);
 }

@@ -35,22 +35,42 @@ tell_endpoint(const struct webhookd *self, struct store_tx *tx, struct arena *ar
 }
 
 struct status
-tell_exhausted(const struct webhookd *self, struct store_tx *tx, struct arena *arena, const char *tenant,
-               const struct exhausted *what)
+tell_rotated(const struct webhookd *self, struct store_tx *tx, struct arena *arena, const Endpoint *endpoint,
+             int64_t previous_until)
 {
 	return outbox_add(
 	    self->env.outbox, tx, arena,
-	    &(struct outbox_event){.tenant = tenant,
-	                           .type = "message.attempt.exhausted",
-	                           .subject = what->endpoint_id,
+	    &(struct outbox_event){.tenant = endpoint->tenant_id,
+	                           .type = "endpoint.secret.rotated",
+	                           .subject = endpoint->id,
 	                           .fields = (const struct outbox_field[]){
-	                               {.name = "delivery_id", .text = what->delivery_id},
-	                               {.name = "endpoint_id", .text = what->endpoint_id},
-	                               {.name = "event_id", .text = what->event_id},
-	                               {.name = "event_type", .text = what->event_type},
-	                               {.name = "attempts", .type = OUTBOX_I64, .number = what->attempts},
-	                               {.name = "error", .text = what->error},
+	                               {.name = "id", .text = endpoint->id},
+	                               {.name = "url", .text = endpoint->url},
+	                               {.name = "previous_until", .type = OUTBOX_TIME, .number = previous_until},
 	                               {.name = NULL}}});
+}
+
+/* The status comes last, where the list can end before it. */
+struct status
+tell_attempt(const struct webhookd *self, struct store_tx *tx, struct arena *arena, const char *type,
+             const struct tried *what)
+{
+	return outbox_add(
+	    self->env.outbox, tx, arena,
+	    &(struct outbox_event){
+	        .tenant = what->tenant,
+	        .type = type,
+	        .subject = what->endpoint_id,
+	        .fields = (const struct outbox_field[]){
+	            {.name = "delivery_id", .text = what->delivery_id},
+	            {.name = "endpoint_id", .text = what->endpoint_id},
+	            {.name = "event_id", .text = what->event_id},
+	            {.name = "event_type", .text = what->event_type},
+	            {.name = "attempts", .type = OUTBOX_I64, .number = what->attempts},
+	            {.name = "error", .text = what->error},
+	            {.name = "next_at", .type = OUTBOX_TIME, .number = what->next_at},
+	            {.name = what->status > 0 ? "status" : NULL, .type = OUTBOX_I64, .number = what->status},
+	            {.name = NULL}}});
 }
 
 bool

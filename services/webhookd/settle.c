@@ -9,6 +9,7 @@
 #include "schedule.h"
 
 #define DISABLE_AFTER_MS INT64_C(432000000)
+#define FAILING_AFTER    4u /* failed tries */
 
 void
 courier_register_metrics(struct courier *courier)
@@ -74,6 +75,38 @@ was_cut_off(const struct parcel *parcel)
 	return parcel->end == PARCEL_CUT_OFF;
 }
 
+/* What is told of a try; NULL: nothing. */
+static const char *
+news_of(const struct parcel *parcel, const struct verdict *verdict)
+{
+	if (is_operational(parcel->event->type))
+		return NULL;
+	if (verdict->state == CORBEL__V1__DELIVERY_STATE__EXHAUSTED)
+		return "message.attempt.exhausted";
+	if (!verdict->is_success)
+		return parcel->tries + 1 == FAILING_AFTER ? "message.attempt.failing" : NULL;
+	return parcel->tries >= FAILING_AFTER ? "message.attempt.recovered" : NULL;
+}
+
+static struct status
+tell(struct courier *courier, struct store_tx *tx, const struct parcel *parcel, const struct verdict *verdict)
+{
+	const char *type = news_of(parcel, verdict);
+
+	if (!type)
+		return status_ok_value();
+	return tell_attempt(courier->self, tx, &courier->arena, type,
+	                    &(struct tried){.tenant = parcel->lane->share->tenant_id,
+	                                    .delivery_id = parcel->delivery_id,
+	                                    .endpoint_id = parcel->lane->endpoint_id,
+	                                    .event_id = parcel->event->id,
+	                                    .event_type = parcel->event->type,
+	                                    .error = parcel->attempt->error,
+	                                    .status = verdict->is_success ? 0 : parcel->attempt->status,
+	                                    .attempts = parcel->attempts + 1,
+	                                    .next_at = verdict->due_at});
+}
+
 /* Since when the endpoint has failed, and whether that is too long. */
 static struct status
 follow_up(struct courier *courier, struct store_tx *tx, const struct parcel *parcel,
@@ -95,15 +128,8 @@ follow_up(struct courier *courier, struct store_tx *tx, const struct parcel *par
 		lane->failing_since = now;
 		st = ledger_set_failing(tx, lane->endpoint_id, lane->token, &now);
 	}
-	if (status_ok(&st) && verdict->state == CORBEL__V1__DELIVERY_STATE__EXHAUSTED &&
-	    !is_operational(parcel->event->type))
-		st = tell_exhausted(courier->self, tx, &courier->arena, lane->share->tenant_id,
-		                    &(struct exhausted){.delivery_id = parcel->delivery_id,
-		                                        .endpoint_id = lane->endpoint_id,
-		                                        .event_id = parcel->event->id,
-		                                        .event_type = parcel->event->type,
-		                                        .error = parcel->attempt->error,
-		                                        .attempts = parcel->attempts + 1});
+	if (status_ok(&st))
+		st = tell(courier, tx, parcel, verdict);
 	bool is_gone = verdict->attempt->has_status && verdict->attempt->status == 410;
 	bool is_hopeless = lane->is_failing && patience > 0 && now - lane->failing_since >= patience;
 	if (!status_ok(&st) || (!is_gone && !is_hopeless))

@@ -3,9 +3,10 @@
  */
 #include <string.h>
 
+#include "cloudevents/cloudevent.h"
 #include "sink.h"
 
-#define HEADERS_MAX 32
+#define HEADERS_MAX 64
 #define KEEP_BYTES  1024u
 #define READ_BYTES  (64u << 10)
 
@@ -23,7 +24,14 @@ struct letter {
 	struct outbound_request request;
 };
 
-/* ---- the body ---- */
+/* ---- what is sent ---- */
+
+static void
+add_header(struct letter *letter, struct arena *arena, const char *name, const char *value)
+{
+	if (letter->header_count < HEADERS_MAX)
+		letter->headers[letter->header_count++] = arena_printf(arena, "%s: %s", name, value);
+}
 
 static void
 put_member(struct strbuf *out, const char *name, const char *text)
@@ -37,7 +45,7 @@ put_member(struct strbuf *out, const char *name, const char *text)
 /* {"id", "type", "timestamp", "subject", "sequence", "data"}: type, timestamp and data as Standard Webhooks
  * recommends. */
 static void
-make_body(struct letter *letter, struct arena *arena, const Event *event)
+put_plain(struct letter *letter, struct arena *arena, const Event *event)
 {
 	char time[TEXT_TIMESTAMP_MAX];
 	struct strbuf out;
@@ -54,15 +62,49 @@ make_body(struct letter *letter, struct arena *arena, const Event *event)
 	strbuf_putc(&out, '}');
 	letter->body = out.data;
 	letter->body_size = out.length;
+	add_header(letter, arena, "Content-Type", "application/json");
 }
 
-/* ---- the request ---- */
+static void
+put_structured(struct letter *letter, struct arena *arena, const Event *event)
+{
+	struct strbuf out;
+
+	strbuf_init(&out, arena);
+	cloudevent_write(event, &out);
+	letter->body = out.data;
+	letter->body_size = out.length;
+	add_header(letter, arena, "Content-Type", CLOUDEVENT_TYPE);
+}
 
 static void
-add_header(struct letter *letter, struct arena *arena, const char *name, const char *value)
+put_binary(struct letter *letter, struct arena *arena, const Event *event)
 {
-	if (letter->header_count < HEADERS_MAX)
-		letter->headers[letter->header_count++] = arena_printf(arena, "%s: %s", name, value);
+	struct cloudevent_binary out;
+
+	cloudevent_write_binary(event, arena, &out);
+	letter->body = out.body;
+	letter->body_size = out.size;
+	if (out.type)
+		add_header(letter, arena, "Content-Type", out.type);
+	for (size_t i = 0; i < out.count; i++)
+		add_header(letter, arena, out.headers[i].name, out.headers[i].value);
+}
+
+static void
+put_event(struct letter *letter, struct arena *arena, const Event *event, Corbel__V1__DeliveryFormat format)
+{
+	switch (format) {
+	case CORBEL__V1__DELIVERY_FORMAT__CLOUDEVENTS:
+		put_structured(letter, arena, event);
+		break;
+	case CORBEL__V1__DELIVERY_FORMAT__CLOUDEVENTS_BINARY:
+		put_binary(letter, arena, event);
+		break;
+	default:
+		put_plain(letter, arena, event);
+		break;
+	}
 }
 
 static struct status
@@ -94,8 +136,7 @@ address(struct letter *letter, struct parcel *parcel, const Endpoint *endpoint, 
 {
 	struct arena *arena = &parcel->arena;
 
-	make_body(letter, arena, parcel->event);
-	add_header(letter, arena, "Content-Type", "application/json");
+	put_event(letter, arena, parcel->event, endpoint->format);
 	struct status st = sign(letter, parcel, signer);
 	if (parcel->event->traceparent)
 		add_header(letter, arena, "traceparent", parcel->event->traceparent);

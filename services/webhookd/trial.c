@@ -73,6 +73,8 @@ try_endpoint(struct call *call, const Endpoint *endpoint, const struct signing_k
 
 	event.id = id.text;
 	event.type = (char *)(uintptr_t)type;
+	event.tenant_id = endpoint->tenant_id;
+	event.source = (char *)(uintptr_t) "webhookd";
 	event.has_timestamp = event.has_data = true;
 	event.timestamp = call_now_ms(call);
 	event.data = (ProtobufCBinaryData){.len = sizeof(DATA) - 1, .data = (uint8_t *)(uintptr_t)DATA};
@@ -115,7 +117,7 @@ endpoints_test(struct call *call, const Corbel__V1__TestEndpointRequest *request
 		return st;
 	if (rows_count(rows) == 0 || !scope_sees(call, row_text(rows, 0, 0)))
 		return scope_not_found("endpoint");
-	const Endpoint *endpoint =
+	Endpoint *endpoint =
 	    (Endpoint *)unpacked(call_arena(call), &corbel__v1__endpoint__descriptor, rows, 0, 1);
 	if (!endpoint || !secret_open(self, call_arena(call), rows, 0, 2, &key))
 		return status_make(STATUS_DATA_LOSS, "the endpoint or its secret cannot be read");

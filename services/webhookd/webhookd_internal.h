@@ -49,13 +49,18 @@ bool secret_open(const struct webhookd *self, struct arena *arena, const struct 
 /* ---- operational.c ---- */
 struct status tell_endpoint(const struct webhookd *self, struct store_tx *tx, struct arena *arena,
                             const char *type, const Endpoint *endpoint);
-/* A delivery that was given up. */
-struct exhausted {
-	const char *delivery_id, *endpoint_id, *event_id, *event_type, *error;
+struct status tell_rotated(const struct webhookd *self, struct store_tx *tx, struct arena *arena,
+                           const Endpoint *endpoint, int64_t previous_until);
+/* What became of a try. */
+struct tried {
+	const char *tenant, *delivery_id, *endpoint_id, *event_id, *event_type;
+	const char *error; /* NULL: it arrived */
+	uint32_t status;   /* 0: none */
 	uint32_t attempts;
+	int64_t next_at; /* 0: never */
 };
-struct status tell_exhausted(const struct webhookd *self, struct store_tx *tx, struct arena *arena,
-                             const char *tenant, const struct exhausted *what);
+struct status tell_attempt(const struct webhookd *self, struct store_tx *tx, struct arena *arena,
+                           const char *type, const struct tried *what);
 /* Of the types above; their subject is the endpoint that they are about. */
 bool is_operational(const char *type);
 

@@ -115,3 +115,52 @@ def test_conditions_and_plain_webhooks_see_the_data_of_cloudevents(stack):
         send(client, [event(id="1", data={"total": 4}), event(id="2", data={"total": 5})], BATCH)
         hook = sink.wait(lambda h: len(h) == 1, "the greater one")[0]
         assert hook.json["type"] == "com.Example.order-paid" and hook.json["data"] == {"total": 5}
+
+
+def endpoint(client, sink, **options):
+    made = client.post("/v1/webhooks", {"url": sink.url + "/hook", **options})
+    assert made.status_code == 201, made.text
+    return made.json()["endpoint"], made.json()["secret"]
+
+
+def test_webhooks_carry_cloudevents_in_either_mode(stack):
+    client = tenant(stack)
+    with Sink() as structured, Sink() as binary:
+        _, secret = endpoint(client, structured, format="CLOUDEVENTS")
+        endpoint(client, binary, format="CLOUDEVENTS_BINARY", signing="HMAC_AND_ED25519")
+        said = event(subject="größer", ext=7, time="2026-01-31T09:00:00Z", datacontenttype="text/plain", data="some text")
+        send(client, said)
+        hook = structured.wait(lambda h: len(h) == 1, "the event", timeout_s=60)[0]
+        assert hook.headers["Content-Type"] == STRUCTURED and hook.is_signed_with(secret)
+        assert hook.json == {**said, "corbelid": hook.id, "corbelsequence": "2"}
+        hook = binary.wait(lambda h: len(h) == 1, "the event", timeout_s=60)[0]
+        assert hook.body == b"some text" and hook.headers["Content-Type"] == "text/plain"
+        given = {k[3:].lower(): v for k, v in hook.headers.items() if k.lower().startswith("ce-")}
+        assert given == {"specversion": "1.0", "id": "A-1", "source": said["source"], "type": said["type"], "ext": "7",
+                         "subject": "gr%C3%B6%C3%9Fer", "time": said["time"], "corbelid": hook.id, "corbelsequence": "2"}
+        client.post("/v1/events", {"events": [{"type": "a.b", "data": {"x": 1}}]})
+        hook = binary.wait(lambda h: len(h) == 2, "a plain event", timeout_s=60)[1]
+        assert hook.json == {"x": 1} and hook.headers["ce-source"] == f"/tenants/{client.tenant_id}/api"
+        send(client, event(id="none"))
+        hook = binary.wait(lambda h: len(h) == 3, "an event without data", timeout_s=60)[2]
+        assert hook.body == b"" and "Content-Type" not in hook.headers
+
+
+def test_an_endpoint_may_change_its_format_and_not_invent_versions(stack):
+    client = tenant(stack)
+    with Sink() as sink:
+        made, _ = endpoint(client, sink)
+        assert made["payload_version"] == 1
+        client.post("/v1/events", {"events": [{"type": "a.b"}]})
+        sink.wait(lambda h: len(h) == 1, "a plain one", timeout_s=60)
+        assert client.patch(f"/v1/webhooks/{made['id']}", {"format": "CLOUDEVENTS"}).json()["format"] == "CLOUDEVENTS"
+        client.post("/v1/events", {"events": [{"type": "a.b"}]})
+        hook = sink.wait(lambda h: len(h) == 2, "a CloudEvent", timeout_s=60)[1]
+        assert hook.headers["Content-Type"] == STRUCTURED
+        assert client.patch(f"/v1/webhooks/{made['id']}", {"format": None}).status_code == 200
+        assert "format" not in client.get(f"/v1/webhooks/{made['id']}").json()
+        for field, value in [("payload_version", 2), ("format", "XML")]:
+            refused = client.post("/v1/webhooks", {"url": sink.url, field: value})
+            assert refused.status_code == 400 and refused.json()["errors"][0]["pointer"] == f"/{field}", refused.text
+        refused = client.post("/v1/webhooks", {"url": sink.url, "format": "CLOUDEVENTS_BINARY", "headers": {"ce-id": "x"}})
+        assert refused.status_code == 400, refused.text

@@ -137,6 +137,34 @@ def test_who_asks_for_it_hears_what_becomes_of_endpoints_and_deliveries(stack):
         assert {h.json["type"] for h in everything.hooks} == {"a.b"}
 
 
+def test_a_delivery_that_keeps_failing_and_one_that_recovers_are_told_of(stack):
+    client = tenant(stack)
+    answers = iter([500] * 5 + [200])
+    with Sink(lambda hook: next(answers, 200)) as flaky, Sink() as observer:
+        endpoint(client, observer, filter={"types": ["message.attempt.*", "endpoint.secret.rotated"]})
+        made, _ = endpoint(client, flaky, retry_ms=[100] * 6, filter={"types": ["a.*"]})
+        ids = publish(client, {"type": "a.b"})
+        observer.wait(lambda h: len(h) == 2, "its fourth failure and its success", timeout_s=60)
+        failing, recovered = (h.json for h in sorted(observer.hooks, key=lambda h: h.json["sequence"]))
+        assert failing["type"] == "message.attempt.failing" and recovered["type"] == "message.attempt.recovered"
+        assert failing["data"]["attempts"] == 4 and failing["data"]["status"] == 500 and failing["data"]["next_at"]
+        assert recovered["data"]["attempts"] == 6 and recovered["data"]["event_id"] == ids[0]
+        assert failing["data"]["endpoint_id"] == made and "error" not in recovered["data"]
+        until_ms = client.post(f"/v1/webhooks/{made}/rotate-secret").json()["previous_until"]
+        rotated = observer.wait(lambda h: len(h) == 3, "the new secret", timeout_s=60)[2].json
+        assert rotated["type"] == "endpoint.secret.rotated" and rotated["data"]["previous_until"] == until_ms
+
+
+def test_an_endpoint_that_disables_itself_is_told_of_to_another(stack):
+    client = tenant(stack)
+    with Sink(lambda hook: 410) as gone, Sink() as observer:
+        endpoint(client, observer, filter={"types": ["endpoint.disabled"]})
+        made, _ = endpoint(client, gone, filter={"types": ["a.*"]})
+        publish(client, {"type": "a.b"})
+        told = observer.wait(lambda h: len(h) == 1, "the end of the endpoint", timeout_s=60)[0].json
+        assert told["subject"] == made and told["data"]["reason"] == "GONE"
+
+
 def test_order_is_kept_where_it_is_asked_for(stack):
     client = tenant(stack)
     failed = set()
