@@ -1,6 +1,7 @@
 """Forward-auth: asked directly, and by real gateways with the files of deploy/gateways."""
 import http.server
 import json
+import os
 import pathlib
 import shutil
 import signal
@@ -178,7 +179,9 @@ class Gateway:
         "nginx": ("original", ["nginx.conf"], ["nginx", "-p", "{dir}/", "-c", "nginx.conf", "-g", "daemon off;"]),
         "caddy": ("forwarded", ["Caddyfile"], ["caddy", "run", "--config", "{dir}/Caddyfile", "--adapter", "caddyfile"]),
         "haproxy": ("original", ["haproxy.cfg", "haproxy.lua"], ["haproxy", "-C", "{dir}", "-f", "haproxy.cfg"]),
+        "envoy": ("path", ["envoy.yaml"], ["envoy", "-c", "{dir}/envoy.yaml", "--use-dynamic-base-id", "--concurrency", "1"]),
     }
+    PATH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/bin:/usr/local/bin"
 
     def __init__(self, kind, stack, api):
         _, files, argv = self.KINDS[kind]
@@ -191,9 +194,10 @@ class Gateway:
             text = (GATEWAYS / name).read_text()
             for address, port in ports.items():
                 text = text.replace(address, f"127.0.0.1:{port}")
+                text = text.replace(f"port_value: {address.split(':')[1]}}}", f"port_value: {port}}}")
             (self.directory / name).write_text(text)
         self.process = Process(kind, [a.format(dir=self.directory) for a in argv], stack.directory,
-                               {"HOME": str(self.directory), "XDG_DATA_HOME": str(self.directory)})
+                               {"PATH": self.PATH, "HOME": str(self.directory), "XDG_DATA_HOME": str(self.directory)})
         stack.processes.append(self.process)
         until(self.is_up, f"{kind} answers")
 
@@ -210,7 +214,7 @@ class Gateway:
 
 @pytest.fixture(scope="module", params=list(Gateway.KINDS))
 def gateway(request):
-    if not shutil.which(request.param, path="/usr/sbin:/usr/bin:/usr/local/bin"):
+    if not shutil.which(request.param, path=Gateway.PATH):
         pytest.skip(f"no {request.param}")
     stack, api = Serve(*rules(f"--ingress.forward_headers={Gateway.KINDS[request.param][0]}")), Api()
     gateway = Gateway(request.param, stack, api)
