@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "bus_internal.h"
 #include "resolver.h"
+#include "bus/threads.h"
 #include "series.h"
 
 static void *
@@ -93,6 +94,7 @@ bus_new(const struct bus_options *options, struct bus **out)
 	struct bus *bus = mem_alloc(sizeof(*bus));
 	pthread_condattr_t monotonic;
 
+	threads_start();
 	bus->node = options->node ? mem_strdup(options->node) : default_node();
 	bus->epoch = random_u64(random_system()) | 1;
 	bus->log = options->log;

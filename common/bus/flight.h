@@ -51,8 +51,9 @@ struct flight {
 };
 
 void flight_release(struct flight *flight);
-/* Gives the flight its outcome and hands the pool's hold on it to the port. */
-void port_complete(struct flight *flight);
+/* Hands the pool's hold on flights, which have their outcomes, to their ports: each port is woken once for
+ * those of its own that follow each other. */
+void port_complete(struct flight *flights[], size_t count);
 void replies_release(struct replies *replies);
 
 /* The pool's end: queues and sends; each flight comes back by port_complete(). */

@@ -253,19 +253,22 @@ deliver(struct pool *pool, struct replies *replies, const Corbel__Bus__Response 
 {
 	for (size_t i = 0; i < response->n_replies; i++) {
 		const Corbel__Bus__Reply *reply = response->replies[i];
-		if (reply->index >= count || !flights[reply->index])
+		if (reply->index >= count || flights[reply->index]->replies)
 			continue;
 		struct flight *flight = flights[reply->index];
-		flights[reply->index] = NULL;
-		flight->code = STATUS_OK;
 		flight->reply = reply;
 		flight->replies = replies;
-		atomic_fetch_add(&replies->holders, 1);
-		pool_fail(pool, flight, STATUS_OK, NULL, true);
 	}
-	for (size_t i = 0; i < count; i++)
-		if (flights[i])
-			pool_fail(pool, flights[i], STATUS_INTERNAL, "the service left the call without an answer", true);
+	for (size_t i = 0; i < count; i++) {
+		if (flights[i]->replies) {
+			atomic_fetch_add(&replies->holders, 1);
+			pool_settle(pool, flights[i], STATUS_OK, NULL, true);
+		} else {
+			pool_settle(pool, flights[i], STATUS_INTERNAL, "the service left the call without an answer",
+			            true);
+		}
+	}
+	port_complete(flights, count);
 }
 
 static void

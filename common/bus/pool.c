@@ -116,7 +116,8 @@ pool_submit(struct pool *pool, struct flight *flight)
 }
 
 void
-pool_fail(struct pool *pool, struct flight *flight, enum status_code code, const char *message, bool was_sent)
+pool_settle(struct pool *pool, struct flight *flight, enum status_code code, const char *message,
+            bool was_sent)
 {
 	if (flight->replica)
 		flight->replica->in_flight--;
@@ -124,7 +125,13 @@ pool_fail(struct pool *pool, struct flight *flight, enum status_code code, const
 	flight->message = message;
 	flight->was_sent = was_sent;
 	atomic_fetch_sub(&pool->queued, 1);
-	port_complete(flight);
+}
+
+void
+pool_fail(struct pool *pool, struct flight *flight, enum status_code code, const char *message, bool was_sent)
+{
+	pool_settle(pool, flight, code, message, was_sent);
+	port_complete(&flight, 1);
 }
 
 void

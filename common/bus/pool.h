@@ -6,9 +6,9 @@
  * sets a replica aside after consecutive time-outs or failures; pings bring it back.
  *
  * Calls of fast methods are coalesced: at most two messages in flight a replica, up to 128 calls
- * each, no timer. Other calls travel alone, at most 64 at a time to a replica, beside 1024 that wait there.
- * Nothing is ever sent twice by the bus: a call whose pipe broke ends UNAVAILABLE, and `was_sent` tells
- * whether it may have run.
+ * each; the second one leaves only when it is worth it. Other calls travel alone, at most 64 at a time to a
+ * replica, beside 1024 that wait there. Nothing is ever sent twice by the bus: a call whose pipe broke ends
+ * UNAVAILABLE, and `was_sent` tells whether it may have run.
  *
  * Deadlines are kept on the monotonic clock by the port. Every queue is bounded: a full one ends the
  * call RESOURCE_EXHAUSTED at once.

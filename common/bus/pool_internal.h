@@ -13,8 +13,14 @@
 #define FAST_LANES    2u
 #define SLOW_LANES    64u
 #define WAITING_LANES 1024u
-#define UNSENT_MS     100u /* a message that finds no connection goes back after so long */
-#define STUCK_MS      300u /* a fast message out for longer makes its replica suspect, which is pinged */
+/* While a fast message is out, the next one leaves only when it carries at least so much, or when the first
+ * has been out for so long: a message costs some ten hand-overs between threads, and a call in it next to
+ * nothing. */
+#define GATHER_CALLS 32u
+#define GATHER_BYTES (64u << 10)
+#define GATHER_MS    5u
+#define UNSENT_MS    100u /* a message that finds no connection goes back after so long */
+#define STUCK_MS     300u /* a fast message out for longer makes its replica suspect, which is pinged */
 /* How long a suspect has to answer anything: it is set aside then. Without another to turn to there is little
  * to win by that, so a busy one gets more time. */
 #define SUSPECT_MS       100u
@@ -41,6 +47,7 @@ struct lane {
 
 struct queue {
 	struct flight *first, **last;
+	size_t count, bytes;
 };
 
 /* Lanes of one kind that carry one call each, made when they are first needed. */
@@ -112,7 +119,10 @@ void lane_close(struct lane *lane);
 void lane_send(struct lane *lane);
 
 /* ---- pool.c ---- */
-/* Hands a flight back with a failure. */
+/* Gives a flight its outcome and takes it off the pool's counts. */
+void pool_settle(struct pool *pool, struct flight *flight, enum status_code code, const char *message,
+                 bool was_sent);
+/* The same, and hands it back. */
 void pool_fail(struct pool *pool, struct flight *flight, enum status_code code, const char *message,
                bool was_sent);
 /* Moves what waits for a replica to the others; under the lock. */
@@ -123,6 +133,7 @@ queue_init(struct queue *queue)
 {
 	queue->first = NULL;
 	queue->last = &queue->first;
+	queue->count = queue->bytes = 0;
 }
 
 static inline void
@@ -131,14 +142,20 @@ queue_add(struct queue *queue, struct flight *flight)
 	flight->next = NULL;
 	*queue->last = flight;
 	queue->last = &flight->next;
+	queue->count++;
+	queue->bytes += flight->size;
 }
 
 static inline struct flight *
 queue_take(struct queue *queue)
 {
 	struct flight *flight = queue->first;
-	if (flight && !(queue->first = flight->next))
+	if (!flight)
+		return NULL;
+	if (!(queue->first = flight->next))
 		queue->last = &queue->first;
+	queue->count--;
+	queue->bytes -= flight->size;
 	return flight;
 }
 

@@ -297,25 +297,38 @@ port_flush(struct port *port)
 
 /* ---- completing ---- */
 
-void
-port_complete(struct flight *flight)
+/* Takes flights of this port; false when nobody will poll for them. */
+static bool
+take_completed(struct port *port, struct flight *flights[], size_t count)
 {
-	struct port *port = flight->port;
 	uint64_t one = 1;
 
+	for (size_t i = 0; i < count; i++)
+		flights[i]->next = i + 1 < count ? flights[i + 1] : NULL;
 	pthread_mutex_lock(&port->lock);
-	if (port->is_closed) {
-		pthread_mutex_unlock(&port->lock);
-		flight_release(flight);
-		return;
+	bool is_open = !port->is_closed, was_empty = port->completed == NULL;
+	if (is_open) {
+		*port->last = flights[0];
+		port->last = &flights[count - 1]->next;
+		/* Under the lock: the port may go as soon as its last flight is let go. */
+		if (was_empty)
+			(void)!write(port->fd, &one, sizeof(one));
 	}
-	bool was_empty = port->completed == NULL;
-	flight->next = NULL;
-	*port->last = flight;
-	port->last = &flight->next;
-	if (was_empty)
-		(void)!write(port->fd, &one, sizeof(one));
 	pthread_mutex_unlock(&port->lock);
+	return is_open;
+}
+
+void
+port_complete(struct flight *flights[], size_t count)
+{
+	for (size_t at = 0, end; at < count; at = end) {
+		for (end = at + 1; end < count && flights[end]->port == flights[at]->port;)
+			end++;
+		if (take_completed(flights[at]->port, flights + at, end - at))
+			continue;
+		for (size_t i = at; i < end; i++)
+			flight_release(flights[i]);
+	}
 }
 
 /* What the call came to: a reply may carry a failure of its own. */

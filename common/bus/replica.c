@@ -151,13 +151,30 @@ idle_lane(struct replica *replica, enum lane_kind kind)
 	return lane;
 }
 
+/* Whether what waits may leave although a message is out. */
+static bool
+is_worth_a_message(const struct replica *replica, const struct lane *out)
+{
+	const struct queue *queue = &replica->queues[LANE_FAST];
+	uint64_t started = atomic_load(&out->started_ms);
+
+	return queue->count >= GATHER_CALLS || queue->bytes >= GATHER_BYTES ||
+	       (started != 0 && bus_now_ms(replica->pool->bus) >= started + GATHER_MS);
+}
+
 struct lane *
 replica_idle_lane(struct replica *replica, enum lane_kind kind)
 {
+	struct lane *idle = NULL, *out = NULL;
+
 	if (kind != LANE_FAST)
 		return idle_lane(replica, kind);
-	for (size_t i = 0; i < FAST_LANES; i++)
-		if (replica->fast_lanes[i].state == LANE_IDLE)
-			return &replica->fast_lanes[i];
-	return NULL;
+	for (size_t i = 0; i < FAST_LANES; i++) {
+		struct lane *lane = &replica->fast_lanes[i];
+		if (lane->state == LANE_IDLE)
+			idle = lane;
+		else
+			out = lane;
+	}
+	return idle && out && !is_worth_a_message(replica, out) ? NULL : idle;
 }

@@ -4,11 +4,12 @@ DIR=$(mktemp -d) PIDS=()
 trap 'for p in "${PIDS[@]}"; do kill "$p" 2>/dev/null || true; done; wait 2>/dev/null || true; rm -rf "$DIR"' EXIT
 
 port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-# Processor time that processes have had, in microseconds (proc(5): fields 14 and 15 of stat, here after the name).
+# Processor time that processes and their ended children have had, in microseconds (proc(5): fields 14 to 17 of stat,
+# here after the name).
 cpu_us() {
   local pid
-  for pid in "$@"; do cat "/proc/$pid/stat"; done |
-    awk -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); t += $12 + $13 } END { printf "%.0f", t * 1000000 / hz }'
+  for pid in "$@"; do cat "/proc/$pid/stat" 2>/dev/null || true; done |
+    awk -v hz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); t += $12 + $13 + $14 + $15 } END { printf "%.0f", t * 1000000 / hz }'
 }
 median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 declare -A PID_OF # by the name of its log

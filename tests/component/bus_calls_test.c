@@ -254,6 +254,31 @@ START_TEST(fast_calls_travel_together)
 }
 END_TEST
 
+START_TEST(a_lone_call_behind_a_message_that_is_long_out_is_sent_nevertheless)
+{
+	struct world *world = world_new("ipc:///tmp/corbel-bus-test-behind", 0);
+	struct many held = {0}, many = {0};
+	struct port *port;
+	struct pool_call long_out = make_call(HOLD, "x", 60000), call;
+	struct status st = port_new(world->client_bus, &port);
+	ck_assert(status_ok(&st));
+	long_out.is_fast = true;
+	long_out.done = count_done;
+	long_out.user = &held;
+	port_call(port, world->pool, &long_out);
+	port_flush(port);
+	send_many(world, port, &call, 1, ECHO, 60000, &many);
+	poll_until(port, &many, 1);
+	ck_assert_uint_eq(many.ok, 1);
+	ck_assert_uint_eq(held.done, 0);
+	release_all(world);
+	poll_until(port, &held, 1);
+	ck_assert_uint_eq(held.ok, 1);
+	port_free(port);
+	world_free(world);
+}
+END_TEST
+
 START_TEST(a_call_past_its_deadline_ends_and_its_late_answer_is_ignored)
 {
 	struct world *world = world_new("inproc://bus-late", 0);
@@ -511,6 +536,7 @@ main(void)
 	tcase_set_timeout(tests, 60);
 	tcase_add_loop_test(tests, a_call_gets_the_answer_of_its_own_request, 0, 3);
 	tcase_add_loop_test(tests, fast_calls_travel_together, 0, 3);
+	tcase_add_test(tests, a_lone_call_behind_a_message_that_is_long_out_is_sent_nevertheless);
 	tcase_add_test(tests, a_call_past_its_deadline_ends_and_its_late_answer_is_ignored);
 	tcase_add_test(tests, calls_beyond_the_servers_bound_are_refused_at_once);
 	tcase_add_test(tests, a_service_that_nobody_listens_for_is_unavailable_at_once);
