@@ -256,6 +256,8 @@ tend_lanes(struct courier *courier, struct store_conn *conn)
 
 	for (struct lane **slot = &courier->lanes; *slot && status_ok(&st);) {
 		struct lane *lane = *slot;
+		if (courier->is_draining)
+			lane_clear(lane); /* it stays due, for whoever owns the endpoint next */
 		if (lane->retry_at > 0 && lane->retry_at <= clock_wall_ms(courier->self->env.clock)) {
 			lane->retry_at = 0;
 			lane->is_dirty = true;
@@ -286,13 +288,13 @@ sweep(struct courier *courier, struct store_conn *conn)
 	uint64_t now = clock_mono_ms(courier->self->env.clock);
 	struct store_tx tx;
 
-	if (now - courier->swept_mono < SWEEP_MS)
+	if (now - courier->swept_mono < courier->sweep_ms)
 		return status_ok_value();
 	courier->swept_mono = now;
 	struct status st = store_begin(conn, &tx);
 	if (!status_ok(&st))
 		return st;
-	return store_end(&tx, ledger_sweep(&tx, clock_wall_ms(courier->self->env.clock)));
+	return store_end(&tx, ledger_sweep(&tx, clock_wall_ms(courier->self->env.clock), courier->sweep_ms));
 }
 
 static void
@@ -491,6 +493,7 @@ courier_new(struct webhookd *self, const struct outbound_options *http, struct c
 	courier->self = self;
 	courier->in_flight_max = http->max_in_flight;
 	courier->lease_ms = config_duration_ms(self->env.config, "webhookd.lease");
+	courier->sweep_ms = config_duration_ms(self->env.config, "webhookd.sweep");
 	courier->last_finished = &courier->finished;
 	courier->last_unsettled = &courier->unsettled;
 	courier->is_claim_due = true;

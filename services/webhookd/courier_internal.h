@@ -15,7 +15,7 @@ struct courier {
 	struct webhookd *self;
 	struct sinks *sinks;
 	size_t in_flight_max;
-	uint64_t lease_ms;
+	uint64_t lease_ms, sweep_ms;
 	pthread_t thread;
 	bool has_thread;
 	pthread_mutex_t lock; /* guards what follows, up to the next such line */

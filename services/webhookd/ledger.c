@@ -6,7 +6,6 @@
 #include <string.h>
 
 #define ATTEMPT_COLS 7
-#define SWEEP_MS     INT64_C(60000)
 
 /* `owner` and `token` are checked again under the row's lock, which is what decides between two replicas. */
 static const struct store_sql CLAIM_FIND = {
@@ -238,7 +237,8 @@ ledger_set_failing(struct store_tx *tx, const char *endpoint_id, int64_t token, 
 }
 
 struct status
-ledger_sweep(struct store_tx *tx, int64_t now_ms)
+ledger_sweep(struct store_tx *tx, int64_t now_ms, uint64_t late_ms)
 {
-	return store_exec(tx, &SWEEP, STORE_PARAMS(store_i64(now_ms), store_i64(now_ms - SWEEP_MS)), NULL);
+	return store_exec(tx, &SWEEP, STORE_PARAMS(store_i64(now_ms), store_i64(now_ms - (int64_t)late_ms)),
+	                  NULL);
 }

@@ -68,8 +68,8 @@ struct status ledger_record(struct store_tx *tx, struct arena *arena, struct ver
 /* NULL ends a time of failure. */
 struct status ledger_set_failing(struct store_tx *tx, const char *endpoint_id, int64_t token,
                                  const int64_t *since_ms);
-/* Endpoints for which something has been due for a while though nobody was told: a lost hint strands nothing.
- */
-struct status ledger_sweep(struct store_tx *tx, int64_t now_ms);
+/* Endpoints for which something has been due for `late_ms` though nobody was told are due now: a lost hint
+ * strands nothing. */
+struct status ledger_sweep(struct store_tx *tx, int64_t now_ms, uint64_t late_ms);
 
 #endif

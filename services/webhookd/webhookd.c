@@ -44,6 +44,14 @@ static const struct config_option OPTIONS[] = {
      .max = 600000,
      .help = "How long a replica owns an endpoint without renewing that: so long an endpoint waits when its "
              "replica dies."},
+    {.name = "webhookd.sweep",
+     .type = CONFIG_DURATION,
+     .def = "1m",
+     .min = 1000,
+     .max = 3600000,
+     .help = "How often a replica looks through all that waits, for deliveries that are so late that nobody "
+             "can have "
+             "been told of them."},
     {.name = "webhookd.retain",
      .type = CONFIG_DURATION,
      .def = "30d",

@@ -31,6 +31,7 @@ class RoughSink:
     def __init__(self, moments, chances):
         self.moments, self.chances = moments, chances
         self.arrivals = collections.defaultdict(list)  # by webhook-id; written by the thread only
+        self.connections = set()
         self.loop = asyncio.new_event_loop()
         self.server = self.loop.run_until_complete(
             self.loop.create_server(lambda: _Connection(self), "127.0.0.1", 0, backlog=1024))
@@ -42,10 +43,15 @@ class RoughSink:
         return self
 
     def __exit__(self, *_):
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.loop.call_soon_threadsafe(self._close)
         self.thread.join()
-        self.server.close()
         self.loop.close()
+
+    def _close(self):
+        self.server.close()
+        for connection in self.connections:
+            connection.abort()
+        self.loop.call_soon(self.loop.stop)
 
     def take(self, name, body):
         chance, answer = self.moments.random(), "good"
@@ -64,6 +70,10 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport):
         self.transport = transport
+        self.sink.connections.add(transport)
+
+    def connection_lost(self, _):
+        self.sink.connections.discard(self.transport)
 
     def data_received(self, data):
         self.data += data

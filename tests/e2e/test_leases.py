@@ -14,6 +14,7 @@ from sink import Sink
 from stack import Processes, until
 
 DELIVERED = "2"
+GRACE_S = 8  # less than a process waits for what does not end
 
 
 def pair(own, lease):
@@ -130,6 +131,23 @@ def test_an_attempt_that_two_replicas_made_is_recorded_for_the_first_of_them_to_
         assert [d[2:3] + d[4:] for d in deliveries(stack)] == [["2", "2", "2", "1"]]
         assert len(seen) == 3 and fenced(stack, new) == 1
         assert "duplicate key" not in stack.postgres.process.output()
+
+
+def test_a_replica_that_stops_hands_over_at_once_what_it_has_not_sent(own):
+    stack, replicas = pair(own, "10m")
+    client = tenant(stack)
+    with Sink() as sink:
+        made = endpoint(client, sink, rate_per_second=4)
+        answer = client.post("/v1/events", {"events": [{"type": "a.b", "data": {"i": i}} for i in range(20)]})
+        assert answer.status_code == 200
+        sink.wait(lambda h: len(h) >= 2, "the first ones")
+        owner = stack.postgres.query(f"SELECT owner FROM webhookd.endpoints WHERE id = '{made}'")[0][0]
+        first = next(p for p in replicas if p.name == owner)
+        stopped = time.monotonic()
+        assert first.stop() == 0
+        assert time.monotonic() - stopped < GRACE_S
+        sink.wait(lambda h: len(h) == 20, "the others, by the other one", 60)
+        until(lambda: all(d[1] == DELIVERED for d in deliveries(stack)), "all are recorded")
 
 
 class Publisher(threading.Thread):

@@ -1,0 +1,107 @@
+"""What tells webhookd that there is work may be lost: publications between replicas, Redis, the time at which an
+endpoint is due. Nothing is stranded by that. And what waits for one tenant's endpoints takes nothing from another's.
+"""
+import random
+import threading
+import time
+
+from rough import RoughSink
+from sink import Sink
+from stack import Processes, Serve, until
+
+
+def tenant(stack):
+    client = stack.tenant(plan="unlimited", scopes=["events.*", "webhooks.*"])
+    until(lambda: client.get("/v1/events").json()["last_sequence"] == 1, "the key's event is in the log")
+    return client
+
+
+def endpoint(client, url, **options):
+    made = client.post("/v1/webhooks", {"url": url, **options})
+    assert made.status_code == 201, made.text
+    return made.json()["endpoint"]["id"]
+
+
+def publish(client, count):
+    made = client.post("/v1/events", {"events": [{"type": "a.b"}] * count})
+    assert made.status_code == 200, made.text
+    return {e["id"] for e in made.json()["events"]}
+
+
+def deaf(stack):
+    """It hears no publication of webhookd."""
+    return [f"--pub.webhookd=ipc://{stack.directory}/run/nobody.pub"]
+
+
+def test_replicas_that_do_not_hear_each_other_strand_nothing(own):
+    stack = own(Processes, replicas={"webhookd": 2}, redis=False, own={"webhookd0": deaf, "webhookd1": deaf})
+    client, hangs = tenant(stack), threading.Event()
+    with Sink() as sink, Sink(lambda hook: hangs.wait(60) and 200) as busy:
+        endpoint(client, sink.url)
+        # Its owner waits for an answer all the time, and hears of nothing that the other one records.
+        endpoint(client, busy.url, concurrency=64, timeout_ms=60000)
+        ids = set()
+        for _ in range(40):
+            ids |= publish(client, 1)
+        sink.wait(lambda h: {x.id for x in h} == ids, "every event", 60)
+        hangs.set()
+        busy.wait(lambda h: {x.id for x in h} == ids, "every event", 60)
+
+
+def test_webhooks_do_not_need_redis(own):
+    stack = own(Processes)
+    client = tenant(stack)
+    with Sink() as sink:
+        endpoint(client, sink.url)
+        stack.redis.stop()
+        ids = publish(client, 20)
+        sink.wait(lambda h: {x.id for x in h} == ids, "every event", 60)
+
+
+def test_a_sweep_finds_what_nobody_knows_to_be_due(own):
+    stack = own(Processes, "--webhookd.sweep=1s")
+    client, is_up = tenant(stack), threading.Event()
+    with Sink(lambda hook: 200 if is_up.is_set() else 500) as sink:
+        made = [endpoint(client, sink.url, retry_ms=[2000] * 20) for _ in range(3)]
+        publish(client, 2)
+        sink.wait(lambda h: len(h) >= 6, "the first tries")
+
+        def forget():  # once the endpoints are nobody's, the time when they are due is lost
+            stack.postgres.query("UPDATE webhookd.endpoints SET next_at = 253402300799000 WHERE owner = ''")
+            return stack.postgres.query("SELECT COUNT(*) FROM webhookd.endpoints WHERE next_at = 253402300799000"
+                                        " AND owner = ''") == [[str(len(made))]]
+        until(forget, "all endpoints are forgotten")
+        is_up.set()
+        until(lambda: all(d["state"] == "DELIVERED" for d in client.get("/v1/deliveries").json()["deliveries"]),
+              "all are delivered")
+
+
+def pace(client, sink, seconds=1.5):
+    """Deliveries a second."""
+    total, end = 0, time.monotonic() + seconds
+    start = time.monotonic()
+    while time.monotonic() < end:
+        ids = set()
+        for _ in range(4):
+            ids |= publish(client, 50)
+        until(lambda: ids <= set(sink.arrivals), "they arrive")
+        total += len(ids)
+    return total / (time.monotonic() - start)
+
+
+def test_endpoints_of_one_tenant_that_all_hang_leave_another_its_pace(own):
+    stack = own(Serve, "--webhookd.in_flight=256")
+    stuck, well = tenant(stack), tenant(stack)
+    moments, alone, beside = random.Random(1), [], []
+    with RoughSink(moments, {"hang": 1}) as hanging, RoughSink(moments, {}) as quick:
+        endpoint(well, quick.url, concurrency=64)
+        for _ in range(2):
+            alone.append(pace(well, quick))
+        for _ in range(40):
+            endpoint(stuck, hanging.url, concurrency=256, timeout_ms=30000)
+        publish(stuck, 50)
+        until(lambda: len(hanging.arrivals) > 3, "they hang")
+        for _ in range(2):
+            beside.append(pace(well, quick))
+    print(f"deliveries a second: {max(alone):.0f} alone, {max(beside):.0f} beside 40 endpoints that hang")
+    assert max(beside) > max(alone) / 2
