@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "corbel/webhookd.methods.gen.h"
-#include "courier.h"
 #include "webhookd_internal.h"
 
 #define TRIES_MAX   200
@@ -23,18 +22,19 @@ static const struct store_sql DELIVERY_LIST = {
                      " AND ($5 = 0 OR state = $5) ORDER BY id DESC LIMIT $6"};
 static const struct store_sql ATTEMPTS = {
     "attempts_of", "SELECT message FROM attempts WHERE delivery_id = $1 ORDER BY number DESC LIMIT $2"};
-/* What is under way is left alone: it ends as it ends. */
+/* What is under way, or leased, is left alone: it ends as it ends. */
 static const struct store_sql DELIVERY_RESEND = {
-    "delivery_resend",
-    "UPDATE deliveries SET state = 1, tries = 0, due_at = $2, finished_at = NULL WHERE id = $1"};
+    "delivery_resend", "UPDATE deliveries SET state = 1, tries = 0, finished_at = NULL,"
+                       " due_at = CASE WHEN leased_at IS NULL THEN $2 ELSE due_at END WHERE id = $1"};
 static const struct store_sql ENDPOINT_OF = {"endpoint_of",
                                              "SELECT tenant_id, disabled FROM endpoints WHERE id = $1"};
 static const struct store_sql ENDPOINT_NOW = {
-    "endpoint_now", "UPDATE endpoints SET next_at = $2 WHERE id = $1 AND next_at > $2"};
+    "endpoint_now", "UPDATE endpoints SET next_at = $2 WHERE id = $1 AND next_at > $2 AND pulled = 0"};
 static const struct store_sql RECOVER = {
     "recover", "UPDATE deliveries SET state = 1, tries = 0, due_at = $4, finished_at = NULL WHERE id IN"
                " (SELECT id FROM deliveries WHERE endpoint_id = $1 AND created_at >= $2 AND created_at < $3"
-               " AND (state = 3 OR state = 4 OR (state = 1 AND due_at > $4)) ORDER BY sequence LIMIT $5)"};
+               " AND (state = 3 OR state = 4 OR (state = 1 AND due_at > $4 AND leased_at IS NULL)) ORDER BY "
+               "sequence LIMIT $5)"};
 static const struct store_sql STATISTICS = {
     "endpoint_statistics",
     "SELECT COUNT(*), COALESCE(SUM(succeeded), 0), MAX(CASE WHEN succeeded = 1 THEN started_at"
@@ -185,7 +185,7 @@ deliveries_resend(struct call *call, const Corbel__V1__ResendDeliveryRequest *re
 	reply->has_finished_at = false;
 	st = store_end(&tx, st);
 	if (status_ok(&st))
-		courier_hint(self->courier, tenant);
+		webhookd_hint(self, tenant);
 	return st;
 }
 
@@ -214,7 +214,7 @@ endpoints_recover(struct call *call, const Corbel__V1__RecoverEndpointRequest *r
 	reply->deliveries = (uint64_t)changed;
 	st = store_end(&tx, st);
 	if (status_ok(&st))
-		courier_hint(self->courier, tenant);
+		webhookd_hint(self, tenant);
 	return st;
 }
 

@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "corbel/webhookd.methods.gen.h"
 #include "courier.h"
+#include "endpoint_sink.h"
 #include "filter.h"
 #include "events/signature.h"
 #include "webhookd_internal.h"
@@ -21,10 +22,10 @@
 
 #define COLUMNS "id, tenant_id, disabled, message"
 
-static const struct store_sql ENDPOINT_INSERT = {"endpoint_insert",
-                                                 "INSERT INTO endpoints (id, tenant_id, disabled, next_at, "
-                                                 "owner, owner_token, owner_until, secret, version,"
-                                                 " message) VALUES ($1, $2, 0, $3, '', 0, 0, $4, 1, $5)"};
+static const struct store_sql ENDPOINT_INSERT = {
+    "endpoint_insert", "INSERT INTO endpoints (id, tenant_id, disabled, next_at, "
+                       "owner, owner_token, owner_until, secret, version,"
+                       " message, pulled) VALUES ($1, $2, 0, $3, '', 0, 0, $4, 1, $5, $6)"};
 static const struct store_sql ENDPOINT_GET = {"endpoint_get",
                                               "SELECT " COLUMNS " FROM endpoints WHERE id = $1"};
 static const struct store_sql ENDPOINT_COUNT = {"endpoint_count",
@@ -37,15 +38,15 @@ static const struct store_sql ENDPOINT_UPDATE = {
     "endpoint_update",
     "UPDATE endpoints SET disabled = $2, message = $3, version = version + 1 WHERE id = $1"};
 static const struct store_sql ENDPOINT_DELETE = {"endpoint_delete", "DELETE FROM endpoints WHERE id = $1"};
-static const struct store_sql ENDPOINT_SKIP = {
-    "endpoint_skip",
-    "UPDATE deliveries SET state = 4, finished_at = $2 WHERE endpoint_id = $1 AND state = 1"};
+static const struct store_sql ENDPOINT_SKIP = {"endpoint_skip",
+                                               "UPDATE deliveries SET state = 4, finished_at = $2, leased_at "
+                                               "= NULL WHERE endpoint_id = $1 AND state = 1"};
 /* Whoever delivers to it loses it with the change. */
 static const struct store_sql ENDPOINT_REST = {
     "endpoint_rest", "UPDATE endpoints SET next_at = $2, failing_since = NULL, owner = '', owner_until = 0,"
                      " owner_token = owner_token + 1 WHERE id = $1"};
 static const struct store_sql SECRET_GET = {
-    "secret_get", "SELECT tenant_id, secret, previous_until FROM endpoints WHERE id = $1"};
+    "secret_get", "SELECT tenant_id, secret, previous_until, message FROM endpoints WHERE id = $1"};
 static const struct store_sql SECRET_ROTATE = {
     "secret_rotate", "UPDATE endpoints SET previous_secret = secret, previous_until = $2, secret = $3,"
                      " version = version + 1 WHERE id = $1"};
@@ -131,7 +132,10 @@ static struct status
 check(struct call *call, const Endpoint *endpoint)
 {
 	struct violations *violations = ARENA_NEW(call_arena(call), struct violations);
-	struct status st = check_headers(call, endpoint);
+	struct status st = endpoint_check_sink(call, endpoint);
+
+	if (status_ok(&st))
+		st = check_headers(call, endpoint);
 
 	if (!status_ok(&st) || !endpoint->filter ||
 	    filter_check(endpoint->filter, "/filter", call_arena(call), violations))
@@ -176,6 +180,8 @@ public_text(struct arena *arena, const struct signing_key *key)
 static void
 endpoint_from_request(const Corbel__V1__CreateEndpointRequest *request, Endpoint *out)
 {
+	out->has_sink = true;
+	out->sink = request->sink ? request->sink : CORBEL__V1__SINK__HTTP;
 	out->url = request->url;
 	out->description = request->description;
 	out->filter = request->filter;
@@ -222,7 +228,8 @@ insert(struct call *call, struct store_tx *tx, const Endpoint *endpoint, const s
 		st = store_exec(tx, &ENDPOINT_INSERT,
 		                STORE_PARAMS(store_text(endpoint->id), store_text(endpoint->tenant_id),
 		                             store_i64(NEVER_MS), secret_seal(self, arena, key),
-		                             packed_value(arena, &endpoint->base)),
+		                             packed_value(arena, &endpoint->base),
+		                             store_i64(endpoint_is_pulled(endpoint))),
 		                NULL);
 	if (status_ok(&st))
 		st = tell_endpoint(self, tx, arena, "endpoint.created", endpoint);
@@ -245,6 +252,8 @@ endpoints_create(struct call *call, const Corbel__V1__CreateEndpointRequest *req
 	struct status st = scope_tenant(call, request->tenant_id, &tenant);
 	if (status_ok(&st))
 		st = check(call, endpoint);
+	if (status_ok(&st) && request->secret && !endpoint_is_signed(endpoint))
+		st = refuse(call, "/secret", "is for the sink HTTP, whose deliveries are signed");
 	if (status_ok(&st))
 		st = choose_key(call, request->secret, &key);
 	if (status_ok(&st))
@@ -255,10 +264,12 @@ endpoints_create(struct call *call, const Corbel__V1__CreateEndpointRequest *req
 	endpoint->tenant_id = (char *)(uintptr_t)tenant;
 	endpoint->has_created_at = endpoint->has_updated_at = true;
 	endpoint->created_at = endpoint->updated_at = call_now_ms(call);
-	endpoint->public_key = public_text(arena, &key);
 	endpoint->has_disabled = true;
 	reply->endpoint = endpoint;
-	reply->secret = secret_text(arena, &key);
+	if (endpoint_is_signed(endpoint)) {
+		endpoint->public_key = public_text(arena, &key);
+		reply->secret = secret_text(arena, &key);
+	}
 	st = store_end(&tx, insert(call, &tx, endpoint, &key));
 	signing_key_wipe(&key);
 	return st;
@@ -478,6 +489,12 @@ endpoints_disable(struct call *call, const Corbel__V1__DisableEndpointRequest *r
 
 /* ---- secrets ---- */
 
+static struct status
+refuse_unsigned(void)
+{
+	return status_make(STATUS_FAILED_PRECONDITION, "only endpoints of the sink HTTP sign, with a secret");
+}
+
 struct status
 endpoints_secret(struct call *call, const Corbel__V1__GetSecretRequest *request,
                  Corbel__V1__EndpointSecret *reply)
@@ -492,6 +509,10 @@ endpoints_secret(struct call *call, const Corbel__V1__GetSecretRequest *request,
 		return st;
 	if (rows_count(rows) == 0 || !scope_sees(call, row_text(rows, 0, 0)))
 		return scope_not_found("endpoint");
+	const Endpoint *endpoint =
+	    (Endpoint *)unpacked(call_arena(call), &corbel__v1__endpoint__descriptor, rows, 0, 3);
+	if (endpoint && !endpoint_is_signed(endpoint))
+		return refuse_unsigned();
 	if (!secret_open(self, call_arena(call), rows, 0, 1, &key))
 		return status_make(STATUS_DATA_LOSS, "the secret was kept under a secret of webhookd.secrets that is "
 		                                     "no longer there");
@@ -524,6 +545,8 @@ endpoints_rotate_secret(struct call *call, const Corbel__V1__RotateSecretRequest
 	reply->previous_until =
 	    call_now_ms(call) + (request->has_grace_ms ? (int64_t)request->grace_ms : GRACE_MS);
 	st = lock_endpoint(call, &tx, request->id, &endpoint);
+	if (status_ok(&st) && !endpoint_is_signed(&endpoint))
+		st = refuse_unsigned();
 	if (status_ok(&st))
 		st = store_exec(&tx, &SECRET_ROTATE,
 		                STORE_PARAMS(store_text(request->id), store_i64(reply->previous_until),

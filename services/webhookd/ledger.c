@@ -52,7 +52,7 @@ static const struct store_sql DELIVERY_RECORD = {
 static const struct store_sql FAILING_SET = {
     "failing_set", "UPDATE endpoints SET failing_since = $3 WHERE id = $1 AND owner_token = $2"};
 static const struct store_sql SWEEP = {
-    "sweep", "UPDATE endpoints SET next_at = $1 WHERE next_at > $1 AND disabled = 0 AND id IN"
+    "sweep", "UPDATE endpoints SET next_at = $1 WHERE next_at > $1 AND disabled = 0 AND pulled = 0 AND id IN"
              " (SELECT endpoint_id FROM deliveries WHERE state = 1 AND due_at < $2)"};
 static const char *const ATTEMPT_COLUMNS[ATTEMPT_COLS] = {
     "delivery_id", "number", "endpoint_id", "started_at", "latency_ms", "succeeded", "message"};

@@ -13,7 +13,6 @@
 
 #include "base/hash.h"
 #include "base/id.h"
-#include "courier.h"
 #include "subscriptions.h"
 #include "webhookd_internal.h"
 
@@ -241,7 +240,8 @@ add_delivery(struct recorder *recorder, const struct open_log *log, struct subsc
 	row[7] = row[8] = store_i64(0);
 	row[9] = row[10] = store_i64(recorder->now_ms);
 	row[11] = subscription->is_disabled ? store_i64(recorder->now_ms) : store_null();
-	subscription->is_touched = subscription->is_touched || !subscription->is_disabled;
+	subscription->is_touched =
+	    subscription->is_touched || (!subscription->is_disabled && !subscription->is_pulled);
 }
 
 static void
@@ -385,7 +385,7 @@ recorder_announce(struct recorder *recorder)
 		if (log->state.last_sequence == log->before ||
 		    corbel__v1__log_grew__get_packed_size(&grew) > sizeof(bytes))
 			continue;
-		courier_hint(recorder->self->courier, log->tenant);
+		webhookd_hint(recorder->self, log->tenant);
 		publisher_send(recorder->self->env.publisher, "events", bytes,
 		               corbel__v1__log_grew__pack(&grew, bytes));
 	}

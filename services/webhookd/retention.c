@@ -18,6 +18,11 @@
 static const struct store_sql OLD_DELIVERIES = {
     "old_deliveries", "DELETE FROM deliveries WHERE id IN"
                       " (SELECT id FROM deliveries WHERE created_at < $1 AND state <> 1 LIMIT $2)"};
+/* Messages of queues that nobody has fetched in time. */
+static const struct store_sql OLD_MESSAGES = {
+    "old_messages", "UPDATE deliveries SET state = 3, finished_at = $2, leased_at = NULL WHERE id IN"
+                    " (SELECT d.id FROM endpoints e JOIN deliveries d ON d.endpoint_id = e.id"
+                    " WHERE e.pulled = 1 AND d.state = 1 AND d.due_at < $1 LIMIT $3)"};
 static const struct store_sql OLD_LOGS = {
     "old_logs",
     "SELECT tenant_id, MAX(sequence) FROM (SELECT tenant_id, sequence FROM events WHERE recorded_at < $1"
@@ -85,17 +90,20 @@ cut_large(struct store_conn *conn, struct arena *arena, int64_t bytes)
 }
 
 static struct status
-delete_deliveries(struct store_conn *conn, int64_t before, bool *is_more)
+delete_deliveries(struct store_conn *conn, int64_t before, int64_t now_ms, bool *is_more)
 {
-	int64_t changed = 0;
+	int64_t given_up = 0, deleted = 0;
 	struct store_tx tx;
 	struct status st = store_begin(conn, &tx);
 
 	if (!status_ok(&st))
 		return st;
-	st = store_end(
-	    &tx, store_exec(&tx, &OLD_DELIVERIES, STORE_PARAMS(store_i64(before), store_i64(CHUNK)), &changed));
-	*is_more = status_ok(&st) && changed == CHUNK;
+	st = store_exec(&tx, &OLD_MESSAGES, STORE_PARAMS(store_i64(before), store_i64(now_ms), store_i64(CHUNK)),
+	                &given_up);
+	if (status_ok(&st))
+		st = store_exec(&tx, &OLD_DELIVERIES, STORE_PARAMS(store_i64(before), store_i64(CHUNK)), &deleted);
+	st = store_end(&tx, st);
+	*is_more = status_ok(&st) && (given_up == CHUNK || deleted == CHUNK);
 	return st;
 }
 
@@ -103,8 +111,8 @@ void
 retention_task(void *arg, struct store_conn *conn)
 {
 	struct webhookd *self = arg;
-	int64_t before =
-	    clock_wall_ms(self->env.clock) - (int64_t)config_duration_ms(self->env.config, "webhookd.retain");
+	int64_t now_ms = clock_wall_ms(self->env.clock);
+	int64_t before = now_ms - (int64_t)config_duration_ms(self->env.config, "webhookd.retain");
 	int64_t bytes = (int64_t)config_size_bytes(self->env.config, "webhookd.retain_bytes");
 	struct status st = status_ok_value();
 	bool is_more = true;
@@ -112,7 +120,7 @@ retention_task(void *arg, struct store_conn *conn)
 
 	arena_init(&arena, 16u << 10, 64u << 20);
 	for (int turn = 0; turn < TURNS_MAX && is_more && status_ok(&st); turn++)
-		st = delete_deliveries(conn, before, &is_more);
+		st = delete_deliveries(conn, before, now_ms, &is_more);
 	is_more = true;
 	for (int turn = 0; turn < TURNS_MAX && is_more && status_ok(&st); turn++) {
 		arena_reset(&arena);

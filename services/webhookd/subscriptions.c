@@ -14,7 +14,7 @@
 #define ENDPOINTS   1000u
 
 static const struct store_sql SUBSCRIPTIONS = {
-    "subscriptions", "SELECT id, disabled, message FROM endpoints WHERE tenant_id = $1 ORDER BY id"};
+    "subscriptions", "SELECT id, disabled, message, pulled FROM endpoints WHERE tenant_id = $1 ORDER BY id"};
 
 struct tenant_list {
 	struct tenant_list *next;
@@ -110,6 +110,7 @@ read_list(struct store_tx *tx, struct arena *arena, struct tenant_list *entry)
 			return status_make(STATUS_DATA_LOSS, "a stored endpoint cannot be read");
 		snprintf(item->endpoint, sizeof(item->endpoint), "%s", row_text(rows, r, 0));
 		item->is_disabled = row_i64(rows, r, 1) != 0;
+		item->is_pulled = row_i64(rows, r, 3) != 0;
 		item->wants_operational = names_operational(endpoint->filter);
 		st = filter_compile(endpoint->filter, &item->filter);
 		if (!status_ok(&st))

@@ -18,6 +18,7 @@ struct subscriptions; /* of all tenants */
 struct subscription {
 	char endpoint[48]; /* id */
 	bool is_disabled;
+	bool is_pulled; /* a queue: no courier is told */
 	struct filter *filter;
 	bool wants_operational; /* its filter names such types; one that takes everything does not mean them */
 	bool is_touched;        /* by the present commit */

@@ -7,6 +7,7 @@
 #include "base/id.h"
 #include "corbel/webhookd.methods.gen.h"
 #include "courier.h"
+#include "endpoint_sink.h"
 #include "sink.h"
 
 static const struct store_sql TRIAL_ENDPOINT = {
@@ -121,6 +122,8 @@ endpoints_test(struct call *call, const Corbel__V1__TestEndpointRequest *request
 	    (Endpoint *)unpacked(call_arena(call), &corbel__v1__endpoint__descriptor, rows, 0, 1);
 	if (!endpoint || !secret_open(self, call_arena(call), rows, 0, 2, &key))
 		return status_make(STATUS_DATA_LOSS, "the endpoint or its secret cannot be read");
+	if (endpoint_is_pulled(endpoint))
+		return status_make(STATUS_FAILED_PRECONDITION, "a queue is fetched from: publish an event to try it");
 	st = try_endpoint(call, endpoint, &key, request->type ? request->type : "system.test.pinged", reply);
 	signing_key_wipe(&key);
 	return st;

@@ -7,7 +7,9 @@
 
 #include "corbel/webhookd.handlers.gen.h"
 #include "courier.h"
+#include "desk.h"
 #include "daemon/keyring.h"
+#include "queue.h"
 #include "retention.h"
 #include "types.h"
 #include "webhookd_internal.h"
@@ -52,6 +54,13 @@ static const struct config_option OPTIONS[] = {
      .help = "How often a replica looks through all that waits, for deliveries that are so late that nobody "
              "can have "
              "been told of them."},
+    {.name = "webhookd.queue_waiting",
+     .type = CONFIG_INTEGER,
+     .def = "512",
+     .min = 1,
+     .max = 65536,
+     .help =
+         "Calls that may wait for messages of queues at once, in one replica; more are answered at once."},
     {.name = "webhookd.retain",
      .type = CONFIG_DURATION,
      .def = "30d",
@@ -87,6 +96,7 @@ destroy(void *arg)
 	struct webhookd *self = arg;
 
 	subscriber_free(self->growth);
+	desk_free(self->desk);
 	writer_free(self->writer);
 	courier_free(self->courier);
 	types_free(self->types);
@@ -113,6 +123,13 @@ create(const struct service_env *env, void **out)
 	return st;
 }
 
+void
+webhookd_hint(const struct webhookd *self, const char *tenant)
+{
+	courier_hint(self->courier, tenant);
+	desk_hint(self->desk, tenant);
+}
+
 /* Another replica has recorded something: an endpoint that is ours may have more. */
 static void
 on_growth(void *arg, const char *node, const char *topic, const void *payload, size_t size)
@@ -123,7 +140,7 @@ on_growth(void *arg, const char *node, const char *topic, const void *payload, s
 		return;
 	Corbel__V1__LogGrew *grew = corbel__v1__log_grew__unpack(NULL, size, payload);
 	if (grew && grew->tenant_id)
-		courier_hint(self->courier, grew->tenant_id);
+		webhookd_hint(self, grew->tenant_id);
 	if (grew)
 		corbel__v1__log_grew__free_unpacked(grew, NULL);
 }
@@ -159,6 +176,8 @@ start(void *arg)
 	if (status_ok(&st))
 		st = courier_new(self, &http, &self->courier);
 	if (status_ok(&st))
+		st = desk_new(self, &self->desk);
+	if (status_ok(&st))
 		st = writer_new(self, &self->writer);
 	if (status_ok(&st))
 		st = subscriber_new(self->env.bus, &growth, &self->growth);
@@ -166,6 +185,8 @@ start(void *arg)
 		st = host_every(self->env.host, &webhookd_service, TYPES_REFRESH_MS, types_refresh_task, self);
 	if (status_ok(&st))
 		st = host_every(self->env.host, &webhookd_service, RETENTION_MS, retention_task, self);
+	if (status_ok(&st))
+		st = host_every(self->env.host, &webhookd_service, QUEUE_SWEEP_MS, queue_sweep_task, self);
 	return st;
 }
 
@@ -173,21 +194,23 @@ static service_batch
 batch(void *self, const struct api_method *method)
 {
 	(void)self;
-	return strcmp(method->name, "Events/Publish") == 0 ? events_publish_batch : NULL;
+	if (strcmp(method->name, "Events/Publish") == 0)
+		return events_publish_batch;
+	return strcmp(method->name, "Queues/Receive") == 0 ? queues_receive_batch : NULL;
 }
 
 static void
 drain(void *arg, uint32_t grace_ms)
 {
 	struct webhookd *self = arg;
+	desk_drain(self->desk);
 	courier_drain(self->courier, grace_ms);
 }
 
-static const struct service_handlers HANDLERS[] = {{&api_events, events_handlers},
-                                                   {&api_event_types, event_types_handlers},
-                                                   {&api_endpoints, endpoints_handlers},
-                                                   {&api_deliveries, deliveries_handlers},
-                                                   {NULL, NULL}};
+static const struct service_handlers HANDLERS[] = {
+    {&api_events, events_handlers},       {&api_event_types, event_types_handlers},
+    {&api_endpoints, endpoints_handlers}, {&api_deliveries, deliveries_handlers},
+    {&api_queues, queues_handlers},       {NULL, NULL}};
 
 const struct service webhookd_service = {
     .name = "webhookd",

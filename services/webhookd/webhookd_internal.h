@@ -13,6 +13,7 @@
 #include "webhookd.h"
 
 struct courier;
+struct desk;
 struct keyring;
 struct types;
 struct writer;
@@ -29,11 +30,16 @@ struct webhookd {
 	struct service_env env;
 	struct writer *writer;
 	struct courier *courier;
+	struct desk *desk;
 	struct subscriber *growth; /* of other replicas */
 	struct keyring *keyring;   /* signing secrets are sealed under it */
 	struct types *types;
 	struct metric_counter *recorded;
 };
+
+/* ---- webhookd.c ---- */
+/* There may be something for the tenant's endpoints and queues, or they have changed. Any thread. */
+void webhookd_hint(const struct webhookd *self, const char *tenant);
 
 /* ---- publish.c ---- */
 void events_publish_batch(void *self, struct call *calls[], size_t count);

@@ -38,10 +38,11 @@ def things(stack, sink):
     made("/v1/limits", {"name": "charts", "strategy": "ADAPTIVE", "limit": 100, "window_ms": 60000,
                         "adaptive": {"floor": 1, "ceiling": 200}})
     webhook = made("/v1/webhooks", {"url": sink})["endpoint"]["id"]
+    queue = made("/v1/webhooks", {"sink": "QUEUE"})["endpoint"]["id"]
     event = made("/v1/events", {"events": [{"type": "a.b", "data": {}}]}, 200)["events"][0]["id"]
     delivery = until(lambda: operator.get("/v1/deliveries").json().get("deliveries"), "the event is delivered")[0]["id"]
     operator.put("/v1/event-types/contract.made", {"description": "of this test"})
-    return {"event-types": "contract.made", "webhooks": webhook, "events": event, "deliveries": delivery, "tenant_id": tenant, "tenants": tenant, "plans": plan,
+    return {"event-types": "contract.made", "webhooks": webhook, "queues": queue, "events": event, "deliveries": delivery, "tenant_id": tenant, "tenants": tenant, "plans": plan,
             "users": made("/v1/users", {"email": "contract@example.com"})["id"],
             "limits": made("/v1/limits", {"name": "other", "strategy": "GCRA", "limit": 1, "window_ms": 1000})["id"],
             "keys": made("/v1/keys", {"name": "contract"})["key"]["id"],

@@ -1,0 +1,35 @@
+/*
+ * queue: what queue_lease.c and queue_settle.c share.
+ */
+#ifndef CORBEL_WEBHOOKD_QUEUE_INTERNAL_H
+#define CORBEL_WEBHOOKD_QUEUE_INTERNAL_H
+
+#include "queue.h"
+
+/* A message under a lease. */
+struct held {
+	const char *delivery_id, *event_id, *event_type;
+	uint32_t number, tries; /* of leases; of tries since it was last sent anew */
+	int64_t leased_at;
+};
+
+/* Attempts to be inserted together, each the end of a lease. */
+struct held_log {
+	struct arena *arena;
+	struct store_value *rows;
+	size_t count;
+};
+void held_log_init(struct held_log *log, struct arena *arena, size_t most);
+/* `error` NULL: it was acknowledged. */
+void held_log_add(struct held_log *log, const struct queue *queue, const struct held *held, int64_t ended_at,
+                  const char *error, const char *detail);
+struct status held_log_insert(struct held_log *log, struct store_tx *tx);
+
+/* The lease's message is given up, if it is still under that lease. */
+struct status held_exhaust(const struct webhookd *self, struct store_tx *tx, struct arena *arena,
+                           const struct queue *queue, const struct held *held, int64_t now_ms,
+                           const char *error, bool *is_done);
+/* Whether there are no tries left. */
+bool held_is_last(const struct queue *queue, const struct held *held);
+
+#endif

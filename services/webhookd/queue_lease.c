@@ -1,0 +1,262 @@
+/*
+ * queue_lease: finding what is due and leasing it.
+ */
+#include <string.h>
+
+#include "queue_internal.h"
+
+#define LEASED_MAX  1000u
+#define REPLY_BYTES (4u << 20) /* of events, in one lease, and one more */
+#define SWEEP_MAX   200
+
+static const struct store_sql QUEUE_READ = {
+    "queue_read", "SELECT tenant_id, disabled, message FROM endpoints WHERE id = $1 AND pulled = 1"};
+static const struct store_sql QUEUE_LOOK = {
+    "queue_look", "SELECT 1 FROM deliveries WHERE endpoint_id = $1 AND state = 1 AND due_at <= $2 LIMIT 1"};
+/* Updating a row to what it is locks it, on either database, and lets inserts of deliveries pass. */
+static const struct store_sql QUEUE_LOCK = {
+    "queue_lock",
+    "UPDATE endpoints SET owner_until = owner_until WHERE id = $1 AND disabled = 0 RETURNING id"};
+static const struct store_sql QUEUE_LEASED = {
+    "queue_leased",
+    "SELECT COUNT(*) FROM deliveries WHERE endpoint_id = $1 AND state = 1 AND leased_at IS NOT NULL"
+    " AND due_at > $2"};
+#define FOUND_COLUMNS "d.id, d.event_id, d.event_type, d.attempts, d.tries, d.leased_at, d.due_at"
+#define EVENT_JOIN    " JOIN events e ON e.tenant_id = d.tenant_id AND e.sequence = d.sequence"
+static const struct store_sql QUEUE_DUE = {
+    "queue_due",
+    "SELECT " FOUND_COLUMNS ", LENGTH(e.message) FROM (SELECT id, tenant_id, event_id, event_type, sequence,"
+    " attempts, tries, leased_at, due_at FROM deliveries WHERE endpoint_id = $1 AND state = 1 AND"
+    " due_at <= $2 ORDER BY due_at, sequence LIMIT $3 @claim@) AS d" EVENT_JOIN
+    " ORDER BY d.due_at, d.sequence"};
+/* The first of all, whether it is due or not: nothing passes it. */
+static const struct store_sql QUEUE_FIRST = {
+    "queue_first", "SELECT " FOUND_COLUMNS ", LENGTH(e.message) FROM deliveries d" EVENT_JOIN
+                   " WHERE d.endpoint_id = $1 AND d.state = 1 ORDER BY d.sequence LIMIT 1"};
+static const struct store_sql QUEUE_TAKE = {
+    "queue_take",
+    "UPDATE deliveries SET attempts = attempts + 1, tries = tries + 1, leased_at = $2, due_at = $3"
+    " WHERE id = $1 AND state = 1 AND attempts = $4 RETURNING attempts, (SELECT e.message FROM events e"
+    " WHERE e.tenant_id = deliveries.tenant_id AND e.sequence = deliveries.sequence)"};
+static const struct store_sql QUEUE_ENDED = {
+    "queue_ended", "SELECT " FOUND_COLUMNS " FROM deliveries d WHERE d.endpoint_id = $1 AND d.state = 1"
+                   " AND d.leased_at IS NOT NULL AND d.due_at <= $2 AND d.tries > $3 ORDER BY d.due_at"
+                   " LIMIT $4 @claim@"};
+static const struct store_sql QUEUES_ENDED = {
+    "queues_ended", "SELECT DISTINCT endpoint_id FROM deliveries WHERE leased_at IS NOT NULL AND state = 1"
+                    " AND due_at <= $1 LIMIT $2"};
+
+/* ---- the queue ---- */
+
+struct status
+queue_read(struct store_conn *conn, struct arena *arena, const char *id, struct queue *out)
+{
+	struct store_rows *rows;
+	struct status st = store_read(conn, &QUEUE_READ, STORE_PARAMS(store_text(id)), 1, arena, &rows);
+
+	if (!status_ok(&st))
+		return st;
+	if (rows_count(rows) == 0)
+		return scope_not_found("queue");
+	const Endpoint *endpoint = (Endpoint *)unpacked(arena, &corbel__v1__endpoint__descriptor, rows, 0, 2);
+	if (!endpoint)
+		return status_make(STATUS_DATA_LOSS, "a stored endpoint cannot be read");
+	*out = (struct queue){.id = arena_strdup(arena, id),
+	                      .tenant = row_text(rows, 0, 0),
+	                      .is_disabled = row_i64(rows, 0, 1) != 0,
+	                      .is_ordered = endpoint->has_ordered && endpoint->ordered,
+	                      .leased_max = endpoint->has_concurrency ? endpoint->concurrency : LEASED_MAX};
+	schedule_init(&out->schedule, endpoint->retry_ms, endpoint->n_retry_ms);
+	return st;
+}
+
+struct status
+queue_has_due(struct store_conn *conn, struct arena *arena, const struct queue *queue, int64_t now_ms,
+              bool *out)
+{
+	struct store_rows *rows;
+	struct status st = store_read(conn, &QUEUE_LOOK, STORE_PARAMS(store_text(queue->id), store_i64(now_ms)),
+	                              1, arena, &rows);
+	*out = status_ok(&st) && rows_count(rows) > 0;
+	return st;
+}
+
+/* ---- what is due ---- */
+
+static struct held
+held_from_row(const struct store_rows *rows, size_t row)
+{
+	return (struct held){.delivery_id = row_text(rows, row, 0),
+	                     .event_id = row_text(rows, row, 1),
+	                     .event_type = row_text(rows, row, 2),
+	                     .number = (uint32_t)row_i64(rows, row, 3),
+	                     .tries = (uint32_t)row_i64(rows, row, 4),
+	                     .leased_at = row_i64(rows, row, 5)};
+}
+
+/* How many more may be leased: none while an ordered queue's first one is. */
+static struct status
+find_room(struct store_tx *tx, struct arena *arena, const struct queue *queue, int64_t now_ms, size_t *room)
+{
+	struct store_rows *rows;
+	struct status st = store_query(tx, &QUEUE_LEASED, STORE_PARAMS(store_text(queue->id), store_i64(now_ms)),
+	                               1, arena, &rows);
+	size_t leased = status_ok(&st) ? (size_t)row_i64(rows, 0, 0) : 0;
+	size_t most = queue->is_ordered ? 1 : queue->leased_max;
+
+	*room = leased < most ? most - leased : 0;
+	return st;
+}
+
+static struct status
+find_due(struct store_tx *tx, struct arena *arena, const struct queue *queue, int64_t now_ms, size_t most,
+         struct store_rows **rows)
+{
+	if (queue->is_ordered)
+		return store_query(tx, &QUEUE_FIRST, STORE_PARAMS(store_text(queue->id)), 1, arena, rows);
+	return store_query(tx, &QUEUE_DUE,
+	                   STORE_PARAMS(store_text(queue->id), store_i64(now_ms), store_i64((int64_t)most)), most,
+	                   arena, rows);
+}
+
+/* ---- leasing ---- */
+
+static struct status
+take(struct store_tx *tx, struct arena *arena, const struct held *held, const struct lease_request *request,
+     QueueMessage **out)
+{
+	char receipt[RECEIPT_MAX];
+	struct store_rows *rows;
+	struct status st = store_query(tx, &QUEUE_TAKE,
+	                               STORE_PARAMS(store_text(held->delivery_id), store_i64(request->now_ms),
+	                                            store_i64(request->until_ms), store_i64(held->number)),
+	                               1, arena, &rows);
+
+	*out = NULL;
+	if (!status_ok(&st) || rows_count(rows) == 0)
+		return st;
+	QueueMessage *message = ARENA_NEW(arena, QueueMessage);
+	corbel__v1__queue_message__init(message);
+	message->has_attempts = message->has_leased_until = true;
+	message->attempts = (uint32_t)row_i64(rows, 0, 0);
+	message->leased_until = request->until_ms;
+	message->event = (Event *)unpacked(arena, &corbel__v1__event__descriptor, rows, 0, 1);
+	if (!message->event)
+		return status_make(STATUS_DATA_LOSS, "a stored event cannot be read");
+	receipt_format(held->delivery_id, message->attempts, receipt);
+	message->receipt = arena_strdup(arena, receipt);
+	*out = message;
+	return st;
+}
+
+/* The lease before ended without a word, and it was the last one. */
+static struct status
+give_up(const struct webhookd *self, struct store_tx *tx, const struct queue *queue, const struct held *held,
+        int64_t ended_at, int64_t now_ms, struct held_log *log)
+{
+	bool is_done;
+	struct status st = held_exhaust(self, tx, log->arena, queue, held, now_ms, "lease_expired", &is_done);
+
+	if (is_done)
+		held_log_add(log, queue, held, ended_at, "lease_expired", NULL);
+	return st;
+}
+
+struct status
+queue_lease(const struct webhookd *self, struct store_tx *tx, struct arena *arena, const struct queue *queue,
+            const struct lease_request *request, QueueMessage ***messages, size_t *count)
+{
+	struct store_rows *rows;
+	struct held_log log;
+	size_t room = 0, bytes = 0;
+	int64_t now_ms = request->now_ms;
+	struct status st = store_query(tx, &QUEUE_LOCK, STORE_PARAMS(store_text(queue->id)), 1, arena, &rows);
+
+	*count = 0;
+	if (!status_ok(&st) || rows_count(rows) == 0)
+		return st;
+	st = find_room(tx, arena, queue, now_ms, &room);
+	if (!status_ok(&st) || room == 0)
+		return st;
+	st = find_due(tx, arena, queue, now_ms, room < request->most ? room : request->most, &rows);
+	if (!status_ok(&st))
+		return st;
+	*messages = ARENA_ARRAY(arena, QueueMessage *, rows_count(rows) + 1);
+	held_log_init(&log, arena, rows_count(rows));
+	for (size_t r = 0; r < rows_count(rows) && status_ok(&st) && bytes < REPLY_BYTES; r++) {
+		struct held held = held_from_row(rows, r);
+		QueueMessage *message = NULL;
+		bool had_lease = !row_is_null(rows, r, 5);
+		int64_t due_at = row_i64(rows, r, 6);
+		if (due_at > now_ms)
+			break;
+		if (had_lease && held_is_last(queue, &held))
+			st = give_up(self, tx, queue, &held, due_at, now_ms, &log);
+		else
+			st = take(tx, arena, &held, request, &message);
+		if (message && had_lease)
+			held_log_add(&log, queue, &held, due_at, "lease_expired", NULL);
+		if (status_ok(&st) && message)
+			(*messages)[(*count)++] = message;
+		bytes += (size_t)row_i64(rows, r, 7);
+	}
+	return status_ok(&st) ? held_log_insert(&log, tx) : st;
+}
+
+/* ---- what nobody fetches ---- */
+
+struct status
+queue_expire(const struct webhookd *self, struct store_tx *tx, struct arena *arena, const struct queue *queue,
+             int64_t now_ms)
+{
+	struct store_rows *rows;
+	struct held_log log;
+	struct status st =
+	    store_query(tx, &QUEUE_ENDED,
+	                STORE_PARAMS(store_text(queue->id), store_i64(now_ms),
+	                             store_i64((int64_t)queue->schedule.count), store_i64(SWEEP_MAX)),
+	                SWEEP_MAX, arena, &rows);
+
+	if (!status_ok(&st))
+		return st;
+	held_log_init(&log, arena, rows_count(rows));
+	for (size_t r = 0; r < rows_count(rows) && status_ok(&st); r++) {
+		struct held held = held_from_row(rows, r);
+		st = give_up(self, tx, queue, &held, row_i64(rows, r, 6), now_ms, &log);
+	}
+	return status_ok(&st) ? held_log_insert(&log, tx) : st;
+}
+
+static struct status
+sweep_queue(struct webhookd *self, struct store_conn *conn, struct arena *arena, const char *id,
+            int64_t now_ms)
+{
+	struct queue queue;
+	struct store_tx tx;
+	struct status st = queue_read(conn, arena, id, &queue);
+
+	if (status_ok(&st))
+		st = store_begin(conn, &tx);
+	return status_ok(&st) ? store_end(&tx, queue_expire(self, &tx, arena, &queue, now_ms)) : st;
+}
+
+void
+queue_sweep_task(void *arg, struct store_conn *conn)
+{
+	struct webhookd *self = arg;
+	int64_t now_ms = clock_wall_ms(self->env.clock);
+	struct store_rows *rows;
+	struct arena arena;
+
+	arena_init(&arena, 16u << 10, 64u << 20);
+	struct status st = store_read(conn, &QUEUES_ENDED, STORE_PARAMS(store_i64(now_ms), store_i64(SWEEP_MAX)),
+	                              SWEEP_MAX, &arena, &rows);
+	for (size_t r = 0; status_ok(&st) && r < rows_count(rows); r++) {
+		st = sweep_queue(self, conn, &arena, row_text(rows, r, 0), now_ms);
+		if (st.code == STATUS_NOT_FOUND)
+			st = status_ok_value();
+	}
+	if (!status_ok(&st))
+		log_warn(self->env.log, "ended leases not looked after", LOG_STATUS(&st));
+	arena_fini(&arena);
+}
