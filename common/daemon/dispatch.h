@@ -31,7 +31,8 @@ struct dispatcher_options {
 	struct tracer *tracer;
 	const struct clock *clock;
 	const struct random *random;
-	bool is_idempotency_kept; /* the service has a store with the idempotency table */
+	bool is_idempotency_kept;    /* the service has a store with the idempotency table */
+	uint32_t idempotency_holder; /* see idempotency_holder() */
 };
 
 /* FAILED_PRECONDITION when a method has neither a handler nor a batch handler. */

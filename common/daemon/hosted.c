@@ -47,6 +47,12 @@ open_store(struct hosted *self)
 	return store_new(&options, &self->env.store);
 }
 
+static uint32_t
+holder_of(const struct hosted *self)
+{
+	return idempotency_holder(self->env.store, self->host->node);
+}
+
 static struct status
 migrate_once(struct hosted *self)
 {
@@ -54,6 +60,8 @@ migrate_once(struct hosted *self)
 
 	if (status_ok(&st))
 		st = idempotency_migrate(self->env.store);
+	if (status_ok(&st))
+		st = idempotency_give_up_all(self->env.store, holder_of(self));
 	return status_ok(&st) ? outbox_migrate(self->env.store) : st;
 }
 
@@ -121,7 +129,8 @@ make_dispatcher(struct hosted *self)
 	                                     .tracer = self->host->tracer,
 	                                     .clock = self->host->clock,
 	                                     .random = self->host->random,
-	                                     .is_idempotency_kept = self->env.store != NULL};
+	                                     .is_idempotency_kept = self->env.store != NULL,
+	                                     .idempotency_holder = self->env.store ? holder_of(self) : 0};
 
 	return dispatcher_new(&options, &self->dispatcher);
 }

@@ -3,8 +3,9 @@
  *
  *   (no row) ──claim──► running ──the handler's commit──► done ──24 h──► purged
  *                 ▲        │ fails: row deleted
- *                 └────────┘ holder gone: taken over after the lease
+ *                 └────────┘ holder gone: taken over after the lease, or given up when it is back
  *
+ * A claim's token is its holder's number and 32 random bits, so that a process finds those of its last life.
  * Every write names the claim's token, so a holder whose lease was taken over changes nothing, and its
  * transaction fails with it.
  */
@@ -17,6 +18,7 @@
 #include "daemon/seal.h"
 
 #define LEASE_SLACK_MS 2000
+#define TAKE_MS        5000
 #define PURGE_ROWS     1000
 #define STATE_RUNNING  0
 #define STATE_DONE     1
@@ -60,6 +62,8 @@ static const struct store_sql GIVE_UP = {
 static const struct store_sql GIVE_UP_RUNNING = {"idempotency_give_up_running",
                                                  "DELETE FROM idempotency WHERE tenant = $1 AND method = $2 "
                                                  "AND key_hash = $3 AND token = $4 AND state = 0"};
+static const struct store_sql GIVE_UP_ALL = {
+    "idempotency_give_up_all", "DELETE FROM idempotency WHERE state = 0 AND token BETWEEN $1 AND $2"};
 static const struct store_sql PURGE = {
     "idempotency_purge",
     "DELETE FROM idempotency WHERE (tenant, method, key_hash) IN"
@@ -71,6 +75,41 @@ struct status
 idempotency_migrate(struct store *store)
 {
 	return status_wrap(store_create(store, TABLE), "create table idempotency");
+}
+
+/* ---------------------------------------------------------------- the holder */
+
+/* A file has one process at a time, whatever that calls itself; a database has many, whose nodes differ. 31
+ * bits, as a token's sign is not used. */
+uint32_t
+idempotency_holder(const struct store *store, const char *node)
+{
+	return store_is_postgres(store) ? (uint32_t)hash_stable64(node, strlen(node), 0) >> 1 : 0;
+}
+
+static int64_t
+token_of(uint32_t holder, uint32_t number)
+{
+	return (int64_t)((uint64_t)holder << 32 | number);
+}
+
+struct status
+idempotency_give_up_all(struct store *store, uint32_t holder)
+{
+	struct store_conn *conn;
+	struct store_tx tx;
+	struct status st = store_take(store, TAKE_MS, &conn);
+
+	if (!status_ok(&st))
+		return st;
+	st = store_begin(conn, &tx);
+	if (status_ok(&st))
+		st = store_end(&tx, store_exec(&tx, &GIVE_UP_ALL,
+		                               STORE_PARAMS(store_i64(token_of(holder, 0)),
+		                                            store_i64(token_of(holder, UINT32_MAX))),
+		                               NULL));
+	store_put(store, conn);
+	return status_wrap(st, "idempotency claims of an earlier process");
 }
 
 /* ---------------------------------------------------------------- the claim */
@@ -96,7 +135,8 @@ claim_new(struct call *call, const char *key)
 	derive(call, key, "corbel idempotency key", claim->key_hash);
 	derive(call, key, "corbel idempotency reply", claim->seal_key);
 	hash_hmac_sha256(key, strlen(key), payload->data, payload->len, claim->request_hash);
-	claim->token = (int64_t)(random_u64(call->dispatcher->options.random) >> 1);
+	claim->token = token_of(call->dispatcher->options.idempotency_holder,
+	                        (uint32_t)random_u64(call->dispatcher->options.random));
 	return claim;
 }
 

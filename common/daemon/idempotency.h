@@ -4,7 +4,8 @@
  * Before the call a row is claimed with a lease; the reply is written into it in the transaction that
  * the handler commits, or right after the call when it commits none. Whoever finds a finished row gets
  * its reply; a claimed one, "in progress"; one of another request, a refusal. A claim whose holder
- * died is taken over after its lease, and the fencing token keeps the late holder from committing.
+ * died is taken over after its lease, or when the holder starts again; the fencing token keeps a late
+ * holder from committing.
  * Calls that fail leave no row, so that a retry runs.
  *
  * The row holds a hash of the key, never the key, and the reply encrypted under the key: replies may
@@ -23,6 +24,12 @@
 /* Creates the table in the service's schema unless it is there. Any number of replicas may do so at
  * the same time. */
 struct status idempotency_migrate(struct store *store);
+
+/* Who holds claims: the same after a restart, other than that of any other process on the same store. */
+uint32_t idempotency_holder(const struct store *store, const char *node);
+/* At the start, before any call: gives up what the holder's earlier process was killed over, so that callers
+ * who ask again need not wait for the lease. */
+struct status idempotency_give_up_all(struct store *store, uint32_t holder);
 
 /* Claims the call's key on `conn`. On ok: either call->claim is set and the call has to run, or
  * call->is_replayed is set and its reply is in place. ABORTED with problem "idempotency-in-progress",

@@ -14,6 +14,7 @@ import threading
 import time
 
 import pytest
+import requests
 from stack import Processes, Serve, until
 from traffic import CHECK, Traffic
 
@@ -74,6 +75,27 @@ def test_a_killed_serve_loses_nothing_that_was_acknowledged(own):
             assert traffic.until_good() < BACK_S
     assert traffic.odd(0, 409, 503, within_s=3) == []
     assert traffic.lost() == []
+
+
+def test_a_call_that_was_killed_in_the_middle_can_be_asked_for_again_as_soon_as_its_daemon_is_back(cluster):
+    tenant, asked = cluster.tenant(plan="unlimited", scopes=["*"]), []
+    once, body = {"Idempotency-Key": "once"}, {"name": "a key"}
+
+    def ask():
+        with contextlib.suppress(requests.RequestException):
+            asked.append(cluster.client(tenant.key).post("/v1/keys", body, headers=once).status_code)
+    first = threading.Thread(target=ask)
+    with cluster.postgres.locked("accountd.api_keys"):
+        first.start()
+        until(lambda: cluster.postgres.query("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                                             " AND query LIKE 'INSERT INTO api_keys%'"), "it is in the middle")
+        kill(cluster.by_name["accountd", 0])
+    cluster.start_daemon("accountd")
+    start = time.monotonic()
+    until(lambda: ask() or asked[-1] == 201, "it is done", 30)
+    assert 409 not in asked and time.monotonic() - start < 8  # its lease would be longer
+    first.join()
+    assert [k["name"] for k in tenant.get("/v1/keys").json()["keys"]].count("a key") == 1
 
 
 def calls_counted(stack, tenant):
