@@ -191,16 +191,27 @@ renew_lapsed(struct courier *courier, struct store_conn *conn)
 }
 
 static struct status
+park(struct store_conn *conn, const struct lane *lane, int64_t now_ms)
+{
+	struct store_tx tx;
+	struct status st = store_begin(conn, &tx);
+
+	if (!status_ok(&st))
+		return st;
+	return store_end(&tx, ledger_park(&tx, lane->endpoint_id, lane->token, now_ms));
+}
+
+static struct status
 refill_lane(struct courier *courier, struct store_conn *conn, struct lane *lane)
 {
 	bool is_ordered = lane->endpoint->has_ordered && lane->endpoint->ordered;
 	size_t appetite = lane_appetite(lane);
+	int64_t now_ms = clock_wall_ms(courier->self->env.clock);
 	struct due_list due;
 
 	lane->is_dirty = false;
-	struct status st =
-	    ledger_due(conn, &courier->arena, lane->endpoint_id, is_ordered,
-	               clock_wall_ms(courier->self->env.clock), appetite + lane->loaded_count, &due);
+	struct status st = ledger_due(conn, &courier->arena, lane->endpoint_id, is_ordered, now_ms,
+	                              appetite + lane->loaded_count, &due);
 	if (!status_ok(&st)) {
 		lane->is_dirty = true;
 		return st;
@@ -221,7 +232,11 @@ refill_lane(struct courier *courier, struct store_conn *conn, struct lane *lane)
 		lane_add(lane, parcel);
 	}
 	/* As many as were asked for: there are more, to be loaded when these are gone. */
-	lane->is_full = due.count >= appetite + lane->loaded_count;
+	lane->is_full = due.seen >= appetite + lane->loaded_count;
+	if (due.has_blocked) {
+		lane->is_dirty = true; /* others may stand behind those */
+		st = park(conn, lane, now_ms);
+	}
 	return st;
 }
 

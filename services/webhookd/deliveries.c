@@ -63,7 +63,7 @@ delivery_from_row(const struct store_rows *rows, size_t row, Delivery *out)
 	out->sequence = (uint64_t)row_i64(rows, row, 5);
 	out->state = (Corbel__V1__DeliveryState)row_i64(rows, row, 6);
 	out->attempts = (uint32_t)row_i64(rows, row, 7);
-	out->has_next_at = out->state == CORBEL__V1__DELIVERY_STATE__PENDING;
+	out->has_next_at = out->state == CORBEL__V1__DELIVERY_STATE__PENDING && row_i64(rows, row, 8) < NEVER_MS;
 	out->next_at = row_i64(rows, row, 8);
 	out->created_at = row_i64(rows, row, 9);
 	out->has_finished_at = !row_is_null(rows, row, 10);

@@ -12,9 +12,9 @@
 static const struct sink_field {
 	const char *name;
 	unsigned sinks, needed_by;
-} FIELDS[] = {{"url", HTTP, HTTP},          {"format", HTTP, 0},          {"headers", HTTP, 0},
-              {"signing", HTTP, 0},         {"hub_signature", HTTP, 0},   {"timeout_ms", HTTP, 0},
-              {"rate_per_second", HTTP, 0}, {"disable_after_ms", HTTP, 0}};
+} FIELDS[] = {{"url", HTTP, HTTP},          {"format", HTTP, 0},           {"headers", HTTP, 0},
+              {"signing", HTTP, 0},         {"hub_signature", HTTP, 0},    {"timeout_ms", HTTP, 0},
+              {"rate_per_second", HTTP, 0}, {"disable_after_ms", HTTP, 0}, {"order_by", HTTP, 0}};
 
 Corbel__V1__Sink
 endpoint_sink(const Endpoint *endpoint)

@@ -13,6 +13,7 @@
 #include "courier.h"
 #include "endpoint_sink.h"
 #include "filter.h"
+#include "order.h"
 #include "events/signature.h"
 #include "webhookd_internal.h"
 
@@ -137,6 +138,9 @@ check(struct call *call, const Endpoint *endpoint)
 	if (status_ok(&st))
 		st = check_headers(call, endpoint);
 
+	if (status_ok(&st) && endpoint->order_by && !order_rule_is_valid(endpoint->order_by))
+		st = refuse(call, "/order_by", "must be \"subject\" or a JSON pointer such as \"/user/id\"");
+
 	if (!status_ok(&st) || !endpoint->filter ||
 	    filter_check(endpoint->filter, "/filter", call_arena(call), violations))
 		return st;
@@ -207,6 +211,7 @@ endpoint_from_request(const Corbel__V1__CreateEndpointRequest *request, Endpoint
 	out->metadata = (Corbel__V1__Endpoint__MetadataEntry **)(void *)request->metadata;
 	out->has_format = request->has_format;
 	out->format = request->format;
+	out->order_by = request->order_by;
 	out->has_payload_version = true;
 	out->payload_version = request->has_payload_version ? request->payload_version : PAYLOAD_VERSION;
 }
@@ -381,6 +386,8 @@ take_changes(const Corbel__V1__UpdateEndpointRequest *request, Endpoint *out)
 	TAKE_SCALAR(hub_signature);
 	TAKE_SCALAR(disable_after_ms);
 	TAKE_SCALAR(format);
+	if (request->order_by || scope_has_null(request->nulls, request->n_nulls, "order_by"))
+		out->order_by = request->order_by;
 	if (request->has_payload_version)
 		out->payload_version = request->payload_version;
 }

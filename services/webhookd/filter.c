@@ -168,9 +168,8 @@ filter_event_fini(struct filter_event *event)
 	arena_fini(&event->arena);
 }
 
-/* Data that cannot be read passes no condition. */
-static const struct json_value *
-event_root(struct filter_event *event)
+const struct json_value *
+filter_event_root(struct filter_event *event)
 {
 	if (event->is_read)
 		return event->root;
@@ -220,7 +219,8 @@ filter_matches(const struct filter *filter, struct filter_event *event)
 		return false;
 	if (filter->condition_count == 0)
 		return true;
-	const struct json_value *root = event_root(event);
+	/* Data that cannot be read passes no condition. */
+	const struct json_value *root = filter_event_root(event);
 	for (size_t i = 0; i < filter->condition_count; i++) {
 		if (!root || !condition_passes(&filter->conditions[i], root, &steps, &event->regex_limits))
 			return false;

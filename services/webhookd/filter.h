@@ -42,6 +42,8 @@ struct filter_event {
 /* Takes no memory until data is read. */
 void filter_event_init(struct filter_event *event, const char *type, const char *data, size_t data_length);
 void filter_event_fini(struct filter_event *event);
+/* The data, read once; NULL when it cannot be. */
+const struct json_value *filter_event_root(struct filter_event *event);
 
 struct filter;
 

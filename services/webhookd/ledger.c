@@ -33,16 +33,31 @@ static const struct store_sql RELEASE_DUE = {"release_due",
                                              "UPDATE endpoints SET next_at = $2 WHERE id = $1"};
 static const struct store_sql CLAIM_CHECK = {
     "claim_check", "SELECT owner_token, version FROM endpoints WHERE id = $1 AND disabled = 0"};
+/* Another of its key waits before it. */
+#define BEHIND                                                                                               \
+	"EXISTS (SELECT 1 FROM deliveries p WHERE p.endpoint_id = d.endpoint_id AND p.state = 1"                 \
+	" AND p.order_key = d.order_key AND p.sequence < d.sequence)"
 static const struct store_sql DUE_ANY = {
     "due_any",
-    "SELECT d.id, d.attempts, d.tries, d.due_at, d.sequence, e.message FROM deliveries d"
-    " JOIN events e ON e.tenant_id = d.tenant_id AND e.sequence = d.sequence"
+    "SELECT d.id, d.attempts, d.tries, d.due_at, d.sequence, e.message, d.order_key, CASE WHEN d.order_key IS"
+    " NOT NULL AND " BEHIND " THEN 1 ELSE 0 END FROM deliveries d JOIN events e ON e.tenant_id = d.tenant_id "
+                            "AND e.sequence = d.sequence"
     " WHERE d.endpoint_id = $1 AND d.state = 1 AND d.due_at <= $2 ORDER BY d.due_at, d.sequence LIMIT $3"};
 static const struct store_sql DUE_FIRST = {
     "due_first",
-    "SELECT d.id, d.attempts, d.tries, d.due_at, d.sequence, e.message FROM deliveries d JOIN events e"
-    " ON e.tenant_id = d.tenant_id AND e.sequence = d.sequence"
+    "SELECT d.id, d.attempts, d.tries, d.due_at, d.sequence, e.message, d.order_key, 0 FROM deliveries d"
+    " JOIN events e ON e.tenant_id = d.tenant_id AND e.sequence = d.sequence"
     " WHERE d.endpoint_id = $1 AND d.state = 1 ORDER BY d.sequence LIMIT 1"};
+/* Looks as far as DUE_ANY does at most, so that a turn costs a bounded time. */
+static const struct store_sql PARK = {
+    "park",
+    "UPDATE deliveries SET due_at = $3 WHERE state = 1 AND id IN (SELECT d.id FROM"
+    " (SELECT id, endpoint_id, order_key, sequence FROM deliveries WHERE endpoint_id = $1 AND state = 1"
+    " AND due_at <= $2 ORDER BY due_at, sequence LIMIT 1000) d WHERE d.order_key IS NOT NULL"
+    " AND " BEHIND ") AND EXISTS (SELECT 1 FROM endpoints WHERE id = $1 AND owner_token = $4)"};
+static const struct store_sql UNPARK = {
+    "unpark", "UPDATE deliveries SET due_at = $3 WHERE due_at = $4 AND id = (SELECT id FROM deliveries"
+              " WHERE endpoint_id = $1 AND state = 1 AND order_key = $2 ORDER BY sequence LIMIT 1)"};
 /* The fence, and beside it the number of the attempt: of two replicas that made the same one, because the
  * endpoint was claimed between the fence's look and the commit, the first to commit is heard. */
 static const struct store_sql DELIVERY_RECORD = {
@@ -155,6 +170,7 @@ ledger_release(struct store_tx *tx, struct arena *arena, const char *endpoint_id
 static void
 take_due(struct arena *arena, const struct store_rows *rows, int64_t now_ms, struct due_list *out)
 {
+	out->seen = rows_count(rows);
 	out->items = ARENA_ARRAY(arena, struct due, rows_count(rows) + 1);
 	for (size_t r = 0; r < rows_count(rows); r++) {
 		struct due due = {.delivery_id = row_text(rows, r, 0),
@@ -163,8 +179,12 @@ take_due(struct arena *arena, const struct store_rows *rows, int64_t now_ms, str
 		                  .due_at = row_i64(rows, r, 3),
 		                  .sequence = (uint64_t)row_i64(rows, r, 4)};
 		due.event = row_bytes(rows, r, 5, &due.event_size);
+		due.has_order_key = !row_is_null(rows, r, 6);
+		due.order_key = row_i64(rows, r, 6);
 		if (due.due_at > now_ms)
 			out->next_at = due.due_at;
+		else if (row_i64(rows, r, 7) != 0)
+			out->has_blocked = true;
 		else
 			out->items[out->count++] = due;
 	}
@@ -191,6 +211,25 @@ ledger_due(struct store_conn *conn, struct arena *arena, const char *endpoint_id
 	if (status_ok(&st))
 		take_due(arena, rows, now_ms, out);
 	return st;
+}
+
+struct status
+ledger_park(struct store_tx *tx, const char *endpoint_id, int64_t token, int64_t now_ms)
+{
+	return store_exec(
+	    tx, &PARK,
+	    STORE_PARAMS(store_text(endpoint_id), store_i64(now_ms), store_i64(NEVER_MS), store_i64(token)),
+	    NULL);
+}
+
+/* Whoever waited for it may go. */
+static struct status
+let_next(struct store_tx *tx, const struct verdict *verdict, int64_t now_ms)
+{
+	return store_exec(tx, &UNPARK,
+	                  STORE_PARAMS(store_text(verdict->endpoint_id), store_i64(verdict->order_key),
+	                               store_i64(now_ms), store_i64(NEVER_MS)),
+	                  NULL);
 }
 
 struct status
@@ -221,6 +260,8 @@ ledger_record(struct store_tx *tx, struct arena *arena, struct verdict *verdicts
 		row[4] = store_i64(v->attempt->latency_ms);
 		row[5] = store_i64(v->is_success);
 		row[6] = packed_value(arena, &v->attempt->base);
+		if (is_over && v->has_order_key)
+			st = let_next(tx, v, ended);
 	}
 	if (status_ok(&st) && kept > 0)
 		st = store_bulk_insert(tx, "attempts", ATTEMPT_COLUMNS, ATTEMPT_COLS, rows, kept);

@@ -27,6 +27,8 @@ struct due {
 	uint32_t attempts, tries;
 	int64_t due_at;
 	uint64_t sequence;
+	bool has_order_key;
+	int64_t order_key;
 	const void *event; /* packed */
 	size_t event_size;
 };
@@ -39,7 +41,9 @@ struct verdict {
 	Attempt *attempt; /* packed into the row */
 	bool is_success;
 	Corbel__V1__DeliveryState state;
-	int64_t due_at;   /* while PENDING */
+	int64_t due_at; /* while PENDING */
+	bool has_order_key;
+	int64_t order_key;
 	bool is_recorded; /* out: the fence let it pass */
 };
 
@@ -58,12 +62,16 @@ struct status ledger_release(struct store_tx *tx, struct arena *arena, const cha
 struct due_list {
 	struct due *items;
 	size_t count;
+	size_t seen;            /* with those that wait for one before them */
+	bool has_blocked;       /* there are such */
 	int64_t token, version; /* of the endpoint now; 0: it is gone or disabled */
 	int64_t next_at;        /* ordered: when its first one is due, if that is later */
 };
 /* The first `most` that are due; of an ordered endpoint the first of all if it is due. */
 struct status ledger_due(struct store_conn *conn, struct arena *arena, const char *endpoint_id,
                          bool is_ordered, int64_t now_ms, size_t most, struct due_list *out);
+/* Of what is due, what has to wait for another of its key is due no more until that one is over. */
+struct status ledger_park(struct store_tx *tx, const char *endpoint_id, int64_t token, int64_t now_ms);
 struct status ledger_record(struct store_tx *tx, struct arena *arena, struct verdict *verdicts, size_t count);
 /* NULL ends a time of failure. */
 struct status ledger_set_failing(struct store_tx *tx, const char *endpoint_id, int64_t token,

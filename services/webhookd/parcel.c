@@ -28,6 +28,8 @@ parcel_new(struct lane *lane, const struct due *due)
 	parcel->attempts = due->attempts;
 	parcel->tries = due->tries;
 	parcel->sequence = due->sequence;
+	parcel->has_order_key = due->has_order_key;
+	parcel->order_key = due->order_key;
 	return parcel;
 }
 

@@ -44,6 +44,8 @@ struct parcel {
 	char delivery_id[ID_MAX];
 	uint32_t attempts, tries; /* before this one */
 	uint64_t sequence;
+	bool has_order_key;
+	int64_t order_key;
 	int64_t started_ms;
 	const Event *event;
 	void *of_sink; /* what the sink keeps of it meanwhile */

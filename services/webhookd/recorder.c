@@ -13,13 +13,14 @@
 
 #include "base/hash.h"
 #include "base/id.h"
+#include "order.h"
 #include "subscriptions.h"
 #include "webhookd_internal.h"
 
 #define ARENA_BLOCK   (256u << 10)
 #define FIND_WIDTH    8
 #define EVENT_COLS    8
-#define DELIVERY_COLS 12
+#define DELIVERY_COLS 13
 
 /* EVENT_FIND has FIND_WIDTH ids. */
 static const struct store_sql EVENT_FIND = {
@@ -31,8 +32,8 @@ static const struct store_sql ENDPOINT_DUE = {
 static const char *const EVENT_COLUMNS[EVENT_COLS] = {"tenant_id", "sequence",    "id",     "type",
                                                       "subject",   "recorded_at", "digest", "message"};
 static const char *const DELIVERY_COLUMNS[DELIVERY_COLS] = {
-    "id",    "tenant_id", "endpoint_id", "sequence", "event_id",   "event_type",
-    "state", "attempts",  "tries",       "due_at",   "created_at", "finished_at"};
+    "id",       "tenant_id", "endpoint_id", "sequence",   "event_id",    "event_type", "state",
+    "attempts", "tries",     "due_at",      "created_at", "finished_at", "order_key"};
 
 /* A tenant's log in the present commit. */
 struct open_log {
@@ -211,9 +212,17 @@ find_duplicates(struct recorder *recorder, struct store_tx *tx, struct publicati
 
 /* ---- rows ---- */
 
+static struct store_value
+order_value(const struct subscription *subscription, const Event *event, struct filter_event *parsed)
+{
+	int64_t key;
+	bool has_key = subscription->order_by && order_key(subscription->order_by, event->subject, parsed, &key);
+	return has_key ? store_i64(key) : store_null();
+}
+
 static void
 add_delivery(struct recorder *recorder, const struct open_log *log, struct subscription *subscription,
-             const Event *event)
+             const Event *event, struct filter_event *parsed)
 {
 	const struct service_env *env = &recorder->self->env;
 	struct id id = id_make("dlv", env->clock, env->random);
@@ -240,6 +249,7 @@ add_delivery(struct recorder *recorder, const struct open_log *log, struct subsc
 	row[7] = row[8] = store_i64(0);
 	row[9] = row[10] = store_i64(recorder->now_ms);
 	row[11] = subscription->is_disabled ? store_i64(recorder->now_ms) : store_null();
+	row[12] = order_value(subscription, event, parsed);
 	subscription->is_touched =
 	    subscription->is_touched || (!subscription->is_disabled && !subscription->is_pulled);
 }
@@ -256,7 +266,7 @@ add_deliveries(struct recorder *recorder, const struct open_log *log, const Even
 		                 (subscription->wants_operational &&
 		                  strcmp(event->subject ? event->subject : "", subscription->endpoint) != 0);
 		if (is_theirs && filter_matches(subscription->filter, &parsed))
-			add_delivery(recorder, log, subscription, event);
+			add_delivery(recorder, log, subscription, event, &parsed);
 	}
 	filter_event_fini(&parsed);
 }

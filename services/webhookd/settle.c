@@ -54,6 +54,8 @@ judge(const struct courier *courier, const struct parcel *parcel, struct verdict
 	                        .token = lane->token,
 	                        .number = parcel->attempts + 1,
 	                        .attempt = parcel->attempt,
+	                        .has_order_key = parcel->has_order_key,
+	                        .order_key = parcel->order_key,
 	                        .is_success = parcel->end == PARCEL_DELIVERED};
 	if (out->is_success) {
 		out->state = CORBEL__V1__DELIVERY_STATE__DELIVERED;

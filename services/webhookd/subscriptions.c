@@ -37,8 +37,10 @@ subscriptions_new(void)
 static void
 clear_list(struct subscription_list *list)
 {
-	for (size_t i = 0; i < list->count; i++)
+	for (size_t i = 0; i < list->count; i++) {
 		filter_free(list->items[i].filter);
+		mem_free(list->items[i].order_by);
+	}
 	mem_free(list->items);
 	*list = (struct subscription_list){.items = NULL};
 }
@@ -115,6 +117,7 @@ read_list(struct store_tx *tx, struct arena *arena, struct tenant_list *entry)
 		st = filter_compile(endpoint->filter, &item->filter);
 		if (!status_ok(&st))
 			return status_wrap(st, "endpoint %s", item->endpoint);
+		item->order_by = endpoint->order_by ? mem_strdup(endpoint->order_by) : NULL;
 		entry->list.count++;
 	}
 	return st;

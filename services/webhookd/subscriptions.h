@@ -19,6 +19,7 @@ struct subscription {
 	char endpoint[48]; /* id */
 	bool is_disabled;
 	bool is_pulled; /* a queue: no courier is told */
+	char *order_by; /* NULL: by nothing */
 	struct filter *filter;
 	bool wants_operational; /* its filter names such types; one that takes everything does not mean them */
 	bool is_touched;        /* by the present commit */
