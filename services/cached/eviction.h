@@ -1,0 +1,63 @@
+/*
+ * eviction: which entry leaves when a cache is full.
+ *
+ * Entries are numbers, handed out by eviction_add(); whoever holds the entries keeps an array beside it.
+ * Three policies work on the same two queues, so one can follow another at any time:
+ *
+ *   S3-FIFO (Yang and others, SOSP 2023): newcomers pass a small queue, a tenth of the bytes. Who was used
+ *     twice there, or comes back soon after leaving it, gets into the main queue, which forgives as many
+ *     turns as an entry was used lately, three at most.
+ *   CLOCK: everybody gets into the main queue at once, and one turn is forgiven if the last use was in its
+ *     later half. Within half a point of LRU, without moving an entry when it is used.
+ *   HOLD: the main queue, once full, admits only who was used twice in the small one. A loop larger than
+ *     the cache, of which the others keep nothing, is kept as far as it fits.
+ *
+ * EVICTION_ADAPTIVE tries all three on a sample of the keys and follows the one that would have hit most
+ * (see duel.h). It begins with CLOCK, and a policy is left only for one that is better by a margin.
+ *
+ * eviction_use() may be called by several threads at once, beside each other; everything else by one
+ * thread while no other is here.
+ */
+#ifndef CORBEL_CACHED_EVICTION_H
+#define CORBEL_CACHED_EVICTION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum eviction_policy { EVICTION_S3_FIFO, EVICTION_CLOCK, EVICTION_HOLD, EVICTION_ADAPTIVE };
+#define EVICTION_POLICIES 3 /* that can be in force */
+
+#define EVICTION_NONE UINT32_MAX
+
+struct eviction;
+
+/* `bytes_max` bounds the sum of the entries' bytes. */
+struct eviction *eviction_new(uint64_t bytes_max, enum eviction_policy policy);
+void eviction_free(struct eviction *eviction);
+
+/* Takes an entry in and returns its number: small ones first, those of entries that left are used again.
+ * The caller then evicts while eviction_is_over(). `bytes` is at least 1. */
+uint32_t eviction_add(struct eviction *eviction, uint64_t hash, uint32_t bytes);
+/* The entry was asked for. */
+void eviction_use(struct eviction *eviction, uint32_t entry);
+/* Another size, in place. */
+void eviction_resize(struct eviction *eviction, uint32_t entry, uint32_t bytes);
+/* The entry leaves for another cause. */
+void eviction_remove(struct eviction *eviction, uint32_t entry);
+
+bool eviction_is_over(const struct eviction *eviction);
+/* The entry that leaves; its number is free from then on. EVICTION_NONE when there are none. */
+uint32_t eviction_evict(struct eviction *eviction);
+
+void eviction_set_bytes_max(struct eviction *eviction, uint64_t bytes_max);
+uint64_t eviction_bytes(const struct eviction *eviction);
+uint32_t eviction_count(const struct eviction *eviction);
+/* The hash that an entry was added with, of which 32 bits are kept. */
+uint32_t eviction_hash(const struct eviction *eviction, uint32_t entry);
+/* In force now; never EVICTION_ADAPTIVE. */
+enum eviction_policy eviction_policy(const struct eviction *eviction);
+/* Memory of its own. */
+size_t eviction_overhead(const struct eviction *eviction);
+
+#endif
