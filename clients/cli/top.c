@@ -95,19 +95,31 @@ fetch(struct top *top, const char *address, const char *path, long *status)
 	return exchange.status ? exchange.response : NULL;
 }
 
-/* "accountd pass" and the like, of a body of /readyz. */
+/* "pass" behind the last name, if what follows is of another state, or nothing. */
+static void
+end_state(struct top *top, const char *state, const char *next)
+{
+	if (state && (!next || strcmp(state, next) != 0))
+		strbuf_printf(&top->health, " %s", state);
+}
+
+/* "first second pass   third fail" and the like, of a body of /readyz. */
 static void
 add_health(struct top *top, const char *body)
 {
 	json_t *root = body ? json_loads(body, 0, NULL) : NULL, *checks = json_object_get(root, "checks"), *parts;
-	const char *name;
+	const char *name, *state = NULL;
 
 	json_object_foreach(checks, name, parts)
 	{
 		const char *text = json_string_value(json_object_get(json_array_get(parts, 0), "status"));
-		strbuf_printf(&top->health, "%s%s %s", top->health.length ? "   " : "", name, text ? text : "?");
-		top->is_healthy = top->is_healthy && text && strcmp(text, "pass") == 0;
+		bool is_same = state && text && strcmp(state, text) == 0;
+		end_state(top, state, text ? text : "?");
+		strbuf_printf(&top->health, "%s%s", is_same ? " " : top->health.length ? "   " : "", name);
+		state = text ? text : "?";
+		top->is_healthy = top->is_healthy && strcmp(state, "pass") == 0;
 	}
+	end_state(top, state, NULL);
 	json_decref(root);
 }
 

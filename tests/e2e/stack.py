@@ -303,7 +303,7 @@ class Processes(Stack):
     one of them options of its own, made from the stack: own={"ingress1": lambda stack: ["--pub.accountd=…"]}.
     The first ingress has the stack's address; url_of(n) is that of the n-th."""
 
-    DAEMONS = ("accountd", "ratelimitd", "webhookd", "ingress")
+    DAEMONS = ("accountd", "ratelimitd", "webhookd", "cached", "ingress")
 
     def __init__(self, *options, replicas=None, redis=True, own=None):
         super().__init__()

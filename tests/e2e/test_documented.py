@@ -42,7 +42,9 @@ def things(stack, sink):
     event = made("/v1/events", {"events": [{"type": "a.b", "data": {}}]}, 200)["events"][0]["id"]
     delivery = until(lambda: operator.get("/v1/deliveries").json().get("deliveries"), "the event is delivered")[0]["id"]
     operator.put("/v1/event-types/contract.made", {"description": "of this test"})
-    return {"event-types": "contract.made", "webhooks": webhook, "queues": queue, "events": event, "deliveries": delivery, "tenant_id": tenant, "tenants": tenant, "plans": plan,
+    cache = made("/v1/caches", {"namespace": {"name": "contract"}})["name"]
+    return {"event-types": "contract.made", "caches": cache,
+            "webhooks": webhook, "queues": queue, "events": event, "deliveries": delivery, "tenant_id": tenant, "tenants": tenant, "plans": plan,
             "users": made("/v1/users", {"email": "contract@example.com"})["id"],
             "limits": made("/v1/limits", {"name": "other", "strategy": "GCRA", "limit": 1, "window_ms": 1000})["id"],
             "keys": made("/v1/keys", {"name": "contract"})["key"]["id"],
@@ -94,6 +96,8 @@ def body_of(operation, sink):
     body = copy.deepcopy(operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example"))
     if operation["operationId"] in ("plans_create", "limits_create"):
         body["name"] += uuid.uuid4().hex[:8]
+    if operation["operationId"] == "cache_namespaces_create":
+        body["namespace"]["name"] += uuid.uuid4().hex[:8]
     if operation["operationId"] == "endpoints_create":
         body["url"] = sink
     return body

@@ -1,0 +1,51 @@
+/*
+ * definitions: what holds for namespaces, in memory, for calls that may not wait for SQL.
+ *
+ * An immutable table is swapped in whole when something changed; whoever reads it holds it meanwhile.
+ */
+#ifndef CORBEL_CACHED_DEFINITIONS_H
+#define CORBEL_CACHED_DEFINITIONS_H
+
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "corbel/contract.gen.h"
+
+#define DEFINITIONS_MAX            100000u
+#define DEFINITIONS_VALUE_MAX      (1u << 20)
+#define DEFINITIONS_TTL_MS         3600000u
+#define DEFINITIONS_NEGATIVE_MS    10000u
+#define DEFINITIONS_TTL_MAX_MS     2592000000u /* 30 days */
+#define DEFINITIONS_NAMESPACES_MAX 1000u       /* of a tenant */
+
+/* Absent fields have their defaults; 0 is no bound. */
+struct definition_rules {
+	uint64_t ttl_ms, grace_ms, error_grace_ms, negative_ttl_ms;
+	uint64_t max_bytes, max_entries;
+	uint32_t max_value_bytes;
+};
+
+struct definitions;
+struct definition_table;
+
+struct definitions *definitions_new(void);
+void definitions_free(struct definitions *definitions);
+
+/* Builds a table: add everything, then put it in force, which takes it. One thread. */
+struct definition_table *definition_table_new(int64_t version);
+void definition_table_add(struct definition_table *table, const char *tenant,
+                          const Corbel__V1__CacheNamespace *definition);
+void definitions_put(struct definitions *definitions, struct definition_table *table);
+/* Of the table in force; 0 before there is one. */
+int64_t definitions_version(struct definitions *definitions);
+
+/* Any thread. `out` of a namespace that nobody defined are the defaults. */
+void definitions_find(struct definitions *definitions, const char *tenant, const char *name,
+                      struct definition_rules *out);
+/* Calls `each` for every definition of the table in force. */
+void definitions_each(struct definitions *definitions,
+                      void (*each)(void *arg, const char *tenant, const char *name,
+                                   const struct definition_rules *rules),
+                      void *arg);
+
+#endif
