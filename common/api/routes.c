@@ -31,6 +31,7 @@ struct routes {
 static struct node *
 literal_child(struct node *node, const char *text, size_t length)
 {
+	assert(node);
 	for (struct node *child = node->children; child; child = child->sibling)
 		if (child->length == length && memcmp(child->literal, text, length) == 0)
 			return child;

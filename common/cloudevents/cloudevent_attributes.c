@@ -1,6 +1,7 @@
 /*
  * cloudevent: attributes into an event, whichever format they came in.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "cloudevent_internal.h"
@@ -73,6 +74,7 @@ cloudevent_add_extension(NewEvent *event, const char *name, const char *pointer,
 {
 	Attributes *attributes = event->cloud_event;
 
+	assert(attributes);
 	if (strncmp(name, "corbel", 6) == 0)
 		return NULL;
 	if (attributes->n_extensions == EXTENSIONS_MAX) {

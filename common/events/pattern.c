@@ -27,8 +27,7 @@ word_check(const char *word, size_t length, bool is_first)
 		return status_make(STATUS_INVALID_ARGUMENT, "must be words joined by single dots");
 	for (size_t i = 0; i < length; i++) {
 		if (!is_word_byte(word[i]))
-			return status_make(STATUS_INVALID_ARGUMENT,
-			                   "words must be of letters, digits, \"_\" and \"-\"");
+			return status_make(STATUS_INVALID_ARGUMENT, "words must be of letters, digits, \"_\" and \"-\"");
 	}
 	if (is_first && !is_letter(word[0]))
 		return status_make(STATUS_INVALID_ARGUMENT, "must begin with a letter");

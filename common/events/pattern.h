@@ -19,8 +19,8 @@
 
 #define EVENT_TYPE_MAX 128u /* bytes, of types and patterns */
 
-/* Whether it is a type: words of letters, digits, "_" and "-", the first beginning with a letter. INVALID_ARGUMENT says
- * what is wrong. */
+/* Whether it is a type: words of letters, digits, "_" and "-", the first beginning with a letter.
+ * INVALID_ARGUMENT says what is wrong. */
 struct status event_type_check(const char *type, size_t length);
 /* The same for a pattern. */
 struct status pattern_check(const char *pattern, size_t length);

@@ -69,6 +69,7 @@ pack_request(uint8_t *out)
 
 static Corbel__Bus__Call wire_call;
 static Corbel__Bus__Principal principal;
+static char tenant[] = "ten_0192f0c1a2b37c4d8e9fa0b1c2d3e4f5";
 static char *scopes[] = {(char[]){"ratelimits.*"}};
 static uint8_t payload[256];
 
@@ -77,7 +78,7 @@ make_wire_call(void)
 {
 	corbel__bus__call__init(&wire_call);
 	corbel__bus__principal__init(&principal);
-	principal.tenant = (char[]){"ten_0192f0c1a2b37c4d8e9fa0b1c2d3e4f5"};
+	principal.tenant = tenant;
 	principal.scopes = scopes;
 	principal.n_scopes = 1;
 	wire_call.method = RATELIMITS_CHECK->id;

@@ -126,6 +126,9 @@ insert_sqlite(const char *path, size_t group, size_t most)
 		}
 	}
 	report(count, start);
+	for (size_t i = 0; i < count * COLUMNS; i++)
+		sqlite3_value_free(rows[i]);
+	free(rows);
 }
 
 /* ---- PostgreSQL ---- */

@@ -172,7 +172,7 @@ wait_by(Corbel__V1__Strategy strategy)
 	(void)make(strategy, 2, WINDOW_MS);
 	for (int round = 0; round < 2; round++) {
 		const Corbel__V1__LimitState *state;
-		while ((state = take(hot, "k", 1))->allowed)
+		while (take(hot, "k", 1)->allowed)
 			;
 		state = take(hot, "k", 1);
 		if (state->allowed)

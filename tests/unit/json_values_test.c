@@ -386,7 +386,7 @@ START_TEST(all_violations_are_reported_together_up_to_the_bound)
 	for (int i = 0; i < 100; i++)
 		strbuf_printf(&text, "%s\"n%d\":0", i ? "," : "{", i);
 	strbuf_puts(&text, "}");
-	st = decode(text.data, &corbel__v1__check_request__descriptor, &message);
+	(void)decode(text.data, &corbel__v1__check_request__descriptor, &message);
 	ck_assert_uint_eq(found.count, VIOLATIONS_MAX);
 	ck_assert(found.is_cut);
 }
