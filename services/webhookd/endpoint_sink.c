@@ -3,8 +3,11 @@
  */
 #include "endpoint_sink.h"
 
-#define HTTP  (1u << CORBEL__V1__SINK__HTTP)
-#define QUEUE (1u << CORBEL__V1__SINK__QUEUE)
+#include "sink.h"
+
+#define HTTP   (1u << CORBEL__V1__SINK__HTTP)
+#define QUEUE  (1u << CORBEL__V1__SINK__QUEUE)
+#define STREAM (1u << CORBEL__V1__SINK__REDIS_STREAM)
 
 #define HTTP_CONCURRENCY_MAX 256u
 
@@ -12,9 +15,17 @@
 static const struct sink_field {
 	const char *name;
 	unsigned sinks, needed_by;
-} FIELDS[] = {{"url", HTTP, HTTP},          {"format", HTTP, 0},           {"headers", HTTP, 0},
-              {"signing", HTTP, 0},         {"hub_signature", HTTP, 0},    {"timeout_ms", HTTP, 0},
-              {"rate_per_second", HTTP, 0}, {"disable_after_ms", HTTP, 0}, {"order_by", HTTP, 0}};
+} FIELDS[] = {{"url", HTTP, HTTP},
+              {"format", HTTP, 0},
+              {"headers", HTTP, 0},
+              {"signing", HTTP, 0},
+              {"hub_signature", HTTP, 0},
+              {"timeout_ms", HTTP, 0},
+              {"rate_per_second", HTTP | STREAM, 0},
+              {"disable_after_ms", HTTP | STREAM, 0},
+              {"order_by", HTTP | STREAM, 0},
+              {"stream", STREAM, STREAM},
+              {"stream_max_len", STREAM, 0}};
 
 Corbel__V1__Sink
 endpoint_sink(const Endpoint *endpoint)
@@ -64,6 +75,18 @@ refuse(struct call *call, const char *name, const char *why)
 	return status_make(STATUS_INVALID_ARGUMENT, "%s: %s", pointer, why);
 }
 
+/* What the operator has not set up is refused when it is asked for, not when it fails. */
+static struct status
+check_configured(struct call *call, unsigned sink)
+{
+	const struct webhookd *self = call_service(call);
+	const char *redis = sinks_redis_url(self->env.config);
+
+	if (sink == STREAM && (!redis || !*redis))
+		return refuse(call, "sink", "REDIS_STREAM needs the option webhookd.redis_url or redis.url");
+	return status_ok_value();
+}
+
 struct status
 endpoint_check_sink(struct call *call, const Endpoint *endpoint)
 {
@@ -82,5 +105,5 @@ endpoint_check_sink(struct call *call, const Endpoint *endpoint)
 	if (sink != QUEUE && endpoint->has_concurrency && endpoint->concurrency > HTTP_CONCURRENCY_MAX)
 		return refuse(call, "concurrency",
 		              arena_printf(call_arena(call), "must be at most %u", HTTP_CONCURRENCY_MAX));
-	return status_ok_value();
+	return check_configured(call, sink);
 }

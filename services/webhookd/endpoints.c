@@ -186,6 +186,9 @@ endpoint_from_request(const Corbel__V1__CreateEndpointRequest *request, Endpoint
 {
 	out->has_sink = true;
 	out->sink = request->sink ? request->sink : CORBEL__V1__SINK__HTTP;
+	out->stream = request->stream;
+	out->has_stream_max_len = request->has_stream_max_len;
+	out->stream_max_len = request->stream_max_len;
 	out->url = request->url;
 	out->description = request->description;
 	out->filter = request->filter;
@@ -381,6 +384,7 @@ take_changes(const Corbel__V1__UpdateEndpointRequest *request, Endpoint *out)
 	TAKE_SCALAR(rate_per_second);
 	TAKE_SCALAR(concurrency);
 	TAKE_SCALAR(timeout_ms);
+	TAKE_SCALAR(stream_max_len);
 	TAKE_SCALAR(ordered);
 	TAKE_SCALAR(signing);
 	TAKE_SCALAR(hub_signature);

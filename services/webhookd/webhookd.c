@@ -54,6 +54,12 @@ static const struct config_option OPTIONS[] = {
      .help = "How often a replica looks through all that waits, for deliveries that are so late that nobody "
              "can have "
              "been told of them."},
+    {.name = "webhookd.redis_url",
+     .type = CONFIG_TEXT,
+     .is_secret = true,
+     .help =
+         "Redis for endpoints of the sink REDIS_STREAM: redis://host:port/db or unix:///path; redis.url when "
+         "unset."},
     {.name = "webhookd.queue_waiting",
      .type = CONFIG_INTEGER,
      .def = "512",
