@@ -23,7 +23,7 @@ static const struct sink_field {
               {"timeout_ms", HTTP, 0},
               {"rate_per_second", HTTP | STREAM, 0},
               {"disable_after_ms", HTTP | STREAM, 0},
-              {"order_by", HTTP | STREAM, 0},
+              {"order_by", HTTP | QUEUE | STREAM, 0},
               {"stream", STREAM, STREAM},
               {"stream_max_len", STREAM, 0}};
 

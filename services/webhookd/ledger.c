@@ -41,7 +41,7 @@ static const struct store_sql DUE_ANY = {
     "due_any",
     "SELECT d.id, d.attempts, d.tries, d.due_at, d.sequence, e.message, d.order_key, CASE WHEN d.order_key IS"
     " NOT NULL AND " BEHIND " THEN 1 ELSE 0 END FROM deliveries d JOIN events e ON e.tenant_id = d.tenant_id "
-                            "AND e.sequence = d.sequence"
+    "AND e.sequence = d.sequence"
     " WHERE d.endpoint_id = $1 AND d.state = 1 AND d.due_at <= $2 ORDER BY d.due_at, d.sequence LIMIT $3"};
 static const struct store_sql DUE_FIRST = {
     "due_first",
@@ -222,14 +222,13 @@ ledger_park(struct store_tx *tx, const char *endpoint_id, int64_t token, int64_t
 	    NULL);
 }
 
-/* Whoever waited for it may go. */
-static struct status
-let_next(struct store_tx *tx, const struct verdict *verdict, int64_t now_ms)
+struct status
+ledger_let_next(struct store_tx *tx, const char *endpoint_id, int64_t order_key, int64_t now_ms)
 {
-	return store_exec(tx, &UNPARK,
-	                  STORE_PARAMS(store_text(verdict->endpoint_id), store_i64(verdict->order_key),
-	                               store_i64(now_ms), store_i64(NEVER_MS)),
-	                  NULL);
+	return store_exec(
+	    tx, &UNPARK,
+	    STORE_PARAMS(store_text(endpoint_id), store_i64(order_key), store_i64(now_ms), store_i64(NEVER_MS)),
+	    NULL);
 }
 
 struct status
@@ -261,7 +260,7 @@ ledger_record(struct store_tx *tx, struct arena *arena, struct verdict *verdicts
 		row[5] = store_i64(v->is_success);
 		row[6] = packed_value(arena, &v->attempt->base);
 		if (is_over && v->has_order_key)
-			st = let_next(tx, v, ended);
+			st = ledger_let_next(tx, v->endpoint_id, v->order_key, ended);
 	}
 	if (status_ok(&st) && kept > 0)
 		st = store_bulk_insert(tx, "attempts", ATTEMPT_COLUMNS, ATTEMPT_COLS, rows, kept);

@@ -72,6 +72,9 @@ struct status ledger_due(struct store_conn *conn, struct arena *arena, const cha
                          bool is_ordered, int64_t now_ms, size_t most, struct due_list *out);
 /* Of what is due, what has to wait for another of its key is due no more until that one is over. */
 struct status ledger_park(struct store_tx *tx, const char *endpoint_id, int64_t token, int64_t now_ms);
+/* One of this key is over: the parked one that waited for it is due. */
+struct status ledger_let_next(struct store_tx *tx, const char *endpoint_id, int64_t order_key,
+                              int64_t now_ms);
 struct status ledger_record(struct store_tx *tx, struct arena *arena, struct verdict *verdicts, size_t count);
 /* NULL ends a time of failure. */
 struct status ledger_set_failing(struct store_tx *tx, const char *endpoint_id, int64_t token,

@@ -21,7 +21,7 @@ typedef Corbel__V1__QueueMessage QueueMessage;
 
 struct queue {
 	const char *id, *tenant;
-	bool is_disabled, is_ordered;
+	bool is_disabled, is_ordered, is_keyed; /* ordered as a whole, by key */
 	uint32_t leased_max;
 	struct schedule schedule;
 };

@@ -1,6 +1,7 @@
 /*
  * queue_held: the ends of leases, as attempts.
  */
+#include "ledger.h"
 #include "queue_internal.h"
 
 #define ATTEMPT_COLS 7
@@ -56,6 +57,12 @@ held_is_last(const struct queue *queue, const struct held *held)
 }
 
 struct status
+held_let_next(struct store_tx *tx, const struct queue *queue, const struct held *held, int64_t now_ms)
+{
+	return held->has_order_key ? ledger_let_next(tx, queue->id, held->order_key, now_ms) : status_ok_value();
+}
+
+struct status
 held_exhaust(const struct webhookd *self, struct store_tx *tx, struct arena *arena, const struct queue *queue,
              const struct held *held, int64_t now_ms, const char *error, bool *is_done)
 {
@@ -65,6 +72,8 @@ held_exhaust(const struct webhookd *self, struct store_tx *tx, struct arena *are
 	    STORE_PARAMS(store_text(held->delivery_id), store_i64(held->number), store_i64(now_ms)), &changed);
 
 	*is_done = changed > 0;
+	if (status_ok(&st) && changed > 0)
+		st = held_let_next(tx, queue, held, now_ms);
 	if (!status_ok(&st) || changed == 0 || is_operational(held->event_type))
 		return st;
 	return tell_attempt(self, tx, arena, "message.attempt.exhausted",

@@ -11,6 +11,8 @@ struct held {
 	const char *delivery_id, *event_id, *event_type;
 	uint32_t number, tries; /* of leases; of tries since it was last sent anew */
 	int64_t leased_at;
+	bool has_order_key;
+	int64_t order_key;
 };
 
 /* Attempts to be inserted together, each the end of a lease. */
@@ -29,6 +31,9 @@ struct status held_log_insert(struct held_log *log, struct store_tx *tx);
 struct status held_exhaust(const struct webhookd *self, struct store_tx *tx, struct arena *arena,
                            const struct queue *queue, const struct held *held, int64_t now_ms,
                            const char *error, bool *is_done);
+/* The message is over: what is kept in order behind it may go. */
+struct status held_let_next(struct store_tx *tx, const struct queue *queue, const struct held *held,
+                            int64_t now_ms);
 /* Whether there are no tries left. */
 bool held_is_last(const struct queue *queue, const struct held *held);
 

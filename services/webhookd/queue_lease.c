@@ -21,18 +21,30 @@ static const struct store_sql QUEUE_LEASED = {
     "queue_leased",
     "SELECT COUNT(*) FROM deliveries WHERE endpoint_id = $1 AND state = 1 AND leased_at IS NOT NULL"
     " AND due_at > $2"};
-#define FOUND_COLUMNS "d.id, d.event_id, d.event_type, d.attempts, d.tries, d.leased_at, d.due_at"
-#define EVENT_JOIN    " JOIN events e ON e.tenant_id = d.tenant_id AND e.sequence = d.sequence"
+#define FOUND_COLUMNS                                                                                        \
+	"d.id, d.event_id, d.event_type, d.attempts, d.tries, d.leased_at, d.due_at, d.order_key"
+#define EVENT_JOIN " JOIN events e ON e.tenant_id = d.tenant_id AND e.sequence = d.sequence"
+/* Another of its key waits before it. */
+#define BEHIND                                                                                               \
+	"EXISTS (SELECT 1 FROM deliveries p WHERE p.endpoint_id = d.endpoint_id AND p.state = 1"                 \
+	" AND p.order_key = d.order_key AND p.sequence < d.sequence)"
 static const struct store_sql QUEUE_DUE = {
     "queue_due",
     "SELECT " FOUND_COLUMNS ", LENGTH(e.message) FROM (SELECT id, tenant_id, event_id, event_type, sequence,"
-    " attempts, tries, leased_at, due_at FROM deliveries WHERE endpoint_id = $1 AND state = 1 AND"
-    " due_at <= $2 ORDER BY due_at, sequence LIMIT $3 @claim@) AS d" EVENT_JOIN
-    " ORDER BY d.due_at, d.sequence"};
+    " attempts, tries, leased_at, due_at, order_key FROM deliveries d WHERE endpoint_id = $1 AND state = 1"
+    " AND due_at <= $2 AND (order_key IS NULL OR NOT " BEHIND
+    ") ORDER BY due_at, sequence LIMIT $3 @claim@) AS d" EVENT_JOIN " ORDER BY d.due_at, d.sequence"};
 /* The first of all, whether it is due or not: nothing passes it. */
 static const struct store_sql QUEUE_FIRST = {
     "queue_first", "SELECT " FOUND_COLUMNS ", LENGTH(e.message) FROM deliveries d" EVENT_JOIN
                    " WHERE d.endpoint_id = $1 AND d.state = 1 ORDER BY d.sequence LIMIT 1"};
+/* What is due behind another of its key, as far as one turn looks. */
+static const struct store_sql QUEUE_PARK = {
+    "queue_park",
+    "UPDATE deliveries SET due_at = $3 WHERE state = 1 AND leased_at IS NULL AND id IN (SELECT d.id FROM"
+    " (SELECT id, endpoint_id, order_key, sequence FROM deliveries WHERE endpoint_id = $1 AND state = 1"
+    " AND due_at <= $2 ORDER BY due_at, sequence LIMIT 1000) d WHERE d.order_key IS NOT NULL AND " BEHIND
+    ")"};
 static const struct store_sql QUEUE_TAKE = {
     "queue_take",
     "UPDATE deliveries SET attempts = attempts + 1, tries = tries + 1, leased_at = $2, due_at = $3"
@@ -65,6 +77,7 @@ queue_read(struct store_conn *conn, struct arena *arena, const char *id, struct 
 	                      .tenant = row_text(rows, 0, 0),
 	                      .is_disabled = row_i64(rows, 0, 1) != 0,
 	                      .is_ordered = endpoint->has_ordered && endpoint->ordered,
+	                      .is_keyed = endpoint->order_by != NULL,
 	                      .leased_max = endpoint->has_concurrency ? endpoint->concurrency : LEASED_MAX};
 	schedule_init(&out->schedule, endpoint->retry_ms, endpoint->n_retry_ms);
 	return st;
@@ -91,7 +104,9 @@ held_from_row(const struct store_rows *rows, size_t row)
 	                     .event_type = row_text(rows, row, 2),
 	                     .number = (uint32_t)row_i64(rows, row, 3),
 	                     .tries = (uint32_t)row_i64(rows, row, 4),
-	                     .leased_at = row_i64(rows, row, 5)};
+	                     .leased_at = row_i64(rows, row, 5),
+	                     .has_order_key = !row_is_null(rows, row, 7),
+	                     .order_key = row_i64(rows, row, 7)};
 }
 
 /* How many more may be leased: none while an ordered queue's first one is. */
@@ -112,8 +127,15 @@ static struct status
 find_due(struct store_tx *tx, struct arena *arena, const struct queue *queue, int64_t now_ms, size_t most,
          struct store_rows **rows)
 {
+	struct status st = status_ok_value();
+
 	if (queue->is_ordered)
 		return store_query(tx, &QUEUE_FIRST, STORE_PARAMS(store_text(queue->id)), 1, arena, rows);
+	if (queue->is_keyed)
+		st = store_exec(tx, &QUEUE_PARK,
+		                STORE_PARAMS(store_text(queue->id), store_i64(now_ms), store_i64(NEVER_MS)), NULL);
+	if (!status_ok(&st))
+		return st;
 	return store_query(tx, &QUEUE_DUE,
 	                   STORE_PARAMS(store_text(queue->id), store_i64(now_ms), store_i64((int64_t)most)), most,
 	                   arena, rows);
@@ -198,7 +220,7 @@ queue_lease(const struct webhookd *self, struct store_tx *tx, struct arena *aren
 			held_log_add(&log, queue, &held, due_at, "lease_expired", NULL);
 		if (status_ok(&st) && message)
 			(*messages)[(*count)++] = message;
-		bytes += (size_t)row_i64(rows, r, 7);
+		bytes += (size_t)row_i64(rows, r, 8);
 	}
 	return status_ok(&st) ? held_log_insert(&log, tx) : st;
 }

@@ -11,7 +11,7 @@
 typedef Corbel__V1__ReceiptResult ReceiptResult;
 
 static const struct store_sql HELD_READ = {
-    "held_read", "SELECT event_id, event_type, state, attempts, tries, leased_at FROM deliveries"
+    "held_read", "SELECT event_id, event_type, state, attempts, tries, leased_at, order_key FROM deliveries"
                  " WHERE id = $1 AND endpoint_id = $2"};
 #define UNDER_LEASE " WHERE id = $1 AND state = 1 AND attempts = $2 AND leased_at IS NOT NULL"
 static const struct store_sql HELD_ACK = {
@@ -57,9 +57,10 @@ static struct status
 ack(struct settling *s, const struct held *held, bool *is_done)
 {
 	struct status st = change(s, &HELD_ACK, held, s->what->now_ms, is_done);
-	if (*is_done)
-		held_log_add(&s->log, s->queue, held, s->what->now_ms, NULL, NULL);
-	return st;
+	if (!*is_done)
+		return st;
+	held_log_add(&s->log, s->queue, held, s->what->now_ms, NULL, NULL);
+	return held_let_next(s->tx, s->queue, held, s->what->now_ms);
 }
 
 static int64_t
@@ -128,7 +129,9 @@ settle_one(struct settling *s, struct item *item)
 	                    .event_type = row_text(rows, 0, 1),
 	                    .number = item->receipt.number,
 	                    .tries = (uint32_t)row_i64(rows, 0, 4),
-	                    .leased_at = row_i64(rows, 0, 5)};
+	                    .leased_at = row_i64(rows, 0, 5),
+	                    .has_order_key = !row_is_null(rows, 0, 6),
+	                    .order_key = row_i64(rows, 0, 6)};
 	bool is_newest = row_i64(rows, 0, 3) == item->receipt.number;
 	if (is_newest && row_i64(rows, 0, 2) == CORBEL__V1__DELIVERY_STATE__PENDING)
 		st = apply(s, &held, item->result, &is_done);

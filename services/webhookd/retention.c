@@ -23,6 +23,13 @@ static const struct store_sql OLD_MESSAGES = {
     "old_messages", "UPDATE deliveries SET state = 3, finished_at = $2, leased_at = NULL WHERE id IN"
                     " (SELECT d.id FROM endpoints e JOIN deliveries d ON d.endpoint_id = e.id"
                     " WHERE e.pulled = 1 AND d.state = 1 AND d.due_at < $1 LIMIT $3)"};
+/* What was kept in order behind them may go. */
+static const struct store_sql OLD_MESSAGES_NEXT = {
+    "old_messages_next",
+    "UPDATE deliveries SET due_at = $1 WHERE id IN (SELECT d.id FROM endpoints e JOIN deliveries d"
+    " ON d.endpoint_id = e.id WHERE e.pulled = 1 AND d.state = 1 AND d.due_at = $2 AND NOT EXISTS"
+    " (SELECT 1 FROM deliveries p WHERE p.endpoint_id = d.endpoint_id AND p.state = 1"
+    " AND p.order_key = d.order_key AND p.sequence < d.sequence))"};
 static const struct store_sql OLD_LOGS = {
     "old_logs",
     "SELECT tenant_id, MAX(sequence) FROM (SELECT tenant_id, sequence FROM events WHERE recorded_at < $1"
@@ -100,6 +107,8 @@ delete_deliveries(struct store_conn *conn, int64_t before, int64_t now_ms, bool 
 		return st;
 	st = store_exec(&tx, &OLD_MESSAGES, STORE_PARAMS(store_i64(before), store_i64(now_ms), store_i64(CHUNK)),
 	                &given_up);
+	if (status_ok(&st) && given_up > 0)
+		st = store_exec(&tx, &OLD_MESSAGES_NEXT, STORE_PARAMS(store_i64(now_ms), store_i64(NEVER_MS)), NULL);
 	if (status_ok(&st))
 		st = store_exec(&tx, &OLD_DELIVERIES, STORE_PARAMS(store_i64(before), store_i64(CHUNK)), &deleted);
 	st = store_end(&tx, st);

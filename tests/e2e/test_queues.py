@@ -158,6 +158,25 @@ def test_an_ordered_queue_gives_one_message_at_a_time(stack):
     assert seen == ["1", "2", "3"]
 
 
+def test_a_queue_ordered_by_key_leases_the_first_of_each(stack):
+    client = tenant(stack)
+    made = queue(client, order_by="/key", retry_ms=[100, 100])
+    data = [("a", 1), ("a", 2), ("b", 1), ("a", 3), ("b", 2), (None, 1), (None, 2)]
+    client.post("/v1/events", {"events": [{"type": "a.b", "subject": f"{k}{n}", "data": {"key": k} if k else {}} for k, n in data]})
+    first = receive(client, made, max=100)
+    assert subjects(first) == ["a1", "b1", "None1", "None2"] and receive(client, made) == []
+    assert outcomes(client, made, "nack", first[1:2], delay_ms=60000) == ["ACCEPTED"]
+    assert outcomes(client, made, "ack", first[:1]) == ["ACCEPTED"]
+    second = receive(client, made, max=100)
+    assert subjects(second) == ["a2"] and receive(client, made) == []  # b2 does not pass b1
+    assert outcomes(client, made, "nack", second, delay_ms=0) == ["ACCEPTED"]
+    assert outcomes(client, made, "nack", receive(client, made), delay_ms=0) == ["ACCEPTED"]
+    assert outcomes(client, made, "nack", receive(client, made)) == ["ACCEPTED"]  # its last try
+    third = receive(client, made, max=100)
+    assert subjects(third) == ["a3"]
+    assert outcomes(client, made, "ack", third) == ["ACCEPTED"]
+
+
 def test_no_more_are_leased_than_the_queue_allows(stack):
     client = tenant(stack)
     made = queue(client, concurrency=3)
