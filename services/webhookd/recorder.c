@@ -12,15 +12,11 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "base/id.h"
-#include "order.h"
-#include "subscriptions.h"
-#include "webhookd_internal.h"
+#include "delivery_rows.h"
 
-#define ARENA_BLOCK   (256u << 10)
-#define FIND_WIDTH    8
-#define EVENT_COLS    8
-#define DELIVERY_COLS 13
+#define ARENA_BLOCK (256u << 10)
+#define FIND_WIDTH  8
+#define EVENT_COLS  8
 
 /* EVENT_FIND has FIND_WIDTH ids. */
 static const struct store_sql EVENT_FIND = {
@@ -31,10 +27,6 @@ static const struct store_sql ENDPOINT_DUE = {
     "endpoint_due", "UPDATE endpoints SET next_at = $2 WHERE id = $1 AND next_at > $2"};
 static const char *const EVENT_COLUMNS[EVENT_COLS] = {"tenant_id", "sequence",    "id",     "type",
                                                       "subject",   "recorded_at", "digest", "message"};
-static const char *const DELIVERY_COLUMNS[DELIVERY_COLS] = {
-    "id",       "tenant_id", "endpoint_id", "sequence",   "event_id",    "event_type", "state",
-    "attempts", "tries",     "due_at",      "created_at", "finished_at", "order_key"};
-
 /* A tenant's log in the present commit. */
 struct open_log {
 	const char *tenant;
@@ -58,8 +50,9 @@ struct recorder {
 	size_t log_count;
 	struct numbered *table; /* open addressing */
 	size_t table_mask;
-	struct store_value *event_rows, *delivery_rows;
-	size_t event_count, delivery_count, delivery_capacity;
+	struct store_value *event_rows;
+	size_t event_count;
+	struct delivery_rows deliveries;
 	int64_t now_ms;
 };
 
@@ -212,48 +205,6 @@ find_duplicates(struct recorder *recorder, struct store_tx *tx, struct publicati
 
 /* ---- rows ---- */
 
-static struct store_value
-order_value(const struct subscription *subscription, const Event *event, struct filter_event *parsed)
-{
-	int64_t key;
-	bool has_key = subscription->order_by && order_key(subscription->order_by, event->subject, parsed, &key);
-	return has_key ? store_i64(key) : store_null();
-}
-
-static void
-add_delivery(struct recorder *recorder, const struct open_log *log, struct subscription *subscription,
-             const Event *event, struct filter_event *parsed)
-{
-	const struct service_env *env = &recorder->self->env;
-	struct id id = id_make("dlv", env->clock, env->random);
-	int64_t state =
-	    subscription->is_disabled ? CORBEL__V1__DELIVERY_STATE__SKIPPED : CORBEL__V1__DELIVERY_STATE__PENDING;
-
-	if (recorder->delivery_count == recorder->delivery_capacity) {
-		size_t capacity = recorder->delivery_capacity ? recorder->delivery_capacity * 2 : 64;
-		struct store_value *rows =
-		    ARENA_ARRAY(&recorder->arena, struct store_value, capacity * DELIVERY_COLS);
-		if (recorder->delivery_count > 0)
-			memcpy(rows, recorder->delivery_rows, sizeof(*rows) * recorder->delivery_count * DELIVERY_COLS);
-		recorder->delivery_rows = rows;
-		recorder->delivery_capacity = capacity;
-	}
-	struct store_value *row = &recorder->delivery_rows[recorder->delivery_count++ * DELIVERY_COLS];
-	row[0] = store_text(arena_strdup(&recorder->arena, id.text));
-	row[1] = store_text(log->tenant);
-	row[2] = store_text(subscription->endpoint);
-	row[3] = store_i64((int64_t)event->sequence);
-	row[4] = store_text(event->id);
-	row[5] = store_text(event->type);
-	row[6] = store_i64(state);
-	row[7] = row[8] = store_i64(0);
-	row[9] = row[10] = store_i64(recorder->now_ms);
-	row[11] = subscription->is_disabled ? store_i64(recorder->now_ms) : store_null();
-	row[12] = order_value(subscription, event, parsed);
-	subscription->is_touched =
-	    subscription->is_touched || (!subscription->is_disabled && !subscription->is_pulled);
-}
-
 static void
 add_deliveries(struct recorder *recorder, const struct open_log *log, const Event *event)
 {
@@ -262,11 +213,11 @@ add_deliveries(struct recorder *recorder, const struct open_log *log, const Even
 	filter_event_init(&parsed, event->type, (const char *)event->data.data, event->data.len);
 	for (size_t i = 0; i < log->subscriptions->count; i++) {
 		struct subscription *subscription = &log->subscriptions->items[i];
-		bool is_theirs = !is_operational(event->type) ||
-		                 (subscription->wants_operational &&
-		                  strcmp(event->subject ? event->subject : "", subscription->endpoint) != 0);
-		if (is_theirs && filter_matches(subscription->filter, &parsed))
-			add_delivery(recorder, log, subscription, event, &parsed);
+		if (!subscription_wants(subscription, event, &parsed))
+			continue;
+		delivery_rows_add(&recorder->deliveries, log->tenant, subscription, event, &parsed);
+		subscription->is_touched =
+		    subscription->is_touched || (!subscription->is_disabled && !subscription->is_pulled);
 	}
 	filter_event_fini(&parsed);
 }
@@ -317,9 +268,8 @@ insert_rows(struct recorder *recorder, struct store_tx *tx)
 	if (recorder->event_count > 0)
 		st = store_bulk_insert(tx, "events", EVENT_COLUMNS, EVENT_COLS, recorder->event_rows,
 		                       recorder->event_count);
-	if (status_ok(&st) && recorder->delivery_count > 0)
-		st = store_bulk_insert(tx, "deliveries", DELIVERY_COLUMNS, DELIVERY_COLS, recorder->delivery_rows,
-		                       recorder->delivery_count);
+	if (status_ok(&st))
+		st = delivery_rows_insert(&recorder->deliveries, tx);
 	for (size_t i = 0; i < recorder->log_count && status_ok(&st); i++) {
 		const struct open_log *log = &recorder->logs[i];
 		if (log->state.last_sequence != log->before)
@@ -352,9 +302,9 @@ begin(struct recorder *recorder, struct publication *group)
 	recorder->table = ARENA_ARRAY(&recorder->arena, struct numbered, size);
 	recorder->table_mask = size - 1;
 	recorder->event_rows = ARENA_ARRAY(&recorder->arena, struct store_value, events * EVENT_COLS);
-	recorder->delivery_rows = NULL;
-	recorder->event_count = recorder->delivery_count = recorder->delivery_capacity = 0;
+	recorder->event_count = 0;
 	recorder->now_ms = clock_wall_ms(recorder->self->env.clock);
+	delivery_rows_init(&recorder->deliveries, &recorder->self->env, &recorder->arena, recorder->now_ms);
 	list_logs(recorder, group);
 }
 

@@ -30,6 +30,9 @@ static const struct store_sql OLD_MESSAGES_NEXT = {
     " ON d.endpoint_id = e.id WHERE e.pulled = 1 AND d.state = 1 AND d.due_at = $2 AND NOT EXISTS"
     " (SELECT 1 FROM deliveries p WHERE p.endpoint_id = d.endpoint_id AND p.state = 1"
     " AND p.order_key = d.order_key AND p.sequence < d.sequence))"};
+static const struct store_sql OLD_REPLAYS = {
+    "old_replays", "DELETE FROM replays WHERE id IN"
+                   " (SELECT id FROM replays WHERE state <> 1 AND finished_at < $1 LIMIT $2)"};
 static const struct store_sql OLD_LOGS = {
     "old_logs",
     "SELECT tenant_id, MAX(sequence) FROM (SELECT tenant_id, sequence FROM events WHERE recorded_at < $1"
@@ -111,6 +114,8 @@ delete_deliveries(struct store_conn *conn, int64_t before, int64_t now_ms, bool 
 		st = store_exec(&tx, &OLD_MESSAGES_NEXT, STORE_PARAMS(store_i64(now_ms), store_i64(NEVER_MS)), NULL);
 	if (status_ok(&st))
 		st = store_exec(&tx, &OLD_DELIVERIES, STORE_PARAMS(store_i64(before), store_i64(CHUNK)), &deleted);
+	if (status_ok(&st))
+		st = store_exec(&tx, &OLD_REPLAYS, STORE_PARAMS(store_i64(before), store_i64(CHUNK)), NULL);
 	st = store_end(&tx, st);
 	*is_more = status_ok(&st) && (given_up == CHUNK || deleted == CHUNK);
 	return st;

@@ -34,13 +34,51 @@ subscriptions_new(void)
 	return mem_alloc(sizeof(struct subscriptions));
 }
 
+static bool
+names_operational(const Corbel__V1__EventFilter *filter)
+{
+	for (size_t i = 0; filter && i < filter->n_types; i++)
+		if (is_operational(filter->types[i]))
+			return true;
+	return false;
+}
+
+struct status
+subscription_init(const Endpoint *endpoint, const char *id, bool is_disabled, bool is_pulled,
+                  struct subscription *out)
+{
+	*out = (struct subscription){.is_disabled = is_disabled,
+	                             .is_pulled = is_pulled,
+	                             .wants_operational = names_operational(endpoint->filter)};
+	snprintf(out->endpoint, sizeof(out->endpoint), "%s", id);
+	struct status st = filter_compile(endpoint->filter, &out->filter);
+	if (!status_ok(&st))
+		return status_wrap(st, "endpoint %s", id);
+	out->order_by = endpoint->order_by ? mem_strdup(endpoint->order_by) : NULL;
+	return st;
+}
+
+void
+subscription_fini(struct subscription *subscription)
+{
+	filter_free(subscription->filter);
+	mem_free(subscription->order_by);
+}
+
+bool
+subscription_wants(const struct subscription *subscription, const Event *event, struct filter_event *parsed)
+{
+	bool is_theirs = !is_operational(event->type) ||
+	                 (subscription->wants_operational &&
+	                  strcmp(event->subject ? event->subject : "", subscription->endpoint) != 0);
+	return is_theirs && filter_matches(subscription->filter, parsed);
+}
+
 static void
 clear_list(struct subscription_list *list)
 {
-	for (size_t i = 0; i < list->count; i++) {
-		filter_free(list->items[i].filter);
-		mem_free(list->items[i].order_by);
-	}
+	for (size_t i = 0; i < list->count; i++)
+		subscription_fini(&list->items[i]);
 	mem_free(list->items);
 	*list = (struct subscription_list){.items = NULL};
 }
@@ -85,15 +123,6 @@ entry_of(struct subscriptions *subscriptions, const char *tenant)
 	return entry;
 }
 
-static bool
-names_operational(const Corbel__V1__EventFilter *filter)
-{
-	for (size_t i = 0; filter && i < filter->n_types; i++)
-		if (is_operational(filter->types[i]))
-			return true;
-	return false;
-}
-
 static struct status
 read_list(struct store_tx *tx, struct arena *arena, struct tenant_list *entry)
 {
@@ -107,17 +136,12 @@ read_list(struct store_tx *tx, struct arena *arena, struct tenant_list *entry)
 	entry->list.items = mem_array(rows_count(rows) + 1, sizeof(*entry->list.items));
 	for (size_t r = 0; r < rows_count(rows); r++) {
 		const Endpoint *endpoint = (Endpoint *)unpacked(arena, &corbel__v1__endpoint__descriptor, rows, r, 2);
-		struct subscription *item = &entry->list.items[entry->list.count];
 		if (!endpoint)
 			return status_make(STATUS_DATA_LOSS, "a stored endpoint cannot be read");
-		snprintf(item->endpoint, sizeof(item->endpoint), "%s", row_text(rows, r, 0));
-		item->is_disabled = row_i64(rows, r, 1) != 0;
-		item->is_pulled = row_i64(rows, r, 3) != 0;
-		item->wants_operational = names_operational(endpoint->filter);
-		st = filter_compile(endpoint->filter, &item->filter);
+		st = subscription_init(endpoint, row_text(rows, r, 0), row_i64(rows, r, 1) != 0,
+		                       row_i64(rows, r, 3) != 0, &entry->list.items[entry->list.count]);
 		if (!status_ok(&st))
-			return status_wrap(st, "endpoint %s", item->endpoint);
-		item->order_by = endpoint->order_by ? mem_strdup(endpoint->order_by) : NULL;
+			return st;
 		entry->list.count++;
 	}
 	return st;

@@ -10,6 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "corbel/contract.gen.h"
 #include "filter.h"
 #include "store/store.h"
 
@@ -29,6 +30,14 @@ struct subscription_list {
 	struct subscription *items;
 	size_t count;
 };
+
+/* One endpoint's alone, with `endpoint` and flags as stored. */
+struct status subscription_init(const Corbel__V1__Endpoint *endpoint, const char *id, bool is_disabled,
+                                bool is_pulled, struct subscription *out);
+void subscription_fini(struct subscription *subscription);
+/* Whether its endpoint gets the event. */
+bool subscription_wants(const struct subscription *subscription, const Corbel__V1__Event *event,
+                        struct filter_event *parsed);
 
 struct subscriptions *subscriptions_new(void);
 void subscriptions_free(struct subscriptions *subscriptions);

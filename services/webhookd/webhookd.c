@@ -10,6 +10,7 @@
 #include "desk.h"
 #include "daemon/keyring.h"
 #include "queue.h"
+#include "replay.h"
 #include "retention.h"
 #include "types.h"
 #include "webhookd_internal.h"
@@ -193,6 +194,8 @@ start(void *arg)
 		st = host_every(self->env.host, &webhookd_service, RETENTION_MS, retention_task, self);
 	if (status_ok(&st))
 		st = host_every(self->env.host, &webhookd_service, QUEUE_SWEEP_MS, queue_sweep_task, self);
+	if (status_ok(&st))
+		st = host_every(self->env.host, &webhookd_service, REPLAY_TICK_MS, replay_task, self);
 	return st;
 }
 
@@ -213,10 +216,13 @@ drain(void *arg, uint32_t grace_ms)
 	courier_drain(self->courier, grace_ms);
 }
 
-static const struct service_handlers HANDLERS[] = {
-    {&api_events, events_handlers},       {&api_event_types, event_types_handlers},
-    {&api_endpoints, endpoints_handlers}, {&api_deliveries, deliveries_handlers},
-    {&api_queues, queues_handlers},       {NULL, NULL}};
+static const struct service_handlers HANDLERS[] = {{&api_events, events_handlers},
+                                                   {&api_event_types, event_types_handlers},
+                                                   {&api_endpoints, endpoints_handlers},
+                                                   {&api_deliveries, deliveries_handlers},
+                                                   {&api_replays, replays_handlers},
+                                                   {&api_queues, queues_handlers},
+                                                   {NULL, NULL}};
 
 const struct service webhookd_service = {
     .name = "webhookd",

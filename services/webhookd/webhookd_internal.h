@@ -35,6 +35,8 @@ struct webhookd {
 	struct keyring *keyring;   /* signing secrets are sealed under it */
 	struct types *types;
 	struct metric_counter *recorded;
+	_Atomic bool is_replaying; /* a replay was begun here or goes on: see replay.c */
+	_Atomic uint64_t replay_looked;
 };
 
 /* ---- webhookd.c ---- */
