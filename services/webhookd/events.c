@@ -14,6 +14,8 @@
 
 #define RANGE    2000u
 #define SCAN_MAX 20000u
+/* Of events on a page: with one more it fits into a message of the bus, whatever the events are. */
+#define PAGE_BYTES (1u << 20)
 
 static const struct store_sql EVENT_GET = {"event_get",
                                            "SELECT message FROM events WHERE tenant_id = $1 AND id = $2"};
@@ -63,8 +65,8 @@ struct walk {
 	const char *tenant;
 	uint64_t at; /* the next sequence to look at */
 	uint64_t first, last;
-	bool is_up, is_over;
-	size_t size;
+	bool is_up, is_over, is_full;
+	size_t size, bytes;
 };
 
 /* "u123" goes up from 123, "d123" down. */
@@ -109,16 +111,25 @@ is_wanted(const Corbel__V1__ListEventsRequest *request, const Event *event)
 	       (!request->type || pattern_matches(request->type, event->type));
 }
 
+/* As many as a page holds where nothing is filtered out, since rows are read in one go. */
+static uint64_t
+range_of(const Corbel__V1__ListEventsRequest *request, const struct walk *walk)
+{
+	bool is_filtered = request->has_since || request->has_until || request->type || request->subject;
+	return is_filtered || walk->size >= RANGE ? RANGE : walk->size + 1;
+}
+
 /* Looks at one range; stops at the first event beyond a full page. */
 static struct status
 walk_range(struct call *call, const Corbel__V1__ListEventsRequest *request, struct walk *walk,
            Corbel__V1__ListEventsReply *reply)
 {
 	struct arena *arena = call_arena(call);
+	uint64_t range = range_of(request, walk);
 	uint64_t low = walk->is_up                       ? walk->at
-	               : walk->at >= walk->first + RANGE ? walk->at - RANGE + 1
+	               : walk->at >= walk->first + range ? walk->at - range + 1
 	                                                 : walk->first;
-	uint64_t high = walk->is_up ? walk->at + RANGE - 1 : walk->at;
+	uint64_t high = walk->is_up ? walk->at + range - 1 : walk->at;
 	struct store_rows *rows;
 	struct status st =
 	    store_read(call_store(call), walk->is_up ? &EVENTS_UP : &EVENTS_DOWN,
@@ -132,10 +143,12 @@ walk_range(struct call *call, const Corbel__V1__ListEventsRequest *request, stru
 			return status_make(STATUS_DATA_LOSS, "a stored event cannot be read");
 		if (!is_wanted(request, event))
 			continue;
-		if (reply->n_events == walk->size) {
+		walk->is_full = reply->n_events == walk->size || walk->bytes >= PAGE_BYTES;
+		if (walk->is_full) {
 			walk->at = event->sequence;
 			return st;
 		}
+		walk->bytes += event->data.len;
 		reply->events[reply->n_events++] = event;
 	}
 	walk->is_over = walk->is_up ? high >= walk->last : low <= walk->first;
@@ -160,11 +173,10 @@ events_list(struct call *call, const Corbel__V1__ListEventsRequest *request,
 		return st;
 	reply->events = ARENA_ARRAY(call_arena(call), Event *, walk.size + 1);
 	walk.is_over = walk.is_up ? walk.at > walk.last : walk.at < walk.first;
-	for (size_t scanned = 0; status_ok(&st) && !walk.is_over && scanned < SCAN_MAX; scanned += RANGE) {
-		uint64_t before = walk.at;
-		st = walk_range(call, request, &walk, reply);
-		if (reply->n_events == walk.size || before == walk.at)
+	for (uint64_t scanned = 0; status_ok(&st) && scanned < SCAN_MAX; scanned += range_of(request, &walk)) {
+		if (walk.is_over || walk.is_full || reply->n_events == walk.size)
 			break;
+		st = walk_range(call, request, &walk, reply);
 	}
 	reply->has_last_sequence = reply->has_first_sequence = true;
 	reply->last_sequence = walk.last;
