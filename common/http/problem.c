@@ -28,6 +28,7 @@ static const struct problem PROBLEMS[] = {
      "A new request needs a new Idempotency-Key.", false},
     {"quota-exceeded", 429, "Quota exceeded",
      "\"violated-policies\" names the limits; try again after Retry-After.", true},
+    {"too-many-streams", 429, "Too many streams", "The tenant has as many streams open as it may.", false},
     {"header-too-large", 431, "Header too large", "The head is larger than the configured bound.", false},
     {"cancelled", 499, "Cancelled", "The service stopped before it had answered.", false},
     {"internal", 500, "Internal error", "A fault of Corbel's; request_id finds it in the logs.", false},

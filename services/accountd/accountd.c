@@ -57,6 +57,7 @@ static const struct service_handlers HANDLERS[] = {{&api_tenants, tenants_handle
                                                    {&api_subscriptions, subscriptions_handlers},
                                                    {&api_keys, keys_handlers},
                                                    {&api_usage_reports, usage_reports_handlers},
+                                                   {&api_stream_tokens, stream_tokens_handlers},
                                                    {NULL, NULL}};
 
 const struct service accountd_service = {

@@ -46,6 +46,9 @@ struct status plans_seed(struct store_tx *tx, int64_t now_ms);
 /* Makes a key and stores it in the transaction; the secret's text is made in the arena. */
 struct status key_issue(struct accountd *self, struct store_tx *tx, struct arena *arena, ApiKey *key,
                         const char *prefix, const char *text, const char **secret);
+/* Whether the key of that id is good now. `scope` may be NULL. */
+struct status key_check(struct call *call, const char *id, const char *scope,
+                        Corbel__V1__VerifyKeyReply *reply);
 
 /* ---- bootstrap.c ---- */
 /* First start: tenant root, the default plans, and the first admin key. */

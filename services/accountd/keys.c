@@ -46,6 +46,11 @@ static const struct store_sql KEY_FIND = {
     "SELECT k.id, k.tenant_id, k.public_id, k.pepper, k.digest, k.state, k.expires_at, k.revoked_at, "
     "k.last_used_at, k.user_id, k.message, t.suspended, t.plan FROM api_keys k "
     "JOIN tenants t ON t.id = k.tenant_id WHERE k.public_id = $1"};
+static const struct store_sql KEY_CHECK = {
+    "key_check", "SELECT k.id, k.tenant_id, k.public_id, k.pepper, k.digest, k.state, "
+                 "k.expires_at, k.revoked_at, k.last_used_at, k.user_id, k.message, "
+                 "t.suspended, t.plan FROM api_keys k JOIN tenants t ON t.id = k.tenant_id "
+                 "WHERE k.id = $1"};
 static const struct store_sql USER_TENANT = {"key_user_tenant", "SELECT tenant_id FROM users WHERE id = $1"};
 
 static struct store_value
@@ -587,4 +592,34 @@ keys_verify(struct call *call, const Corbel__V1__VerifyKeyRequest *request, Corb
 	reply->has_valid = true;
 	reply->valid = true;
 	return status_ok_value();
+}
+
+struct status
+key_check(struct call *call, const char *id, const char *scope, Corbel__V1__VerifyKeyReply *reply)
+{
+	struct arena *arena = call_arena(call);
+	struct store_rows *rows;
+	ApiKey key;
+	struct status st =
+	    store_read(call_store(call), &KEY_CHECK, STORE_PARAMS(store_text(id)), 1, arena, &rows);
+
+	if (!status_ok(&st))
+		return st;
+	if (rows_count(rows) == 0)
+		return refuse(reply, "unknown");
+	st = key_from_row(arena, rows, 0, &key);
+	if (!status_ok(&st))
+		return st;
+	const char *reason = why_not(&key, row_i64(rows, 0, MESSAGE + 1) != 0, scope, call_now_ms(call));
+	describe(&key, row_text(rows, 0, MESSAGE + 2), reply);
+	reply->has_valid = true;
+	reply->valid = reason == NULL;
+	reply->reason = (char *)(uintptr_t)reason;
+	return status_ok_value();
+}
+
+struct status
+keys_check(struct call *call, const Corbel__V1__CheckKeyRequest *request, Corbel__V1__VerifyKeyReply *reply)
+{
+	return key_check(call, request->key_id, request->scope, reply);
 }

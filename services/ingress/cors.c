@@ -8,7 +8,8 @@
 #include "ingress_internal.h"
 
 /* What the API reads, and what it says, beyond the headers that every page may use. */
-#define REQUEST_HEADERS "Authorization, X-API-Key, Content-Type, Idempotency-Key, X-Request-Id, traceparent"
+#define REQUEST_HEADERS                                                                                      \
+	"Authorization, X-API-Key, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-Id, traceparent"
 #define EXPOSED_HEADERS                                                                                      \
 	"RateLimit, RateLimit-Policy, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, "             \
 	"Retry-After, "                                                                                          \

@@ -80,8 +80,10 @@ count_methods(void)
 struct http_metrics *
 http_metrics_new(struct metrics *metrics)
 {
-	static const char *const PLACE_ROUTES[] = {
-	    [HTTP_NONE] = "none", [HTTP_FORWARD] = "/v1/auth/forward", [HTTP_PAGE] = "page"};
+	static const char *const PLACE_ROUTES[] = {[HTTP_NONE] = "none",
+	                                           [HTTP_FORWARD] = "/v1/auth/forward",
+	                                           [HTTP_STREAM] = "/v1/stream",
+	                                           [HTTP_PAGE] = "page"};
 	struct http_metrics *self = mem_alloc(sizeof(*self));
 	size_t count = count_methods();
 	uint32_t size = 16;

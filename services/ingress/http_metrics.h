@@ -15,6 +15,7 @@ struct http_metrics;
 enum http_place {
 	HTTP_NONE,    /* nothing was found, or the request could not be read */
 	HTTP_FORWARD, /* forward-auth */
+	HTTP_STREAM,  /* a stream, until it is one */
 	HTTP_PAGE,    /* one of the ingress's own */
 	HTTP_METHOD   /* of the contract */
 };

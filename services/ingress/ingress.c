@@ -9,6 +9,7 @@
 
 #include "http/problem.h"
 #include "ingress_internal.h"
+#include "streams.h"
 #include "tls.h"
 
 #define USAGE_MS     1000u
@@ -19,6 +20,8 @@
 static void
 tell_all(struct ingress *self, const struct notice *notice)
 {
+	if (!notice->has_new_tls_pair)
+		streams_notice(self->streams, notice);
 	for (size_t i = 0; i < self->shard_count; i++)
 		shard_tell(&self->shards[i], notice);
 }
@@ -171,6 +174,8 @@ start(void *arg)
 	if (self->settings.tls_certificate)
 		st = tls_new(self->settings.tls_certificate, self->settings.tls_key, self->env.log, self->env.metrics,
 		             &self->tls);
+	if (status_ok(&st))
+		st = streams_start(self, &self->streams);
 	for (size_t i = 0; i < self->shard_count && status_ok(&st); i++)
 		st = shard_start(&self->shards[i], self, listen, i == 0);
 	if (status_ok(&st))
@@ -226,6 +231,7 @@ drain(void *arg, uint32_t grace_ms)
 	const struct timespec pause = {.tv_nsec = 5000000};
 
 	atomic_store(&self->is_draining, true);
+	streams_drain(self->streams);
 	for (size_t i = 0; i < self->shard_count; i++)
 		shard_quiet(&self->shards[i]);
 	while (active_requests(self) > 0 && clock_mono_ms(self->env.clock) < end)
@@ -238,6 +244,7 @@ destroy(void *arg)
 {
 	struct ingress *self = arg;
 	subscriber_free(self->key_changes);
+	streams_free(self->streams);
 	for (size_t i = 0; i < self->shard_count; i++)
 		shard_stop(&self->shards[i]);
 	mem_free(self->shards);

@@ -25,6 +25,8 @@ struct crowd;
 struct key_cache;
 struct key_entry;
 struct lease_cache;
+struct stream_ask;
+struct streams;
 struct tls;
 struct tls_keeper;
 struct usage;
@@ -37,6 +39,7 @@ struct ingress {
 	size_t target_count;
 	struct pool *accounts, *ratelimits;
 	struct subscriber *key_changes;
+	struct streams *streams;
 	struct tls *tls; /* NULL: plain HTTP */
 	struct usage *usage;
 	struct shard *shards;
@@ -60,6 +63,7 @@ struct notice {
 	struct notice *next;
 	bool is_doubt;         /* publications may have been lost */
 	bool has_new_tls_pair; /* the certificate files changed */
+	struct request *ended; /* its stream is over, and its connection with it; NULL: none */
 	char key_id[64], tenant_id[64];
 };
 
@@ -89,7 +93,8 @@ struct shard {
 	struct tls_keeper *tls; /* NULL: plain HTTP */
 };
 
-enum request_state { REQUEST_RECEIVING, REQUEST_WAITING, REQUEST_ANSWERED };
+/* TAKEN: its connection became a stream; libmicrohttpd lets go of it. */
+enum request_state { REQUEST_RECEIVING, REQUEST_WAITING, REQUEST_ANSWERED, REQUEST_TAKEN };
 
 struct request {
 	struct request *next; /* spare, or waiting for a key or a lease */
@@ -105,7 +110,7 @@ struct request {
 	const char *query; /* behind '?', or NULL */
 	char *body;
 	size_t body_size, body_capacity;
-	bool is_too_large;
+	bool is_http_1_0, is_too_large;
 	bool is_held;   /* waits without being suspended */
 	bool is_orphan; /* its connection is gone; ends with the answer that nobody waits for */
 	char request_id[64];
@@ -123,6 +128,7 @@ struct request {
 	ProtobufCMessage *message;
 	enum cloudevent_mode said_as, answered_as; /* NONE: in JSON */
 	struct pool_call call;
+	struct stream_ask *stream;       /* a stream that is asked for */
 	struct strbuf policy, ratelimit; /* headers of limits, empty when there are none */
 	/* the response, once there is one */
 	struct MHD_Response *response;
@@ -147,6 +153,8 @@ void *request_url(void *shard, const char *uri, struct MHD_Connection *connectio
 void request_wait(struct request *request);
 /* The same for a short wait, after which nothing but the answer follows: no header may be read any more. */
 void request_hold(struct request *request);
+/* Its connection is, or was, a stream's: it ends without an answer. */
+void request_end_stream(struct request *request);
 /* An orphan is over. */
 void request_end_orphan(struct request *request);
 const char *request_header(const struct request *request, const char *name);
@@ -183,6 +191,13 @@ void respond_limited(struct request *request, const char *limit, uint64_t retry_
 /* Gives the response to the connection; wakes it if it waits. */
 void respond_with(struct request *request, unsigned http, struct MHD_Response *response);
 
+/* The headers that every answer has. */
+void respond_add_headers(struct request *request, struct MHD_Response *response);
+
+/* ---- stream_open.c ---- */
+#define STREAM_PATH "/v1/stream"
+void stream_begin(struct request *request);
+
 /* ---- pages.c ---- */
 /* True when the path is one of the ingress's own and was answered or taken on. */
 bool pages_serve(struct request *request);
@@ -202,12 +217,18 @@ struct key_entry {
 	uint64_t until_ms;
 	uint64_t generation; /* of the cache, when accountd was asked */
 	uint64_t ask_at_ms;  /* when a doubted entry is asked after again */
+	bool has_end;
+	int64_t ends_at_ms; /* of the key, wall time */
 	Corbel__Bus__Principal principal;
 	const char **limit_names; /* names of the principal's own limits, in their order */
 	struct arena arena;       /* what the principal points at */
 	uint64_t calls, limited;  /* not yet reported */
 	uint64_t last_used_ms;
 };
+/* From accountd's answer, held by the caller and not cached. */
+struct key_entry *key_entry_new(struct shard *shard, const Corbel__V1__VerifyKeyReply *reply);
+/* Answers as for every bad key, and counts it against the address. */
+void key_refuse(struct request *request);
 struct key_cache *key_cache_new(struct shard *shard);
 void key_cache_free(struct key_cache *cache);
 /* Calls request->authenticated now or later with request->key set, or answers the request itself. */

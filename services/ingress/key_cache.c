@@ -196,19 +196,15 @@ take_limits(struct key_entry *entry, const Corbel__V1__VerifyKeyReply *reply)
 	}
 }
 
-/* An entry from accountd's answer, held by the caller. */
-static struct key_entry *
-entry_from(const struct inquiry *inquiry, const Corbel__V1__VerifyKeyReply *reply)
+struct key_entry *
+key_entry_new(struct shard *shard, const Corbel__V1__VerifyKeyReply *reply)
 {
 	struct key_entry *entry = mem_alloc(sizeof(*entry));
-	struct shard *shard = inquiry->cache->shard;
 	uint64_t now = shard_now_ms(shard), ttl = shard->ingress->settings.key_ttl_ms;
 
 	if (!reply->valid && ttl > BAD_MS)
 		ttl = BAD_MS;
-	entry->generation = inquiry->generation;
 	arena_init(&entry->arena, 512, 1u << 20);
-	memcpy(entry->digest, inquiry->digest, sizeof(entry->digest));
 	entry->holders = 1;
 	entry->is_valid = reply->valid;
 	corbel__bus__principal__init(&entry->principal);
@@ -220,6 +216,8 @@ entry_from(const struct inquiry *inquiry, const Corbel__V1__VerifyKeyReply *repl
 	for (size_t i = 0; i < reply->n_scopes; i++)
 		entry->principal.scopes[i] = copy(&entry->arena, reply->scopes[i]);
 	take_limits(entry, reply);
+	entry->has_end = reply->has_expires_at;
+	entry->ends_at_ms = reply->expires_at;
 	if (reply->has_expires_at) {
 		int64_t left = reply->expires_at - clock_wall_ms(shard->ingress->env.clock);
 		ttl = left <= 0 ? 0 : (uint64_t)left < ttl ? (uint64_t)left : ttl;
@@ -228,8 +226,8 @@ entry_from(const struct inquiry *inquiry, const Corbel__V1__VerifyKeyReply *repl
 	return entry;
 }
 
-static void
-refuse(struct request *request)
+void
+key_refuse(struct request *request)
 {
 	uint64_t retry_ms = 0;
 	if (!address_take(request->shard->addresses, &request->peer, shard_now_ms(request->shard), &retry_ms)) {
@@ -245,7 +243,7 @@ static void
 admit(struct request *request, struct key_entry *entry)
 {
 	if (!entry->is_valid) {
-		refuse(request);
+		key_refuse(request);
 		return;
 	}
 	request->key = entry;
@@ -293,7 +291,9 @@ conclude(struct inquiry *inquiry)
 		old->holders++;
 		return old;
 	}
-	struct key_entry *entry = entry_from(inquiry, reply);
+	struct key_entry *entry = key_entry_new(cache->shard, reply);
+	entry->generation = inquiry->generation;
+	memcpy(entry->digest, inquiry->digest, sizeof(entry->digest));
 	if (old)
 		forget(cache, old);
 	if (inquiry->generation == cache->generation)
@@ -368,7 +368,7 @@ key_cache_authenticate(struct key_cache *cache, struct request *request, const c
 	uint64_t now = shard_now_ms(cache->shard), retry_ms;
 
 	if (!key_text_parse(text, length, &parts)) {
-		refuse(request);
+		key_refuse(request);
 		return;
 	}
 	hash_sha256(text, length, digest);

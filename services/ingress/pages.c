@@ -86,6 +86,10 @@ pages_serve(struct request *request)
 		forward_begin(request);
 		return true;
 	}
+	if (is_path(request, STREAM_PATH)) {
+		stream_begin(request);
+		return true;
+	}
 	const struct page *page = page_at(request);
 	if (!page)
 		return false;

@@ -283,6 +283,17 @@ request_hold(struct request *request)
 }
 
 void
+request_end_stream(struct request *request)
+{
+	if (request->is_orphan) {
+		request_put(request);
+		return;
+	}
+	request->state = REQUEST_TAKEN;
+	MHD_resume_connection(request->connection);
+}
+
+void
 request_end_orphan(struct request *request)
 {
 	request_put(request);
@@ -315,8 +326,11 @@ request_handle(void *arg, struct MHD_Connection *http, const char *url, const ch
 		return request->response ? send_response(request) : MHD_YES;
 	if (request->state == REQUEST_WAITING)
 		return MHD_YES;
+	if (request->state == REQUEST_TAKEN)
+		return MHD_NO;
 	if (!request->verb_text) {
 		begin(request, method);
+		request->is_http_1_0 = strcmp(version, MHD_HTTP_VERSION_1_1) != 0;
 		if (!head_check(request, version))
 			return send_response(request);
 		/* Refused before the body is sent: who expects "100 Continue" saves it. */

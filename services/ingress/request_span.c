@@ -62,6 +62,8 @@ request_span_end(struct request *request)
 		span->name = request->method->path;
 	else if (request->place == HTTP_FORWARD)
 		span->name = FORWARD_PATH;
+	else if (request->place == HTTP_STREAM)
+		span->name = STREAM_PATH;
 	describe(request);
 	span_end(request->shard->ingress->env.tracer, span, outcome(request));
 }

@@ -34,6 +34,24 @@ add_x_headers(struct request *request, struct MHD_Response *response)
 }
 
 void
+respond_add_headers(struct request *request, struct MHD_Response *response)
+{
+	add_header(response, "X-Request-Id", request->request_id);
+	if (request->traceparent[0])
+		add_header(response, "traceparent", request->traceparent);
+	if (request->policy.length > 0) {
+		add_header(response, "RateLimit-Policy", request->policy.data);
+		add_header(response, "RateLimit", request->ratelimit.data);
+		if (request->shard->ingress->settings.has_x_headers)
+			add_x_headers(request, response);
+	}
+	/* What a key may see is not for caches, which do not know X-API-Key as Authorization. */
+	if (request->method || request->stream)
+		add_header(response, "Cache-Control", "no-store");
+	cors_add(request, response);
+}
+
+void
 respond_with(struct request *request, unsigned http, struct MHD_Response *response)
 {
 	bool was_suspended = request->state == REQUEST_WAITING && !request->is_held;
@@ -46,22 +64,10 @@ respond_with(struct request *request, unsigned http, struct MHD_Response *respon
 		request_end_orphan(request);
 		return;
 	}
-	add_header(response, "X-Request-Id", request->request_id);
-	if (request->traceparent[0])
-		add_header(response, "traceparent", request->traceparent);
-	if (request->policy.length > 0) {
-		add_header(response, "RateLimit-Policy", request->policy.data);
-		add_header(response, "RateLimit", request->ratelimit.data);
-		if (request->shard->ingress->settings.has_x_headers)
-			add_x_headers(request, response);
-	}
+	respond_add_headers(request, response);
 	/* Clients that keep connections go to another replica, or come back. */
 	if (atomic_load_explicit(&request->shard->ingress->is_draining, memory_order_relaxed))
 		add_header(response, "Connection", "close");
-	/* What a key may see is not for caches, which do not know X-API-Key as Authorization. */
-	if (request->method)
-		add_header(response, "Cache-Control", "no-store");
-	cors_add(request, response);
 	request->response = response;
 	request->status = http;
 	request->state = REQUEST_ANSWERED;
@@ -152,7 +158,9 @@ log_failure(const struct request *request, const struct problem *problem, const 
 		return;
 	log_warn(request->shard->ingress->env.log, "request failed", LOG_TEXT("request_id", request->request_id),
 	         LOG_TEXT("method", request->verb_text),
-	         LOG_TEXT("route", request->method ? request->method->path : FORWARD_PATH),
+	         LOG_TEXT("route", request->method   ? request->method->path
+	                           : request->stream ? STREAM_PATH
+	                                             : FORWARD_PATH),
 	         LOG_U64("http_status", problem->http), LOG_STATUS(st));
 }
 

@@ -26,6 +26,8 @@ struct settings {
 	enum forward_failure forward_on_failure;
 	struct networks *proxies;
 	const char *const *cors_origins;
+	size_t streams, streams_per_tenant, stream_buffer;
+	uint64_t stream_heartbeat_ms;
 };
 
 extern const struct config_option settings_options[];

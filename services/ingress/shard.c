@@ -63,6 +63,8 @@ read_inbox(struct shard *shard)
 		struct notice *next = notice->next;
 		if (notice->has_new_tls_pair)
 			tls_keeper_renew(shard->tls);
+		else if (notice->ended)
+			request_end_stream(notice->ended);
 		else
 			key_cache_notice(shard->keys, notice);
 		mem_free(notice);
@@ -271,7 +273,9 @@ shard_stop(struct shard *shard)
 	(void)!write(shard->wake_fd, &one, sizeof(one));
 	if (shard->has_thread)
 		pthread_join(shard->thread, NULL);
-	/* Calls under way end CANCELLED, which answers their requests: none is suspended when HTTP stops. */
+	/* Streams are over, and calls under way end CANCELLED, which answers their requests: none is suspended
+	 * when HTTP stops. */
+	read_inbox(shard);
 	port_free(shard->port);
 	if (shard->http) {
 		MHD_run(shard->http);
@@ -281,7 +285,6 @@ shard_stop(struct shard *shard)
 		close(shard->listen_fd);
 	if (shard->epoll_fd >= 0)
 		close(shard->epoll_fd);
-	read_inbox(shard);
 	close(shard->wake_fd);
 	lease_cache_free(shard->leases);
 	key_cache_free(shard->keys);

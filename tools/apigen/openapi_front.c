@@ -143,6 +143,55 @@ put_forward(struct document *doc, const char *verb)
 	put_close(doc, '}');
 }
 
+/* The parameters are the fields of StreamRequest. */
+static void
+put_stream(struct document *doc)
+{
+	put_member(doc, "/v1/stream", '{');
+	put_member(doc, "get", '{');
+	put_text_member(doc, "operationId", "stream");
+	put_text_member(doc, "summary", "Sends events as they happen");
+	put_text_member(
+	    doc, "description",
+	    "Server-sent events, which EventSource reads; docs/streams.md has what else comes. A stream resumes "
+	    "behind the sequence that it is given, without a gap or a duplicate.");
+	put_raw_member(doc, "tags", "[\"Front\"]");
+	put_text_member(doc, "x-corbel-scope", "events.read");
+	put_raw_member(doc, "parameters",
+	               "[{\"name\": \"types\", \"in\": \"query\", \"description\": \"Patterns of types with "
+	               "commas between them; "
+	               "every type when absent.\", \"schema\": {\"type\": \"string\", \"examples\": "
+	               "[\"file.*,report.**\"]}},\n"
+	               "{\"name\": \"subject\", \"in\": \"query\", \"description\": \"Only events with this "
+	               "subject.\", \"schema\": "
+	               "{\"type\": \"string\", \"maxLength\": 256}},\n"
+	               "{\"name\": \"after\", \"in\": \"query\", \"description\": \"Begins behind this sequence; "
+	               "with what happens from "
+	               "now on when absent.\", \"schema\": {\"type\": \"integer\", \"minimum\": 0}},\n"
+	               "{\"name\": \"token\", \"in\": \"query\", \"description\": \"Of POST /v1/stream-tokens, "
+	               "in place of a key.\", "
+	               "\"schema\": {\"type\": \"string\"}},\n"
+	               "{\"name\": \"tenant_id\", \"in\": \"query\", \"description\": \"Operators only: the "
+	               "tenant to act for; the "
+	               "key's own when absent.\", \"schema\": {\"type\": \"string\", \"maxLength\": 64}},\n"
+	               "{\"name\": \"Last-Event-ID\", \"in\": \"header\", \"description\": \"Goes before "
+	               "`after`: browsers send it when "
+	               "they connect again.\", \"schema\": {\"type\": \"integer\", \"minimum\": 0}}]");
+	put_raw_member(
+	    doc, "responses",
+	    "{\"200\": {\"description\": \"Events, until either side ends it.\", \"content\": "
+	    "{\"text/event-stream\": "
+	    "{\"schema\": {\"type\": \"string\"}}}},\n"
+	    "\"400\": {\"$ref\": \"#/components/responses/Problem400\"}, \"401\": {\"$ref\": "
+	    "\"#/components/responses/Problem401\"}, \"403\": {\"$ref\": "
+	    "\"#/components/responses/Problem403\"},\n"
+	    "\"429\": {\"$ref\": \"#/components/responses/Problem429\"}, \"500\": {\"$ref\": "
+	    "\"#/components/responses/Problem500\"}, \"503\": {\"$ref\": \"#/components/responses/Problem503\"}, "
+	    "\"504\": {\"$ref\": \"#/components/responses/Problem504\"}}");
+	put_close(doc, '}');
+	put_close(doc, '}');
+}
+
 void
 openapi_front_paths(struct document *doc)
 {
@@ -171,4 +220,5 @@ openapi_front_paths(struct document *doc)
 	put_forward(doc, "get");
 	put_forward(doc, "post");
 	put_close(doc, '}');
+	put_stream(doc);
 }

@@ -1,0 +1,423 @@
+/*
+ * stream_feed: a tenant's log, followed for all of its open streams.
+ *
+ *          kept:  from ..... to        read by `tail`, behind `to`
+ *   log  ---------|==========|---------->
+ *             ^ a stream that is behind `from` waits in line for a page of the log, which `page` reads
+ *
+ * What is kept are the newest events, one copy for all streams. A page is read for the stream that waits
+ * longest and goes to all that it helps; nothing of it is kept. Both are woken by publications and by a
+ * sweep, since publications may be lost. While the log cannot be read streams stay open, and go on where they
+ * were.
+ */
+#include <string.h>
+
+#include "base/hash.h"
+#include "stream.h"
+#include "stream_read.h"
+
+#define BUCKETS       1024u
+#define KEPT_EVENTS   1000u
+#define KEPT_BYTES    (4u << 20)
+#define ALL_BYTES     (64u << 20) /* of all feeds together */
+#define PAGES_AT_ONCE 16u
+#define SWEEP_MS      1000u
+/* So that feeds beyond some hundreds are looked after less often. */
+#define SWEEP_MS_PER_FEED 5u
+#define RETRY_MS          500u
+
+struct feed {
+	struct feed *next; /* in its bucket */
+	LIST_ENTRY(feed) of_all;
+	TAILQ_ENTRY(feed) in_hunger, in_due;
+	struct feeds *feeds;
+	char *tenant;
+	struct stream_list members;
+	struct stream_line line;
+	struct stream_item **items; /* with room for more than are kept, so that they seldom move */
+	size_t begin, count, capacity, bytes;
+	uint64_t from, to;
+	uint64_t known; /* last sequence of the log, as last heard */
+	struct stream_read *tail, *page;
+	uint64_t tail_ms, page_at_ms; /* when it was last read; not before */
+	bool is_hungry;               /* streams wait for a page, and none is being read */
+	bool is_due;                  /* the log has more, or nobody reads it any more */
+};
+
+struct feeds {
+	struct streams *streams;
+	struct feed *buckets[BUCKETS];
+	LIST_HEAD(, feed) all;
+	TAILQ_HEAD(, feed) hungry, due;
+	size_t count, bytes, pages;
+};
+
+struct feeds *
+feeds_new(struct streams *streams)
+{
+	struct feeds *feeds = mem_alloc(sizeof(*feeds));
+
+	feeds->streams = streams;
+	LIST_INIT(&feeds->all);
+	TAILQ_INIT(&feeds->hungry);
+	TAILQ_INIT(&feeds->due);
+	return feeds;
+}
+
+/* Every stream has left before, and every read has ended. */
+void
+feeds_free(struct feeds *feeds)
+{
+	mem_free(feeds);
+}
+
+const char *
+feed_tenant(const struct feed *feed)
+{
+	return feed->tenant;
+}
+
+static struct feed **
+slot_of(struct feeds *feeds, const char *tenant)
+{
+	struct feed **slot = &feeds->buckets[hash_table64(tenant, strlen(tenant)) % BUCKETS];
+
+	while (*slot && strcmp((*slot)->tenant, tenant) != 0)
+		slot = &(*slot)->next;
+	return slot;
+}
+
+/* ---- what is kept ---- */
+
+static void
+drop_oldest(struct feed *feed)
+{
+	struct stream_item *item = feed->items[feed->begin++];
+
+	feed->count--;
+	feed->bytes -= item->sse_size;
+	feed->feeds->bytes -= item->sse_size;
+	feed->from = item->sequence;
+	stream_item_release(item);
+}
+
+static void
+make_room(struct feed *feed)
+{
+	if (feed->begin > feed->count) {
+		memcpy(feed->items, feed->items + feed->begin, feed->count * sizeof(struct stream_item *));
+		feed->begin = 0;
+		return;
+	}
+	feed->capacity = feed->capacity ? 2 * feed->capacity : 16;
+	feed->items = mem_resize(feed->items, feed->capacity, sizeof(struct stream_item *));
+}
+
+static void
+keep(struct feed *feed, struct stream_item *item)
+{
+	if (feed->begin + feed->count == feed->capacity)
+		make_room(feed);
+	feed->items[feed->begin + feed->count++] = item;
+	feed->bytes += item->sse_size;
+	feed->feeds->bytes += item->sse_size;
+	feed->to = item->sequence;
+	stream_item_hold(item);
+}
+
+static void
+trim(struct feed *feed)
+{
+	while (feed->count > 0 &&
+	       (feed->count > KEPT_EVENTS || feed->bytes > KEPT_BYTES || feed->feeds->bytes > ALL_BYTES))
+		drop_oldest(feed);
+}
+
+static struct stream_run
+kept_of(const struct feed *feed)
+{
+	return (struct stream_run){feed->items + feed->begin, feed->count, feed->from, feed->to};
+}
+
+/* ---- members ---- */
+
+static void tail_read_done(void *arg, const struct stream_page *page);
+static void page_read_done(void *arg, const struct stream_page *page);
+
+static struct feed *
+feed_new(struct feeds *feeds, struct feed **slot, const char *tenant, uint64_t last)
+{
+	struct feed *feed = *slot = mem_alloc(sizeof(*feed));
+
+	feed->feeds = feeds;
+	feed->tenant = mem_strdup(tenant);
+	feed->from = feed->to = feed->known = last;
+	feed->tail = stream_read_new(feeds->streams, feed->tenant, tail_read_done, feed);
+	feed->page = stream_read_new(feeds->streams, feed->tenant, page_read_done, feed);
+	LIST_INIT(&feed->members);
+	TAILQ_INIT(&feed->line);
+	LIST_INSERT_HEAD(&feeds->all, feed, of_all);
+	feeds->count++;
+	return feed;
+}
+
+static void
+set_hungry(struct feed *feed, bool is_hungry)
+{
+	if (feed->is_hungry == is_hungry)
+		return;
+	feed->is_hungry = is_hungry;
+	if (is_hungry)
+		TAILQ_INSERT_TAIL(&feed->feeds->hungry, feed, in_hunger);
+	else
+		TAILQ_REMOVE(&feed->feeds->hungry, feed, in_hunger);
+}
+
+static void
+set_due(struct feed *feed, bool is_due)
+{
+	if (feed->is_due == is_due)
+		return;
+	feed->is_due = is_due;
+	if (is_due)
+		TAILQ_INSERT_TAIL(&feed->feeds->due, feed, in_due);
+	else
+		TAILQ_REMOVE(&feed->feeds->due, feed, in_due);
+}
+
+/* What is known of the log's end. */
+static void
+learn(struct feed *feed, uint64_t last)
+{
+	if (last > feed->known)
+		feed->known = last;
+	set_due(feed, feed->known > feed->to);
+}
+
+static void
+feed_free(struct feed *feed)
+{
+	struct feed **slot = slot_of(feed->feeds, feed->tenant);
+
+	*slot = feed->next;
+	LIST_REMOVE(feed, of_all);
+	feed->feeds->count--;
+	set_hungry(feed, false);
+	set_due(feed, false);
+	while (feed->count > 0)
+		drop_oldest(feed);
+	if (stream_read_is_busy(feed->page))
+		feed->feeds->pages--;
+	stream_read_free(feed->tail);
+	stream_read_free(feed->page);
+	mem_free(feed->items);
+	mem_free(feed->tenant);
+	mem_free(feed);
+}
+
+void
+feeds_join(struct feeds *feeds, struct stream *stream, const char *tenant, uint64_t last)
+{
+	struct feed **slot = slot_of(feeds, tenant);
+
+	stream->feed = *slot ? *slot : feed_new(feeds, slot, tenant, last);
+	LIST_INSERT_HEAD(&stream->feed->members, stream, of_feed);
+	learn(stream->feed, last);
+}
+
+static void
+stand_in_line(struct stream *stream, bool waits)
+{
+	if (stream->waits_in_line == waits)
+		return;
+	stream->waits_in_line = waits;
+	if (waits)
+		TAILQ_INSERT_TAIL(&stream->feed->line, stream, in_line);
+	else
+		TAILQ_REMOVE(&stream->feed->line, stream, in_line);
+}
+
+void
+feeds_leave(struct stream *stream)
+{
+	struct feed *feed = stream->feed;
+
+	if (!feed)
+		return;
+	stand_in_line(stream, false);
+	LIST_REMOVE(stream, of_feed);
+	stream->feed = NULL;
+	if (LIST_EMPTY(&feed->members))
+		set_due(feed, true);
+}
+
+/* ---- serving ---- */
+
+void
+feeds_serve(struct stream *stream)
+{
+	struct feed *feed = stream->feed;
+	struct stream_run kept = kept_of(feed);
+
+	if (!stream_flush(stream))
+		return;
+	if (stream->at < feed->from) {
+		stand_in_line(stream, true);
+		set_hungry(feed, !stream_read_is_busy(feed->page));
+		return;
+	}
+	stand_in_line(stream, false);
+	stream_write(stream, &kept);
+	if (!stream->is_dead && !stream->item && stream->at >= feed->to) {
+		stream->has_caught_up = true;
+		stream->waiting_bytes = 0;
+	}
+}
+
+/* A stream that had caught up and takes no more is allowed to be behind by the buffer, and no further. */
+static void
+count_waiting(struct stream *stream, const struct stream_run *run)
+{
+	if (!stream->has_caught_up)
+		return;
+	for (size_t i = 0; i < run->count; i++)
+		if (stream_filter_passes(stream->filter, run->items[i]->type, run->items[i]->subject))
+			stream->waiting_bytes += stream_item_wire_size(stream, run->items[i]);
+	if (stream->waiting_bytes <= stream->streams->buffer_bytes)
+		return;
+	counter_add(stream->streams->slow, 1);
+	stream_finish(stream, &STREAM_END_SLOW, NULL);
+}
+
+static void
+tell_gap(struct stream *stream, uint64_t first)
+{
+	if (stream->at + 1 >= first)
+		return;
+	stream_say_gap(stream, first);
+	stream->at = first - 1;
+}
+
+/* Serving one stream can end it, and takes no other from the list. */
+static struct stream *
+next_member(struct stream *stream)
+{
+	return LIST_NEXT(stream, of_feed);
+}
+
+static void
+tail_read_done(void *arg, const struct stream_page *page)
+{
+	struct feed *feed = arg;
+
+	feed->tail_ms = streams_now_ms(feed->feeds->streams);
+	if (!page->is_good)
+		return;
+	/* All that was kept is gone from the log, and more. */
+	if (page->first > feed->to + 1) {
+		while (feed->count > 0)
+			drop_oldest(feed);
+		feed->from = feed->to = page->first - 1;
+	}
+	for (size_t i = 0; i < page->run.count; i++)
+		keep(feed, page->run.items[i]);
+	if (page->run.count == 0)
+		feed->known = feed->to; /* whatever was said: the sweep looks again */
+	for (struct stream *stream = LIST_FIRST(&feed->members), *next; stream; stream = next) {
+		next = next_member(stream);
+		if (!stream->waits_in_line && page->first > 0)
+			tell_gap(stream, page->first);
+		if (stream->is_blocked)
+			count_waiting(stream, &page->run);
+		else if (!stream->waits_in_line)
+			feeds_serve(stream);
+	}
+	trim(feed);
+	if (page->run.count > 0)
+		learn(feed, page->last);
+}
+
+static void
+take_page(struct stream *stream, const struct stream_page *page)
+{
+	tell_gap(stream, page->first);
+	stand_in_line(stream, false);
+	if (stream->at >= page->run.from && stream->at < page->run.to)
+		stream_write(stream, &page->run);
+	if (!stream->is_dead && !stream->is_blocked)
+		feeds_serve(stream);
+}
+
+static void
+page_read_done(void *arg, const struct stream_page *page)
+{
+	struct feed *feed = arg;
+	struct stream *last = TAILQ_LAST(&feed->line, stream_line);
+
+	feed->feeds->pages--;
+	if (!page->is_good || (page->run.count == 0 && page->first <= page->run.from + 1))
+		feed->page_at_ms = streams_now_ms(feed->feeds->streams) + RETRY_MS;
+	/* Those that are still behind afterwards stand at the end of the line. */
+	for (struct stream *stream = TAILQ_FIRST(&feed->line), *next; stream && page->is_good; stream = next) {
+		next = stream == last ? NULL : TAILQ_NEXT(stream, in_line);
+		take_page(stream, page);
+	}
+	set_hungry(feed, !TAILQ_EMPTY(&feed->line));
+}
+
+/* ---- reading ---- */
+
+void
+feeds_grew(struct feeds *feeds, const char *tenant, uint64_t last)
+{
+	struct feed *feed = *slot_of(feeds, tenant);
+
+	if (feed)
+		learn(feed, last);
+}
+
+static void
+read_page(struct feed *feed)
+{
+	const struct stream *first = TAILQ_FIRST(&feed->line);
+
+	set_hungry(feed, false);
+	if (!first)
+		return;
+	feed->feeds->pages++;
+	counter_add(feed->feeds->streams->pages, 1);
+	stream_read_start(feed->page, first->at);
+}
+
+void
+feeds_turn(struct feeds *feeds)
+{
+	uint64_t now = streams_now_ms(feeds->streams);
+
+	for (struct feed *feed = TAILQ_FIRST(&feeds->hungry), *next; feed; feed = next) {
+		next = TAILQ_NEXT(feed, in_hunger);
+		if (feeds->pages < PAGES_AT_ONCE && feed->page_at_ms <= now)
+			read_page(feed);
+	}
+	while (!TAILQ_EMPTY(&feeds->due)) {
+		struct feed *feed = TAILQ_FIRST(&feeds->due);
+		set_due(feed, false);
+		if (LIST_EMPTY(&feed->members))
+			feed_free(feed);
+		else if (feed->known > feed->to && !stream_read_is_busy(feed->tail))
+			stream_read_start(feed->tail, feed->to);
+	}
+}
+
+void
+feeds_sweep(struct feeds *feeds, uint64_t now_ms)
+{
+	uint64_t each_ms = feeds->count * SWEEP_MS_PER_FEED;
+	struct feed *feed;
+
+	if (each_ms < SWEEP_MS)
+		each_ms = SWEEP_MS;
+	LIST_FOREACH(feed, &feeds->all, of_all)
+	if (!stream_read_is_busy(feed->tail) && now_ms - feed->tail_ms >= each_ms)
+		stream_read_start(feed->tail, feed->to);
+}
