@@ -3,11 +3,14 @@
  */
 #include "endpoint_sink.h"
 
+#include "callbacks.h"
 #include "sink.h"
 
-#define HTTP   (1u << CORBEL__V1__SINK__HTTP)
-#define QUEUE  (1u << CORBEL__V1__SINK__QUEUE)
-#define STREAM (1u << CORBEL__V1__SINK__REDIS_STREAM)
+#define HTTP     (1u << CORBEL__V1__SINK__HTTP)
+#define QUEUE    (1u << CORBEL__V1__SINK__QUEUE)
+#define STREAM   (1u << CORBEL__V1__SINK__REDIS_STREAM)
+#define CALLBACK (1u << CORBEL__V1__SINK__CALLBACK)
+#define PUSHED   (HTTP | STREAM | CALLBACK)
 
 #define HTTP_CONCURRENCY_MAX 256u
 
@@ -20,12 +23,12 @@ static const struct sink_field {
               {"headers", HTTP, 0},
               {"signing", HTTP, 0},
               {"hub_signature", HTTP, 0},
-              {"timeout_ms", HTTP, 0},
-              {"rate_per_second", HTTP | STREAM, 0},
-              {"disable_after_ms", HTTP | STREAM, 0},
-              {"order_by", HTTP | QUEUE | STREAM, 0},
+              {"timeout_ms", HTTP | CALLBACK, 0},
+              {"rate_per_second", PUSHED, 0},
+              {"disable_after_ms", PUSHED, 0},
               {"stream", STREAM, STREAM},
-              {"stream_max_len", STREAM, 0}};
+              {"stream_max_len", STREAM, 0},
+              {"callback", CALLBACK, CALLBACK}};
 
 Corbel__V1__Sink
 endpoint_sink(const Endpoint *endpoint)
@@ -77,13 +80,15 @@ refuse(struct call *call, const char *name, const char *why)
 
 /* What the operator has not set up is refused when it is asked for, not when it fails. */
 static struct status
-check_configured(struct call *call, unsigned sink)
+check_configured(struct call *call, const Endpoint *endpoint, unsigned sink)
 {
 	const struct webhookd *self = call_service(call);
 	const char *redis = sinks_redis_url(self->env.config);
 
 	if (sink == STREAM && (!redis || !*redis))
 		return refuse(call, "sink", "REDIS_STREAM needs the option webhookd.redis_url or redis.url");
+	if (sink == CALLBACK && !callbacks_have(self->env.config, endpoint->callback))
+		return refuse(call, "callback", "must be a name of the option webhookd.callbacks");
 	return status_ok_value();
 }
 
@@ -105,5 +110,5 @@ endpoint_check_sink(struct call *call, const Endpoint *endpoint)
 	if (sink != QUEUE && endpoint->has_concurrency && endpoint->concurrency > HTTP_CONCURRENCY_MAX)
 		return refuse(call, "concurrency",
 		              arena_printf(call_arena(call), "must be at most %u", HTTP_CONCURRENCY_MAX));
-	return check_configured(call, sink);
+	return check_configured(call, endpoint, sink);
 }

@@ -187,6 +187,7 @@ endpoint_from_request(const Corbel__V1__CreateEndpointRequest *request, Endpoint
 	out->has_sink = true;
 	out->sink = request->sink ? request->sink : CORBEL__V1__SINK__HTTP;
 	out->stream = request->stream;
+	out->callback = request->callback;
 	out->has_stream_max_len = request->has_stream_max_len;
 	out->stream_max_len = request->stream_max_len;
 	out->url = request->url;

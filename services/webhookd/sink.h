@@ -33,6 +33,7 @@ bool sinks_send(struct sinks *sinks, struct parcel *parcel, const Endpoint *endp
 /* ---- the kinds ---- */
 struct status sink_http_new(const struct outbound_options *options, struct sink **out);
 struct status sink_redis_new(const struct service_env *env, const char *url, struct sink **out);
+struct status sink_callback_new(const struct service_env *env, struct sink **out);
 /* Where Redis Streams are; NULL or "": nowhere. */
 const char *sinks_redis_url(const struct config *config);
 

@@ -31,6 +31,9 @@ sinks_new(struct webhookd *self, const struct outbound_options *http, struct sin
 	if (status_ok(&st) && redis && *redis)
 		st = status_wrap(sink_redis_new(&self->env, redis, &sinks->of_kind[CORBEL__V1__SINK__REDIS_STREAM]),
 		                 "webhookd.redis_url");
+	if (status_ok(&st))
+		st = status_wrap(sink_callback_new(&self->env, &sinks->of_kind[CORBEL__V1__SINK__CALLBACK]),
+		                 "webhookd.callbacks");
 	return st;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "corbel/webhookd.handlers.gen.h"
+#include "callbacks.h"
 #include "courier.h"
 #include "desk.h"
 #include "daemon/keyring.h"
@@ -61,6 +62,12 @@ static const struct config_option OPTIONS[] = {
      .help =
          "Redis for endpoints of the sink REDIS_STREAM: redis://host:port/db or unix:///path; redis.url when "
          "unset."},
+    {.name = "webhookd.callbacks",
+     .type = CONFIG_LIST,
+     .max = 64,
+     .help = "Daemons that endpoints of the sink CALLBACK may name, name=address each; an address of several "
+             "URLs "
+             "goes on behind a comma."},
     {.name = "webhookd.queue_waiting",
      .type = CONFIG_INTEGER,
      .def = "512",
@@ -228,6 +235,7 @@ const struct service webhookd_service = {
     .name = "webhookd",
     .summary = "Keeps events in order and delivers them as webhooks",
     .options = OPTIONS,
+    .check = callbacks_check,
     .handlers = HANDLERS,
     .migrations = webhookd_migrations,
     .publishes = true,
