@@ -397,6 +397,7 @@ const struct store_driver postgres_driver = {
     .prepare = prepare,
     .unprepare = unprepare,
     .run = run,
+    .run_each = postgres_run_each,
     .script = script,
     .bulk = postgres_bulk,
     .migrate_lock = migrate_lock,

@@ -32,6 +32,9 @@ struct status postgres_params(struct postgres_params *out, const struct store_va
 /* Adds one row of a result in text format. */
 bool postgres_read_row(const PGresult *result, int row, struct rows_builder *rows);
 
+struct status postgres_run_each(struct store_conn *conn, struct store_statement *statement,
+                                const struct store_value *params, size_t count, size_t times,
+                                int64_t *changed);
 struct status postgres_bulk(struct store_conn *conn, const char *table, const char *const *columns,
                             size_t column_count, const struct store_value *values, size_t rows);
 

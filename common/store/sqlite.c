@@ -404,6 +404,17 @@ run(struct store_conn *conn, struct store_statement *statement, const struct sto
 	return st;
 }
 
+static struct status
+run_each(struct store_conn *conn, struct store_statement *statement, const struct store_value *params,
+         size_t count, size_t times, int64_t *changed)
+{
+	struct status st = status_ok_value();
+
+	for (size_t i = 0; i < times && status_ok(&st); i++)
+		st = run(conn, statement, params + i * count, count, NULL, &changed[i]);
+	return st;
+}
+
 /* ---------------------------------------------------------------- many rows */
 
 static char *
@@ -459,6 +470,7 @@ const struct store_driver sqlite_driver = {
     .prepare = prepare,
     .unprepare = unprepare,
     .run = run,
+    .run_each = run_each,
     .script = script,
     .bulk = bulk,
     .migrate_lock = migrate_lock,

@@ -252,6 +252,29 @@ store_exec(struct store_tx *tx, const struct store_sql *sql, const struct store_
 }
 
 struct status
+store_exec_each(struct store_tx *tx, const struct store_sql *sql, const struct store_value *params,
+                size_t count, size_t rows, int64_t *changed)
+{
+	struct store_conn *conn = tx->conn;
+	const struct store *store = conn->store;
+	struct store_statement *statement;
+	uint64_t start_ns = clock_mono_ns(store->clock);
+
+	assert(tx->is_open && conn->tx == tx);
+	if (!status_ok(&conn->failure) || rows == 0)
+		return conn->failure;
+	conn_start_timer(conn);
+	struct status st = statement_get(conn, sql, params, count, &statement);
+	if (status_ok(&st))
+		st = store->driver->run_each(conn, statement, params, count, rows, changed);
+	histogram_observe(statement->duration, (double)(clock_mono_ns(store->clock) - start_ns) / 1e9);
+	if (!status_ok(&st))
+		note_failure(store, sql, &st);
+	conn->failure = status_wrap(st, "statement %s", sql->name);
+	return conn->failure;
+}
+
+struct status
 store_query(struct store_tx *tx, const struct store_sql *sql, const struct store_value *params, size_t count,
             size_t max_rows, struct arena *arena, struct store_rows **out)
 {

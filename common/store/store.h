@@ -129,6 +129,10 @@ struct store_value store_bytes(const void *data, size_t size);
  * failure or deadlock ABORTED, a lost connection UNAVAILABLE, a time-out DEADLINE_EXCEEDED. */
 struct status store_exec(struct store_tx *tx, const struct store_sql *sql, const struct store_value *params,
                          size_t count, int64_t *changed);
+/* Runs it once for each of `rows` sets of `count` parameters, in order; `changed` has room for one number
+ * each. On PostgreSQL all of them cost one round trip. */
+struct status store_exec_each(struct store_tx *tx, const struct store_sql *sql,
+                              const struct store_value *params, size_t count, size_t rows, int64_t *changed);
 /* Runs a statement that returns rows, all of them read into `arena` (bounded by `max_rows`, beyond
  * which RESOURCE_EXHAUSTED). */
 struct status store_query(struct store_tx *tx, const struct store_sql *sql, const struct store_value *params,

@@ -87,6 +87,9 @@ struct store_driver {
 	struct status (*run)(struct store_conn *conn, struct store_statement *statement,
 	                     const struct store_value *params, size_t count, struct rows_builder *rows,
 	                     int64_t *changed);
+	/* Once for each of `times` sets of parameters, at least one; stops at the first that fails. */
+	struct status (*run_each)(struct store_conn *conn, struct store_statement *statement,
+	                          const struct store_value *params, size_t count, size_t times, int64_t *changed);
 	/* Several statements without parameters, in the open transaction. */
 	struct status (*script)(struct store_conn *conn, const char *sql);
 	struct status (*bulk)(struct store_conn *conn, const char *table, const char *const *columns,

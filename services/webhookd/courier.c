@@ -41,9 +41,11 @@ on_ended(struct parcel *parcel)
 
 	pthread_mutex_lock(&courier->lock);
 	parcel->next = NULL;
+	bool is_first = !courier->finished;
 	*courier->last_finished = parcel;
 	courier->last_finished = &parcel->next;
-	pthread_cond_signal(&courier->wake);
+	if (is_first)
+		pthread_cond_signal(&courier->wake);
 	pthread_mutex_unlock(&courier->lock);
 }
 
@@ -160,6 +162,7 @@ renew_lane(struct courier *courier, struct store_conn *conn, struct lane *lane)
 		extend(courier, lane, since_mono);
 		/* What nobody told us of is found now, also by a lane that only waits for answers. */
 		lane->is_dirty = true;
+		lane->cursor = (struct due_place){0};
 	} else if (st.code == STATUS_NOT_FOUND) {
 		lane->is_lost = true;
 		lane_clear(lane);
@@ -209,20 +212,30 @@ refill_lane(struct courier *courier, struct store_conn *conn, struct lane *lane)
 	int64_t now_ms = clock_wall_ms(courier->self->env.clock);
 	struct due_list due;
 
+	/* In a backlog it goes on behind what is loaded, else it looks at all: what became due with an earlier
+	 * time is found when the backlog ends, and when the lease is renewed. */
+	const struct due_query query = {.endpoint_id = lane->endpoint_id,
+	                                .is_ordered = is_ordered,
+	                                .now_ms = now_ms,
+	                                .after = lane->cursor,
+	                                .most =
+	                                    lane->cursor.due_at > 0 ? appetite : appetite + lane->loaded_count};
+
 	lane->is_dirty = false;
-	struct status st = ledger_due(conn, &courier->arena, lane->endpoint_id, is_ordered, now_ms,
-	                              appetite + lane->loaded_count, &due);
+	struct status st = ledger_due(conn, &courier->arena, &query, &due);
 	if (!status_ok(&st)) {
 		lane->is_dirty = true;
 		return st;
 	}
 	lane->not_before = due.next_at;
+	lane->cursor = (struct due_place){0};
 	if (due.token != lane->token || due.version != lane->version) {
 		/* Changed, disabled, deleted, or another's: what is loaded was made for what it was. */
 		lane->is_dirty = due.token == lane->token;
 		return renew_lane(courier, conn, lane);
 	}
-	for (size_t i = 0; i < due.count && lane->queued < appetite; i++) {
+	size_t i = 0;
+	for (; i < due.count && lane->queued < appetite; i++) {
 		struct parcel *parcel =
 		    lane_has(lane, due.items[i].sequence) ? NULL : parcel_new(lane, &due.items[i]);
 		if (!parcel)
@@ -232,7 +245,9 @@ refill_lane(struct courier *courier, struct store_conn *conn, struct lane *lane)
 		lane_add(lane, parcel);
 	}
 	/* As many as were asked for: there are more, to be loaded when these are gone. */
-	lane->is_full = due.seen >= appetite + lane->loaded_count;
+	lane->is_full = due.seen >= query.most || i < due.count;
+	if (lane->is_full && i > 0 && !is_ordered && !due.has_blocked)
+		lane->cursor = (struct due_place){due.items[i - 1].due_at, due.items[i - 1].sequence};
 	if (due.has_blocked) {
 		lane->is_dirty = true; /* others may stand behind those */
 		st = park(conn, lane, now_ms);
@@ -491,6 +506,9 @@ courier_main(void *arg)
 		wait_for_news(courier);
 		take_news(courier);
 		arena_reset(&courier->arena);
+		/* What is loaded leaves before what came back is written down: a commit takes as long as many
+		 * answers. */
+		send_all(courier);
 		use_store(courier);
 		send_all(courier);
 	}

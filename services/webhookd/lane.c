@@ -129,6 +129,7 @@ lane_clear(struct lane *lane)
 	}
 	lane->last = &lane->first;
 	lane->queued = 0;
+	lane->cursor = (struct due_place){0};
 }
 
 size_t

@@ -40,11 +40,12 @@ struct lane {
 	size_t loaded_count, loaded_capacity;
 	unsigned window, failures; /* failures in a row */
 	uint64_t paused_until_mono, next_send_mono;
-	int64_t not_before; /* wall time; ordered: when the first one is due */
-	int64_t retry_at;   /* wall time of the next retry that this replica knows of; 0: none */
-	bool is_dirty;      /* there may be more in the store */
-	bool is_full;       /* there is more, as the store last said */
-	bool is_lost;       /* another replica's, or gone: goes when nothing is under way */
+	int64_t not_before;      /* wall time; ordered: when the first one is due */
+	int64_t retry_at;        /* wall time of the next retry that this replica knows of; 0: none */
+	bool is_dirty;           /* there may be more in the store */
+	bool is_full;            /* there is more, as the store last said */
+	struct due_place cursor; /* of the last one loaded while there is more; due_at 0: from the beginning */
+	bool is_lost;            /* another replica's, or gone: goes when nothing is under way */
 	uint64_t idle_since_mono;
 };
 

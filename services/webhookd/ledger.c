@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-#define ATTEMPT_COLS 7
+#define ATTEMPT_COLS  7
+#define RECORD_PARAMS 7
 
 /* `owner` and `token` are checked again under the row's lock, which is what decides between two replicas. */
 static const struct store_sql CLAIM_FIND = {
@@ -42,7 +43,8 @@ static const struct store_sql DUE_ANY = {
     "SELECT d.id, d.attempts, d.tries, d.due_at, d.sequence, e.message, d.order_key, CASE WHEN d.order_key IS"
     " NOT NULL AND " BEHIND " THEN 1 ELSE 0 END FROM deliveries d JOIN events e ON e.tenant_id = d.tenant_id "
     "AND e.sequence = d.sequence"
-    " WHERE d.endpoint_id = $1 AND d.state = 1 AND d.due_at <= $2 ORDER BY d.due_at, d.sequence LIMIT $3"};
+    " WHERE d.endpoint_id = $1 AND d.state = 1 AND d.due_at <= $2 AND (d.due_at, d.sequence) > ($4, $5)"
+    " ORDER BY d.due_at, d.sequence LIMIT $3"};
 static const struct store_sql DUE_FIRST = {
     "due_first",
     "SELECT d.id, d.attempts, d.tries, d.due_at, d.sequence, e.message, d.order_key, 0 FROM deliveries d"
@@ -191,9 +193,9 @@ take_due(struct arena *arena, const struct store_rows *rows, int64_t now_ms, str
 }
 
 struct status
-ledger_due(struct store_conn *conn, struct arena *arena, const char *endpoint_id, bool is_ordered,
-           int64_t now_ms, size_t most, struct due_list *out)
+ledger_due(struct store_conn *conn, struct arena *arena, const struct due_query *query, struct due_list *out)
 {
+	const char *endpoint_id = query->endpoint_id;
 	struct store_rows *rows;
 	struct status st = store_read(conn, &CLAIM_CHECK, STORE_PARAMS(store_text(endpoint_id)), 1, arena, &rows);
 
@@ -202,14 +204,16 @@ ledger_due(struct store_conn *conn, struct arena *arena, const char *endpoint_id
 		return st;
 	out->token = row_i64(rows, 0, 0);
 	out->version = row_i64(rows, 0, 1);
-	if (is_ordered)
+	if (query->is_ordered)
 		st = store_read(conn, &DUE_FIRST, STORE_PARAMS(store_text(endpoint_id)), 1, arena, &rows);
 	else
 		st = store_read(conn, &DUE_ANY,
-		                STORE_PARAMS(store_text(endpoint_id), store_i64(now_ms), store_i64((int64_t)most)),
-		                most, arena, &rows);
+		                STORE_PARAMS(store_text(endpoint_id), store_i64(query->now_ms),
+		                             store_i64((int64_t)query->most), store_i64(query->after.due_at),
+		                             store_i64((int64_t)query->after.sequence)),
+		                query->most, arena, &rows);
 	if (status_ok(&st))
-		take_due(arena, rows, now_ms, out);
+		take_due(arena, rows, query->now_ms, out);
 	return st;
 }
 
@@ -231,39 +235,56 @@ ledger_let_next(struct store_tx *tx, const char *endpoint_id, int64_t order_key,
 	    NULL);
 }
 
+static void
+put_change(struct store_value row[RECORD_PARAMS], const struct verdict *v)
+{
+	bool is_over = v->state != CORBEL__V1__DELIVERY_STATE__PENDING;
+	int64_t ended = v->attempt->started_at + v->attempt->latency_ms;
+
+	row[0] = store_text(v->delivery_id);
+	row[1] = store_i64(v->state);
+	row[2] = store_i64(is_over ? ended : v->due_at);
+	row[3] = is_over ? store_i64(ended) : store_null();
+	row[4] = store_text(v->endpoint_id);
+	row[5] = store_i64(v->token);
+	row[6] = store_i64(v->number);
+}
+
+static void
+put_attempt(struct store_value row[ATTEMPT_COLS], const struct verdict *v, struct arena *arena)
+{
+	row[0] = store_text(v->delivery_id);
+	row[1] = store_i64(v->number);
+	row[2] = store_text(v->endpoint_id);
+	row[3] = store_i64(v->attempt->started_at);
+	row[4] = store_i64(v->attempt->latency_ms);
+	row[5] = store_i64(v->is_success);
+	row[6] = packed_value(arena, &v->attempt->base);
+}
+
 struct status
 ledger_record(struct store_tx *tx, struct arena *arena, struct verdict *verdicts, size_t count)
 {
-	struct store_value *rows = ARENA_ARRAY(arena, struct store_value, count * ATTEMPT_COLS + 1);
-	struct status st = status_ok_value();
+	struct store_value *changes = ARENA_ARRAY(arena, struct store_value, count * RECORD_PARAMS);
+	struct store_value *attempts = ARENA_ARRAY(arena, struct store_value, count * ATTEMPT_COLS);
+	int64_t *changed = ARENA_ARRAY(arena, int64_t, count);
 	size_t kept = 0;
 
+	for (size_t i = 0; i < count; i++)
+		put_change(&changes[i * RECORD_PARAMS], &verdicts[i]);
+	struct status st = store_exec_each(tx, &DELIVERY_RECORD, changes, RECORD_PARAMS, count, changed);
 	for (size_t i = 0; i < count && status_ok(&st); i++) {
-		struct verdict *v = &verdicts[i];
-		bool is_over = v->state != CORBEL__V1__DELIVERY_STATE__PENDING;
-		int64_t changed = 0, ended = v->attempt->started_at + v->attempt->latency_ms;
-		st = store_exec(tx, &DELIVERY_RECORD,
-		                STORE_PARAMS(store_text(v->delivery_id), store_i64(v->state),
-		                             store_i64(is_over ? ended : v->due_at),
-		                             is_over ? store_i64(ended) : store_null(), store_text(v->endpoint_id),
-		                             store_i64(v->token), store_i64(v->number)),
-		                &changed);
-		v->is_recorded = changed > 0;
-		if (!status_ok(&st) || changed == 0)
+		const struct verdict *v = &verdicts[i];
+		verdicts[i].is_recorded = changed[i] > 0;
+		if (changed[i] == 0)
 			continue;
-		struct store_value *row = &rows[kept++ * ATTEMPT_COLS];
-		row[0] = store_text(v->delivery_id);
-		row[1] = store_i64(v->number);
-		row[2] = store_text(v->endpoint_id);
-		row[3] = store_i64(v->attempt->started_at);
-		row[4] = store_i64(v->attempt->latency_ms);
-		row[5] = store_i64(v->is_success);
-		row[6] = packed_value(arena, &v->attempt->base);
-		if (is_over && v->has_order_key)
-			st = ledger_let_next(tx, v->endpoint_id, v->order_key, ended);
+		put_attempt(&attempts[kept++ * ATTEMPT_COLS], v, arena);
+		if (v->has_order_key && v->state != CORBEL__V1__DELIVERY_STATE__PENDING)
+			st = ledger_let_next(tx, v->endpoint_id, v->order_key,
+			                     v->attempt->started_at + v->attempt->latency_ms);
 	}
 	if (status_ok(&st) && kept > 0)
-		st = store_bulk_insert(tx, "attempts", ATTEMPT_COLUMNS, ATTEMPT_COLS, rows, kept);
+		st = store_bulk_insert(tx, "attempts", ATTEMPT_COLUMNS, ATTEMPT_COLS, attempts, kept);
 	return st;
 }
 

@@ -21,6 +21,12 @@ struct claim {
 	int64_t previous_until;
 };
 
+/* The order in which deliveries are due. */
+struct due_place {
+	int64_t due_at;
+	uint64_t sequence;
+};
+
 /* A delivery that is due. */
 struct due {
 	const char *delivery_id;
@@ -67,9 +73,16 @@ struct due_list {
 	int64_t token, version; /* of the endpoint now; 0: it is gone or disabled */
 	int64_t next_at;        /* ordered: when its first one is due, if that is later */
 };
-/* The first `most` that are due; of an ordered endpoint the first of all if it is due. */
-struct status ledger_due(struct store_conn *conn, struct arena *arena, const char *endpoint_id,
-                         bool is_ordered, int64_t now_ms, size_t most, struct due_list *out);
+/* The first `most` that are due behind `after`; of an ordered endpoint the first of all if it is due. */
+struct due_query {
+	const char *endpoint_id;
+	bool is_ordered;
+	int64_t now_ms;
+	struct due_place after;
+	size_t most;
+};
+struct status ledger_due(struct store_conn *conn, struct arena *arena, const struct due_query *query,
+                         struct due_list *out);
 /* Of what is due, what has to wait for another of its key is due no more until that one is over. */
 struct status ledger_park(struct store_tx *tx, const char *endpoint_id, int64_t token, int64_t now_ms);
 /* One of this key is over: the parked one that waited for it is due. */

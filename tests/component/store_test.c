@@ -379,6 +379,45 @@ START_TEST(a_pool_has_a_bound_and_waits_no_longer_than_asked)
 }
 END_TEST
 
+START_TEST(a_statement_runs_for_each_set_of_parameters_and_tells_what_each_changed)
+{
+	enum { ROWS = 3000 };
+	struct store_value *values = mem_array((size_t)ROWS * 4, sizeof(*values));
+	int64_t changed[ROWS];
+	struct store_tx tx;
+	struct fixture f;
+
+	start(&f, _i, false);
+	for (size_t i = 0; i < ROWS; i++) {
+		values[i * 4] = store_i64((int64_t)i);
+		values[i * 4 + 1] = store_text(arena_printf(&f.arena, "name %zu", i));
+		values[i * 4 + 2] = i % 2 ? store_null() : store_bytes("\0\\x\n", 4);
+		values[i * 4 + 3] = store_null();
+	}
+	must(store_begin(f.conn, &tx));
+	must(store_exec_each(&tx, &INSERT, values, 4, ROWS, changed));
+	must(store_end(&tx, status_ok_value()));
+	for (size_t i = 0; i < ROWS; i++)
+		ck_assert_int_eq(changed[i], 1);
+	ck_assert_int_eq(count(&f), ROWS);
+	const struct store_value renames[] = {store_i64(ROWS - 1), store_text("last"), store_i64(ROWS + 5),
+	                                      store_text("nobody")};
+	must(store_begin(f.conn, &tx));
+	must(store_exec_each(&tx, &RENAME, renames, 2, 2, changed));
+	must(store_end(&tx, status_ok_value()));
+	ck_assert_int_eq(changed[0], 1);
+	ck_assert_int_eq(changed[1], 0);
+	/* One that fails is the transaction's failure, and the connection is as good as before. */
+	values[4 * 5] = store_i64(ROWS + 1);
+	must(store_begin(f.conn, &tx));
+	EXPECT(store_exec_each(&tx, &INSERT, values + 4 * 5, 4, 10, changed), STATUS_ALREADY_EXISTS);
+	EXPECT(store_end(&tx, status_ok_value()), STATUS_ALREADY_EXISTS);
+	ck_assert_int_eq(count(&f), ROWS);
+	mem_free(values);
+	stop(&f);
+}
+END_TEST
+
 START_TEST(ten_thousand_rows_are_loaded_at_once)
 {
 	static const char *const columns[] = {"id", "name", "data", "score"};
@@ -729,6 +768,8 @@ add_on_both(TCase *tests)
 	tcase_add_loop_test(tests, a_handlers_failure_rolls_back_and_is_returned, 0, BACKENDS);
 	tcase_add_loop_test(tests, the_hook_runs_in_the_transaction_that_it_ends_with, 0, BACKENDS);
 	tcase_add_loop_test(tests, a_pool_has_a_bound_and_waits_no_longer_than_asked, 0, BACKENDS);
+	tcase_add_loop_test(tests, a_statement_runs_for_each_set_of_parameters_and_tells_what_each_changed, 0,
+	                    BACKENDS);
 	tcase_add_loop_test(tests, ten_thousand_rows_are_loaded_at_once, 0, BACKENDS);
 	tcase_add_loop_test(tests, four_threads_claim_each_row_once, 0, BACKENDS);
 	tcase_add_loop_test(tests, eight_processes_that_start_together_migrate_once, 0, BACKENDS);
