@@ -266,11 +266,11 @@ assert_condition_refused(Condition *bad, const char *pointer, const char *detail
 
 START_TEST(what_is_wrong_with_a_filter_is_told_with_its_place)
 {
-	static const char *const TYPES[] = {"file.*", "File.*", NULL};
+	static const char *const TYPES[] = {"file.*", "file .*", NULL};
 	EventFilter bad_type = filter_of(TYPES, NULL, NULL), bad_regex = filter_of(NULL, "(a)\\1", NULL);
 	Condition *unset = condition("/a", OP(EQUAL), "1");
 
-	assert_refused(&bad_type, "/filter/types/1", "lower-case");
+	assert_refused(&bad_type, "/filter/types/1", "of letters");
 	assert_refused(&bad_regex, "/filter/type_regex", "back-references");
 	unset->has_operator_ = false;
 	assert_condition_refused(unset, "/filter/conditions/1/operator", "required");
