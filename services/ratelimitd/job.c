@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "alarms.h"
 #include "http/ratelimit_headers.h"
 
 typedef Corbel__V1__CheckReply CheckReply;
@@ -209,6 +210,23 @@ job_headers(struct call *call, const CheckReply *reply)
 		    arena_printf(call_arena(call), "%llu", (unsigned long long)retry_after_seconds(retry_ms)));
 }
 
+/* Somebody may want to know that it is refused. */
+static void
+raise_alarm(struct ratelimitd *self, const struct job *job, size_t i)
+{
+	const struct inquiry *inquiry = &job->inquiry;
+	const struct decision *decision = &inquiry->items[i].decision;
+	const struct definition *definition = inquiry->definitions[i];
+
+	alarms_note(self->alarms,
+	            &(struct alarm){.tenant = inquiry->tenant,
+	                            .limit = definition->name,
+	                            .key = inquiry->keys[i],
+	                            .quota = decision->quota,
+	                            .window_ms = definition->rule.window_us / 1000,
+	                            .retry_ms = decision->is_impossible ? 0 : to_ms(decision->retry_us)});
+}
+
 static void
 note(struct ratelimitd *self, const struct job *job)
 {
@@ -223,11 +241,13 @@ note(struct ratelimitd *self, const struct job *job)
 		    .waited_ms = to_ms(decision->is_allowed ? decision->delay_us : decision->retry_us)};
 		statistics_note(self->statistics, inquiry->tenant, inquiry->definitions[i]->name, inquiry->keys[i],
 		                &outcome);
+		if (outcome.is_throttled)
+			raise_alarm(self, job, i);
 	}
 }
 
 static void
-answer_lease(const struct job *job)
+answer_lease(struct ratelimitd *self, const struct job *job)
 {
 	Corbel__V1__LeaseReply *reply = (Corbel__V1__LeaseReply *)call_reply(job->call);
 	uint64_t left_ms = job->inquiry.items[0].decision.reset_us / 1000;
@@ -237,6 +257,8 @@ answer_lease(const struct job *job)
 	reply->valid_ms = !job_is_leasable(job) ? 0 : left_ms < LEASE_MS ? left_ms : LEASE_MS;
 	reply->state = ARENA_NEW(call_arena(job->call), LimitState);
 	fill_state(reply->state, job, 0);
+	if (job->granted == 0)
+		raise_alarm(self, job, 0);
 }
 
 static void
@@ -263,7 +285,7 @@ job_answer(struct ratelimitd *self, struct job *job, struct status st)
 {
 	if (status_ok(&st)) {
 		if (job->kind == JOB_LEASE)
-			answer_lease(job);
+			answer_lease(self, job);
 		else if (job->kind == JOB_RESET || job->kind == JOB_REPORT)
 			fill_state((LimitState *)call_reply(job->call), job, 0);
 		else

@@ -7,6 +7,7 @@
 #include "base/id.h"
 #include "corbel/ratelimitd.methods.gen.h"
 #include "daemon/scope.h"
+#include "news.h"
 #include "ratelimitd_internal.h"
 
 typedef Corbel__V1__Limit Limit;
@@ -222,6 +223,8 @@ limits_create(struct call *call, const Corbel__V1__CreateLimitRequest *request, 
 	if (st.code == STATUS_ALREADY_EXISTS)
 		st = status_make(STATUS_ALREADY_EXISTS,
 		                 "limit '%s' is already defined at this level for this subject", request->name);
+	if (status_ok(&st))
+		st = news_of_limit(call, &tx, reply, "created");
 	return limits_commit(call, &tx, st, tenant);
 }
 
@@ -340,6 +343,8 @@ limits_update(struct call *call, const Corbel__V1__UpdateLimitRequest *request, 
 	}
 	if (status_ok(&st))
 		st = limit_write(&tx, reply);
+	if (status_ok(&st))
+		st = news_of_limit(call, &tx, reply, "updated");
 	return limits_commit(call, &tx, st, reply->tenant_id ? reply->tenant_id : "");
 }
 
@@ -362,5 +367,7 @@ limits_delete(struct call *call, const Corbel__V1__DeleteLimitRequest *request, 
 	if (status_ok(&st))
 		st = store_exec(&tx, &LIMIT_DELETE, STORE_PARAMS(store_text(limit.id), store_text(limit.tenant_id)),
 		                NULL);
+	if (status_ok(&st))
+		st = news_of_limit(call, &tx, &limit, "deleted");
 	return limits_commit(call, &tx, st, limit.tenant_id ? limit.tenant_id : "");
 }

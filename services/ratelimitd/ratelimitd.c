@@ -6,8 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "alarms.h"
 #include "corbel/ratelimitd.handlers.gen.h"
 #include "job.h"
+#include "news.h"
 
 #define REFRESH_MS 1000u
 #define KEEP_MS    500u
@@ -74,6 +76,7 @@ create(const struct service_env *env, void **out)
 	self->registry = registry_new();
 	self->table = table_new((size_t)max_keys, env->clock);
 	self->statistics = statistics_new();
+	self->alarms = alarms_new(env->clock);
 	arena_init(&self->plans, 4096, 64u << 20);
 	pthread_mutex_init(&self->refresh_lock, NULL);
 	self->allowed = metrics_counter(
@@ -133,6 +136,8 @@ start(void *arg)
 		st = host_every(self->env.host, &ratelimitd_service, REFRESH_MS, refresh_task, self);
 	if (status_ok(&st))
 		st = host_every(self->env.host, &ratelimitd_service, KEEP_MS, keeper_task, self);
+	if (status_ok(&st))
+		st = host_every(self->env.host, &ratelimitd_service, NEWS_MS, news_task, self);
 	return st;
 }
 
@@ -158,6 +163,7 @@ drain(void *arg, uint32_t grace_ms)
 		return;
 	}
 	keeper_task(self, conn);
+	news_task(self, conn);
 	store_put(self->env.store, conn);
 }
 
@@ -171,6 +177,7 @@ destroy(void *arg)
 	registry_free(self->registry);
 	table_free(self->table);
 	statistics_free(self->statistics);
+	alarms_free(self->alarms);
 	arena_fini(&self->plans);
 	pthread_mutex_destroy(&self->refresh_lock);
 	mem_free(self);

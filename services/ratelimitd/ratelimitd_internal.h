@@ -12,6 +12,7 @@
 #include "statistics.h"
 #include "table.h"
 
+struct alarms;
 struct engine;
 
 struct ratelimitd {
@@ -19,6 +20,7 @@ struct ratelimitd {
 	struct registry *registry;
 	struct table *table;
 	struct statistics *statistics;
+	struct alarms *alarms; /* refusals to tell of */
 	struct engine *engine; /* NULL: counters are kept in memory */
 	struct subscriber *limit_changes, *plan_changes;
 	_Atomic bool plans_are_stale, limits_are_stale;
