@@ -141,7 +141,7 @@ function(corbel_tests)
       corbel_program(${layer} ${file} name corbel_test_support PkgConfig::CHECK m)
       corbel_test_contract(${name})
       add_test(NAME ${layer}.${name} COMMAND ${name})
-      set_tests_properties(${layer}.${name} PROPERTIES LABELS ${layer} TIMEOUT 300
+      set_tests_properties(${layer}.${name} PROPERTIES LABELS ${layer} TIMEOUT 900
         ENVIRONMENT "CORBEL_BIN=${CMAKE_BINARY_DIR}/bin;CORBEL_SOURCE=${CMAKE_SOURCE_DIR};CK_DEFAULT_TIMEOUT=60")
     endforeach()
   endforeach()
@@ -163,7 +163,7 @@ function(corbel_tests)
     foreach(file ${files})
       get_filename_component(name ${file} NAME_WE)
       add_test(NAME ${layer}.${name} COMMAND /usr/bin/python3 -m pytest -q -p no:cacheprovider ${file})
-      set_tests_properties(${layer}.${name} PROPERTIES LABELS ${layer} TIMEOUT 600
+      set_tests_properties(${layer}.${name} PROPERTIES LABELS ${layer} TIMEOUT 900
         ENVIRONMENT "CORBEL_BIN=${CMAKE_BINARY_DIR}/bin;CORBEL_SOURCE=${CMAKE_SOURCE_DIR};CORBEL_BUILD=${CMAKE_BINARY_DIR}")
     endforeach()
   endforeach()
