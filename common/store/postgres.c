@@ -402,4 +402,5 @@ const struct store_driver postgres_driver = {
     .bulk = postgres_bulk,
     .migrate_lock = migrate_lock,
     .claim_clause = "FOR UPDATE SKIP LOCKED",
+    .lock_clause = "FOR NO KEY UPDATE",
 };

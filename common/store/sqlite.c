@@ -475,4 +475,5 @@ const struct store_driver sqlite_driver = {
     .bulk = bulk,
     .migrate_lock = migrate_lock,
     .claim_clause = "",
+    .lock_clause = "",
 };

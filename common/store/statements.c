@@ -11,6 +11,7 @@
 #include "store/store_internal.h"
 
 #define CLAIM_TOKEN "@claim@"
+#define LOCK_TOKEN  "@lock@"
 
 static struct store_statement *
 slot_for(struct store_statement *slots, size_t slot_count, const char *name)
@@ -54,12 +55,14 @@ duration_of(const struct store *store, const char *name)
 char *
 statement_text(const struct store_driver *driver, const char *text)
 {
-	const char *token = strstr(text, CLAIM_TOKEN);
+	const char *claim = strstr(text, CLAIM_TOKEN), *lock = strstr(text, LOCK_TOKEN);
+	const char *token = claim ? claim : lock;
 
 	if (!token)
 		return mem_strdup(text);
-	return mem_printf("%.*s%s%s", (int)(token - text), text, driver->claim_clause,
-	                  token + strlen(CLAIM_TOKEN));
+	return mem_printf("%.*s%s%s", (int)(token - text), text,
+	                  claim ? driver->claim_clause : driver->lock_clause,
+	                  token + strlen(claim ? CLAIM_TOKEN : LOCK_TOKEN));
 }
 
 struct status

@@ -153,6 +153,9 @@ const void *row_bytes(const struct store_rows *rows, size_t row, size_t column, 
 /* A SELECT that claims rows so that replicas do not claim the same ends in the token "@claim@", which
  * preparation replaces by "FOR UPDATE SKIP LOCKED" or by nothing (SQLite's write transaction excludes
  * others by itself). */
+/* One that ends in "@lock@" waits for its rows and holds them until the transaction ends: "FOR NO KEY
+ * UPDATE", which lets rows that refer to them come. With ORDER BY, two that hold the same ones wait instead
+ * of deadlocking. */
 /* Loads many rows: COPY or one prepared INSERT in the transaction. `columns` values a row. */
 struct status store_bulk_insert(struct store_tx *tx, const char *table, const char *const *columns,
                                 size_t column_count, const struct store_value *values, size_t rows);

@@ -96,7 +96,7 @@ struct store_driver {
 	                      size_t column_count, const struct store_value *values, size_t rows);
 	/* In a transaction: makes one replica migrate at a time, and the service's schema exist. */
 	struct status (*migrate_lock)(struct store_conn *conn);
-	const char *claim_clause;
+	const char *claim_clause, *lock_clause;
 };
 
 extern const struct store_driver sqlite_driver;
@@ -116,7 +116,7 @@ struct timespec store_in_ms(uint32_t ms);
 struct status statement_get(struct store_conn *conn, const struct store_sql *sql,
                             const struct store_value *params, size_t count, struct store_statement **out);
 void statements_forget(struct store_conn *conn);
-/* The text with "@claim@" replaced; mem_free() it. */
+/* The text with "@claim@" or "@lock@" replaced; mem_free() it. */
 char *statement_text(const struct store_driver *driver, const char *text);
 
 /* ---------------------------------------------------------------- results */

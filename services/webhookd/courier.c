@@ -194,14 +194,14 @@ renew_lapsed(struct courier *courier, struct store_conn *conn)
 }
 
 static struct status
-park(struct store_conn *conn, const struct lane *lane, int64_t now_ms)
+park(struct courier *courier, struct store_conn *conn, const struct lane *lane, int64_t now_ms)
 {
 	struct store_tx tx;
 	struct status st = store_begin(conn, &tx);
 
 	if (!status_ok(&st))
 		return st;
-	return store_end(&tx, ledger_park(&tx, lane->endpoint_id, lane->token, now_ms));
+	return store_end(&tx, ledger_park(&tx, &courier->arena, lane->endpoint_id, lane->token, now_ms));
 }
 
 static struct status
@@ -250,7 +250,7 @@ refill_lane(struct courier *courier, struct store_conn *conn, struct lane *lane)
 		lane->cursor = (struct due_place){due.items[i - 1].due_at, due.items[i - 1].sequence};
 	if (due.has_blocked) {
 		lane->is_dirty = true; /* others may stand behind those */
-		st = park(conn, lane, now_ms);
+		st = park(courier, conn, lane, now_ms);
 	}
 	return st;
 }
@@ -292,7 +292,9 @@ tend_lanes(struct courier *courier, struct store_conn *conn)
 			lane->retry_at = 0;
 			lane->is_dirty = true;
 		}
-		if (needs_renewal(courier, lane, now))
+		if (lane->disable_for && !lane->is_lost)
+			st = lane_disable(courier, conn, lane);
+		if (status_ok(&st) && needs_renewal(courier, lane, now))
 			st = renew_lane(courier, conn, lane);
 		if (status_ok(&st) && lane->is_dirty && !lane->is_lost && !courier->is_draining &&
 		    lane->queued * 2 < lane_appetite(lane))

@@ -38,6 +38,8 @@ struct courier {
 
 /* Records how the unsettled went, in one transaction, and frees them. */
 struct status settle(struct courier *courier, struct store_conn *conn);
+/* Disables its endpoint, as lane->disable_for says. */
+struct status lane_disable(struct courier *courier, struct store_conn *conn, struct lane *lane);
 void courier_register_metrics(struct courier *courier);
 
 #endif

@@ -28,6 +28,9 @@ static const struct store_sql DELIVERY_RESEND = {
                        " due_at = CASE WHEN leased_at IS NULL THEN $2 ELSE due_at END WHERE id = $1"};
 static const struct store_sql ENDPOINT_OF = {"endpoint_of",
                                              "SELECT tenant_id, disabled FROM endpoints WHERE id = $1"};
+/* Whoever changes deliveries holds their endpoint first. */
+static const struct store_sql ENDPOINT_HOLD = {
+    "endpoint_hold", "SELECT tenant_id, disabled FROM endpoints WHERE id = $1 @lock@"};
 static const struct store_sql ENDPOINT_NOW = {
     "endpoint_now", "UPDATE endpoints SET next_at = $2 WHERE id = $1 AND next_at > $2 AND pulled = 0"};
 static const struct store_sql RECOVER = {
@@ -145,7 +148,7 @@ check_endpoint(struct call *call, struct store_tx *tx, const char *id, const cha
 {
 	struct store_rows *rows;
 	struct status st =
-	    store_query(tx, &ENDPOINT_OF, STORE_PARAMS(store_text(id)), 1, call_arena(call), &rows);
+	    store_query(tx, &ENDPOINT_HOLD, STORE_PARAMS(store_text(id)), 1, call_arena(call), &rows);
 
 	if (!status_ok(&st))
 		return st;

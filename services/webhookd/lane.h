@@ -33,7 +33,9 @@ struct lane {
 	int64_t previous_until; /* when the signer loses its previous key; 0: it has none */
 	bool is_failing;
 	int64_t failing_since;
-	struct parcel *first, **last; /* loaded, not yet sent */
+	Corbel__V1__DisabledReason disable_for; /* that is still to be done; 0: nothing */
+	bool is_listed, is_held, was_failing;   /* of the transaction that records its attempts */
+	struct parcel *first, **last;           /* loaded, not yet sent */
 	size_t queued, in_flight;
 	size_t unsettled; /* finished, not yet recorded */
 	uint64_t *loaded; /* sequences of both, so that they are not loaded twice */

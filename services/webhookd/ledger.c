@@ -6,7 +6,8 @@
 #include <string.h>
 
 #define ATTEMPT_COLS  7
-#define RECORD_PARAMS 7
+#define RECORD_PARAMS 5
+#define HOLD_WIDTH    8
 
 /* `owner` and `token` are checked again under the row's lock, which is what decides between two replicas. */
 static const struct store_sql CLAIM_FIND = {
@@ -56,16 +57,18 @@ static const struct store_sql PARK = {
     "UPDATE deliveries SET due_at = $3 WHERE state = 1 AND id IN (SELECT d.id FROM"
     " (SELECT id, endpoint_id, order_key, sequence FROM deliveries WHERE endpoint_id = $1 AND state = 1"
     " AND due_at <= $2 ORDER BY due_at, sequence LIMIT 1000) d WHERE d.order_key IS NOT NULL"
-    " AND " BEHIND ") AND EXISTS (SELECT 1 FROM endpoints WHERE id = $1 AND owner_token = $4)"};
+    " AND " BEHIND ")"};
 static const struct store_sql UNPARK = {
     "unpark", "UPDATE deliveries SET due_at = $3 WHERE due_at = $4 AND id = (SELECT id FROM deliveries"
               " WHERE endpoint_id = $1 AND state = 1 AND order_key = $2 ORDER BY sequence LIMIT 1)"};
-/* The fence, and beside it the number of the attempt: of two replicas that made the same one, because the
- * endpoint was claimed between the fence's look and the commit, the first to commit is heard. */
+/* HOLD_WIDTH ids. */
+static const struct store_sql HOLD = {
+    "hold", "SELECT id, owner_token FROM endpoints WHERE id IN ($1, $2, $3, $4, $5, $6, $7, $8) ORDER BY id"
+            " @lock@"};
+/* The next attempt of it, and no other: one whose commit was lost on its way back is not counted twice. */
 static const struct store_sql DELIVERY_RECORD = {
-    "delivery_record", "UPDATE deliveries SET state = $2, attempts = $7, tries = tries + 1, due_at = $3,"
-                       " finished_at = $4 WHERE id = $1 AND state = 1 AND attempts = $7 - 1 AND EXISTS"
-                       " (SELECT 1 FROM endpoints WHERE id = $5 AND owner_token = $6)"};
+    "delivery_record", "UPDATE deliveries SET state = $2, attempts = $5, tries = tries + 1, due_at = $3,"
+                       " finished_at = $4 WHERE id = $1 AND state = 1 AND attempts = $5 - 1"};
 static const struct store_sql FAILING_SET = {
     "failing_set", "UPDATE endpoints SET failing_since = $3 WHERE id = $1 AND owner_token = $2"};
 static const struct store_sql SWEEP = {
@@ -217,13 +220,45 @@ ledger_due(struct store_conn *conn, struct arena *arena, const struct due_query 
 	return st;
 }
 
-struct status
-ledger_park(struct store_tx *tx, const char *endpoint_id, int64_t token, int64_t now_ms)
+static void
+note_holder(struct ownership *held, size_t count, const char *endpoint_id, int64_t token)
 {
-	return store_exec(
-	    tx, &PARK,
-	    STORE_PARAMS(store_text(endpoint_id), store_i64(now_ms), store_i64(NEVER_MS), store_i64(token)),
-	    NULL);
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(held[i].endpoint_id, endpoint_id) == 0)
+			held[i].is_ours = held[i].token == token;
+}
+
+struct status
+ledger_hold(struct store_tx *tx, struct arena *arena, struct ownership *held, size_t count)
+{
+	struct store_value params[HOLD_WIDTH];
+	struct status st = status_ok_value();
+	struct store_rows *rows;
+
+	for (size_t at = 0; at < count && status_ok(&st); at += HOLD_WIDTH) {
+		size_t some = count - at < HOLD_WIDTH ? count - at : HOLD_WIDTH;
+		for (size_t i = 0; i < HOLD_WIDTH; i++) {
+			if (i < some)
+				held[at + i].is_ours = false;
+			params[i] = store_text(held[at + (i < some ? i : some - 1)].endpoint_id);
+		}
+		st = store_query(tx, &HOLD, params, HOLD_WIDTH, HOLD_WIDTH, arena, &rows);
+		for (size_t r = 0; status_ok(&st) && r < rows_count(rows); r++)
+			note_holder(held + at, some, row_text(rows, r, 0), row_i64(rows, r, 1));
+	}
+	return st;
+}
+
+struct status
+ledger_park(struct store_tx *tx, struct arena *arena, const char *endpoint_id, int64_t token, int64_t now_ms)
+{
+	struct ownership held = {.endpoint_id = endpoint_id, .token = token};
+	struct status st = ledger_hold(tx, arena, &held, 1);
+
+	if (!status_ok(&st) || !held.is_ours)
+		return st;
+	return store_exec(tx, &PARK,
+	                  STORE_PARAMS(store_text(endpoint_id), store_i64(now_ms), store_i64(NEVER_MS)), NULL);
 }
 
 struct status
@@ -245,9 +280,7 @@ put_change(struct store_value row[RECORD_PARAMS], const struct verdict *v)
 	row[1] = store_i64(v->state);
 	row[2] = store_i64(is_over ? ended : v->due_at);
 	row[3] = is_over ? store_i64(ended) : store_null();
-	row[4] = store_text(v->endpoint_id);
-	row[5] = store_i64(v->token);
-	row[6] = store_i64(v->number);
+	row[4] = store_i64(v->number);
 }
 
 static void
@@ -267,15 +300,21 @@ ledger_record(struct store_tx *tx, struct arena *arena, struct verdict *verdicts
 {
 	struct store_value *changes = ARENA_ARRAY(arena, struct store_value, count * RECORD_PARAMS);
 	struct store_value *attempts = ARENA_ARRAY(arena, struct store_value, count * ATTEMPT_COLS);
+	struct verdict **ours = ARENA_ARRAY(arena, struct verdict *, count);
 	int64_t *changed = ARENA_ARRAY(arena, int64_t, count);
-	size_t kept = 0;
+	size_t our_count = 0, kept = 0;
 
-	for (size_t i = 0; i < count; i++)
-		put_change(&changes[i * RECORD_PARAMS], &verdicts[i]);
-	struct status st = store_exec_each(tx, &DELIVERY_RECORD, changes, RECORD_PARAMS, count, changed);
-	for (size_t i = 0; i < count && status_ok(&st); i++) {
-		const struct verdict *v = &verdicts[i];
-		verdicts[i].is_recorded = changed[i] > 0;
+	for (size_t i = 0; i < count; i++) {
+		verdicts[i].is_recorded = false;
+		if (verdicts[i].is_stale)
+			continue;
+		put_change(&changes[our_count * RECORD_PARAMS], &verdicts[i]);
+		ours[our_count++] = &verdicts[i];
+	}
+	struct status st = store_exec_each(tx, &DELIVERY_RECORD, changes, RECORD_PARAMS, our_count, changed);
+	for (size_t i = 0; i < our_count && status_ok(&st); i++) {
+		struct verdict *v = ours[i];
+		v->is_recorded = changed[i] > 0;
 		if (changed[i] == 0)
 			continue;
 		put_attempt(&attempts[kept++ * ATTEMPT_COLS], v, arena);

@@ -42,15 +42,15 @@ struct due {
 /* How an attempt went, and what follows. */
 struct verdict {
 	const char *delivery_id, *endpoint_id;
-	int64_t token;
 	uint32_t number;
+	bool is_stale;    /* the endpoint is no longer ours */
 	Attempt *attempt; /* packed into the row */
 	bool is_success;
 	Corbel__V1__DeliveryState state;
 	int64_t due_at; /* while PENDING */
 	bool has_order_key;
 	int64_t order_key;
-	bool is_recorded; /* out: the fence let it pass */
+	bool is_recorded; /* out */
 };
 
 /* Whether ledger_claim() would find any. */
@@ -84,10 +84,21 @@ struct due_query {
 struct status ledger_due(struct store_conn *conn, struct arena *arena, const struct due_query *query,
                          struct due_list *out);
 /* Of what is due, what has to wait for another of its key is due no more until that one is over. */
-struct status ledger_park(struct store_tx *tx, const char *endpoint_id, int64_t token, int64_t now_ms);
+struct status ledger_park(struct store_tx *tx, struct arena *arena, const char *endpoint_id, int64_t token,
+                          int64_t now_ms);
 /* One of this key is over: the parked one that waited for it is due. */
 struct status ledger_let_next(struct store_tx *tx, const char *endpoint_id, int64_t order_key,
                               int64_t now_ms);
+/* An endpoint whose deliveries are about to be changed, under the token by which it was claimed. */
+struct ownership {
+	const char *endpoint_id;
+	int64_t token;
+	bool is_ours; /* out */
+};
+/* Before anything else of the transaction: locks the endpoints until it ends, in the order given, which is
+ * that of their ids. Nobody claims or changes them meanwhile, so what is ours stays ours. */
+struct status ledger_hold(struct store_tx *tx, struct arena *arena, struct ownership *held, size_t count);
+/* Those that are not stale, under ledger_hold(). */
 struct status ledger_record(struct store_tx *tx, struct arena *arena, struct verdict *verdicts, size_t count);
 /* NULL ends a time of failure. */
 struct status ledger_set_failing(struct store_tx *tx, const char *endpoint_id, int64_t token,

@@ -3,6 +3,7 @@
  *
  * A delivery whose attempt was cut off by our own end is not counted: it is due as before.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "courier_internal.h"
@@ -51,7 +52,6 @@ judge(const struct courier *courier, const struct parcel *parcel, struct verdict
 
 	*out = (struct verdict){.delivery_id = parcel->delivery_id,
 	                        .endpoint_id = lane->endpoint_id,
-	                        .token = lane->token,
 	                        .number = parcel->attempts + 1,
 	                        .attempt = parcel->attempt,
 	                        .has_order_key = parcel->has_order_key,
@@ -132,15 +132,39 @@ follow_up(struct courier *courier, struct store_tx *tx, const struct parcel *par
 	}
 	if (status_ok(&st))
 		st = tell(courier, tx, parcel, verdict);
-	bool is_gone = verdict->attempt->has_status && verdict->attempt->status == 410;
-	bool is_hopeless = lane->is_failing && patience > 0 && now - lane->failing_since >= patience;
-	if (!status_ok(&st) || (!is_gone && !is_hopeless))
+	if (verdict->attempt->has_status && verdict->attempt->status == 410)
+		lane->disable_for = CORBEL__V1__DISABLED_REASON__GONE;
+	else if (lane->is_failing && patience > 0 && now - lane->failing_since >= patience && !lane->disable_for)
+		lane->disable_for = CORBEL__V1__DISABLED_REASON__FAILING;
+	return st;
+}
+
+/* In a transaction of its own, since the log is locked before its endpoints everywhere. */
+struct status
+lane_disable(struct courier *courier, struct store_conn *conn, struct lane *lane)
+{
+	bool is_gone = lane->disable_for == CORBEL__V1__DISABLED_REASON__GONE;
+	struct ownership held = {.endpoint_id = lane->endpoint_id, .token = lane->token};
+	struct log_state log;
+	struct store_tx tx;
+	struct status st = store_begin(conn, &tx);
+
+	if (!status_ok(&st))
 		return st;
-	log_warn(courier->self->env.log, "endpoint disabled", LOG_TEXT("endpoint", lane->endpoint_id),
-	         LOG_TEXT("tenant", lane->share->tenant_id), LOG_TEXT("why", is_gone ? "410 Gone" : "failing"));
-	return endpoint_disable(
-	    courier->self, tx, &courier->arena, lane->endpoint_id,
-	    is_gone ? CORBEL__V1__DISABLED_REASON__GONE : CORBEL__V1__DISABLED_REASON__FAILING, now);
+	st = log_lock(&tx, &courier->arena, lane->share->tenant_id, &log);
+	if (status_ok(&st))
+		st = ledger_hold(&tx, &courier->arena, &held, 1);
+	if (status_ok(&st) && held.is_ours)
+		st = endpoint_disable(courier->self, &tx, &courier->arena, lane->endpoint_id, lane->disable_for,
+		                      clock_wall_ms(courier->self->env.clock));
+	st = store_end(&tx, st);
+	if (status_ok(&st) && held.is_ours)
+		log_warn(courier->self->env.log, "endpoint disabled", LOG_TEXT("endpoint", lane->endpoint_id),
+		         LOG_TEXT("tenant", lane->share->tenant_id),
+		         LOG_TEXT("why", is_gone ? "410 Gone" : "failing"));
+	if (status_ok(&st))
+		lane->disable_for = CORBEL__V1__DISABLED_REASON__DISABLED_REASON_UNSET;
+	return st;
 }
 
 static void
@@ -157,46 +181,101 @@ count(struct courier *courier, const struct parcel *parcel, const struct verdict
 	histogram_observe(courier->latency, (double)parcel->attempt->latency_ms / 1000);
 }
 
+/* What a transaction is about. */
+struct batch {
+	struct verdict *verdicts;
+	struct parcel **parcels; /* of the verdicts */
+	size_t count;
+	struct lane **lanes; /* of the parcels, each once, by their endpoints' ids */
+	size_t lane_count;
+};
+
+static int
+by_endpoint(const void *a, const void *b)
+{
+	return strcmp((*(struct lane *const *)a)->endpoint_id, (*(struct lane *const *)b)->endpoint_id);
+}
+
+static void
+list_lanes(struct courier *courier, struct batch *batch)
+{
+	batch->lanes = ARENA_ARRAY(&courier->arena, struct lane *, batch->count);
+	for (size_t i = 0; i < batch->count; i++)
+		batch->parcels[i]->lane->is_listed = false;
+	for (size_t i = 0; i < batch->count; i++) {
+		struct lane *lane = batch->parcels[i]->lane;
+		if (!lane->is_listed)
+			batch->lanes[batch->lane_count++] = lane;
+		lane->is_listed = true;
+	}
+	qsort(batch->lanes, batch->lane_count, sizeof(struct lane *), by_endpoint);
+}
+
 static struct status
-record(struct courier *courier, struct store_conn *conn, struct verdict *verdicts, struct parcel **parcels,
-       size_t total)
+hold(struct courier *courier, struct store_tx *tx, struct batch *batch)
+{
+	struct ownership *held = ARENA_ARRAY(&courier->arena, struct ownership, batch->lane_count);
+
+	for (size_t i = 0; i < batch->lane_count; i++)
+		held[i] =
+		    (struct ownership){.endpoint_id = batch->lanes[i]->endpoint_id, .token = batch->lanes[i]->token};
+	struct status st = ledger_hold(tx, &courier->arena, held, batch->lane_count);
+	for (size_t i = 0; i < batch->lane_count; i++)
+		batch->lanes[i]->is_held = held[i].is_ours;
+	for (size_t i = 0; i < batch->count; i++)
+		batch->verdicts[i].is_stale = !batch->parcels[i]->lane->is_held;
+	return st;
+}
+
+static struct status
+record(struct courier *courier, struct store_conn *conn, struct batch *batch)
 {
 	struct store_tx tx;
 	struct status st = store_begin(conn, &tx);
 
 	if (!status_ok(&st))
 		return st;
-	st = ledger_record(&tx, &courier->arena, verdicts, total);
-	for (size_t i = 0; i < total && status_ok(&st); i++)
-		st = follow_up(courier, &tx, parcels[i], &verdicts[i]);
-	return store_end(&tx, st);
+	for (size_t i = 0; i < batch->lane_count; i++)
+		batch->lanes[i]->was_failing = batch->lanes[i]->is_failing;
+	st = hold(courier, &tx, batch);
+	if (status_ok(&st))
+		st = ledger_record(&tx, &courier->arena, batch->verdicts, batch->count);
+	for (size_t i = 0; i < batch->count && status_ok(&st); i++)
+		st = follow_up(courier, &tx, batch->parcels[i], &batch->verdicts[i]);
+	st = store_end(&tx, st);
+	for (size_t i = 0; i < batch->lane_count && !status_ok(&st); i++)
+		batch->lanes[i]->is_failing = batch->lanes[i]->was_failing;
+	return st;
 }
 
 struct status
 settle(struct courier *courier, struct store_conn *conn)
 {
-	size_t most = 0, total = 0;
+	struct batch batch = {.count = 0};
+	size_t most = 0;
 	struct status st = status_ok_value();
 
 	for (const struct parcel *parcel = courier->unsettled; parcel; parcel = parcel->next)
 		most++;
-	struct verdict *verdicts = ARENA_ARRAY(&courier->arena, struct verdict, most);
-	struct parcel **parcels = ARENA_ARRAY(&courier->arena, struct parcel *, most);
+	batch.verdicts = ARENA_ARRAY(&courier->arena, struct verdict, most);
+	batch.parcels = ARENA_ARRAY(&courier->arena, struct parcel *, most);
 	for (struct parcel *parcel = courier->unsettled; parcel; parcel = parcel->next) {
 		if (was_cut_off(parcel))
 			continue;
-		parcels[total] = parcel;
-		judge(courier, parcel, &verdicts[total++]);
+		batch.parcels[batch.count] = parcel;
+		judge(courier, parcel, &batch.verdicts[batch.count++]);
 	}
-	if (total > 0)
-		st = record(courier, conn, verdicts, parcels, total);
+	list_lanes(courier, &batch);
+	if (batch.count > 0)
+		st = record(courier, conn, &batch);
 	if (!status_ok(&st))
 		return st;
-	for (size_t i = 0; i < total; i++) {
-		struct lane *lane = parcels[i]->lane;
-		count(courier, parcels[i], &verdicts[i]);
-		if (verdicts[i].due_at > 0 && (lane->retry_at == 0 || verdicts[i].due_at < lane->retry_at))
-			lane->retry_at = verdicts[i].due_at;
+	for (size_t i = 0; i < batch.count; i++) {
+		struct lane *lane = batch.parcels[i]->lane;
+		int64_t due_at = batch.verdicts[i].due_at;
+		count(courier, batch.parcels[i], &batch.verdicts[i]);
+		if (due_at > 0 && (lane->retry_at == 0 || due_at < lane->retry_at))
+			lane->retry_at = due_at;
 	}
 	while (courier->unsettled) {
 		struct parcel *parcel = courier->unsettled;

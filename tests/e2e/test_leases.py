@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 
+from rough import RoughSink
 from sink import Sink
 from stack import Processes, until
 
@@ -107,30 +108,57 @@ def waiting(stack, statement):
                                 f" AND query LIKE '{statement}%'")
 
 
-def test_an_attempt_that_two_replicas_made_is_recorded_for_the_first_of_them_to_commit(own):
+def test_a_replica_that_stands_still_within_its_transaction_has_neither_the_endpoint_nor_the_last_word(own):
     stack, replicas = pair(own, "2s")
-    client, seen = tenant(stack), []
+    client, seen, first = tenant(stack), [], threading.Event()
 
     def answer(hook):
         seen.append(hook.id)
-        return 500 if len(seen) == 1 else 200
+        return 200 if len(seen) > 1 or not first.wait(60) else 500
 
     with Sink(answer) as sink:
         made = endpoint(client, sink, retry_ms=[100] * 20)
-        with stack.postgres.locked("webhookd.attempts"):
-            assert client.post("/v1/events", {"events": [{"type": "a.b"}]}).status_code == 200
-            until(lambda: waiting(stack, 'COPY "attempts"'), "the fence has let the first one pass, and it has not committed")
+        assert client.post("/v1/events", {"events": [{"type": "a.b"}]}).status_code == 200
+        until(lambda: seen, "the first attempt")
+        with stack.postgres.locked("webhookd.deliveries"):
+            first.set()
+            until(lambda: waiting(stack, "UPDATE deliveries"), "it is being recorded")
             owner = stack.postgres.query(f"SELECT owner FROM webhookd.endpoints WHERE id = '{made}'")[0][0]
             old, new = sorted(replicas, key=lambda p: p.name != owner)
             old.send(signal.SIGSTOP)
-        try:
-            until(lambda: waiting(stack, "UPDATE deliveries"), "the other one has made the same attempt")
+        try:  # PostgreSQL ends its transaction, and nobody has the endpoint before
+            until(lambda: [d[1] for d in deliveries(stack)] == [DELIVERED], "the other one delivers")
         finally:
             old.send(signal.SIGCONT)
-        until(lambda: [d[1] for d in deliveries(stack)] == [DELIVERED], "it is delivered")
-        assert [d[2:3] + d[4:] for d in deliveries(stack)] == [["2", "2", "2", "1"]]
-        assert len(seen) == 3 and fenced(stack, new) == 1
-        assert "duplicate key" not in stack.postgres.process.output()
+        until(lambda: fenced(stack, old) == 1, "what it learnt is refused")
+        assert [d[2:3] + d[4:] for d in deliveries(stack)] == [["1", "1", "1", "1"]]
+        assert len(seen) == 2 and fenced(stack, new) == 0
+
+
+def test_an_endpoint_is_switched_while_its_deliveries_fail_and_nothing_waits_for_each_other_for_ever(own):
+    stack = own(Processes)
+    client, stop, statuses = tenant(stack), threading.Event(), collections.Counter()
+
+    def publish():
+        mine = stack.client(client.key)
+        while not stop.is_set():
+            statuses[mine.post("/v1/events", {"events": [{"type": "a.b"}] * 20}).status_code] += 1
+
+    with RoughSink(random.Random(1), {"bad": 0.3}) as sink:
+        mades = [endpoint(client, sink, concurrency=64, retry_ms=[100] * 20) for _ in range(4)]
+        publishers = [threading.Thread(target=publish) for _ in range(2)]
+        for thread in publishers:
+            thread.start()
+        for made in mades * 8:
+            for verb in ("disable", "enable"):
+                assert client.post(f"/v1/webhooks/{made}/{verb}").status_code == 200
+                seen = len(sink.arrivals)
+                until(lambda: len(sink.arrivals) > seen + 10, "deliveries go on")
+        stop.set()
+        for thread in publishers:
+            thread.join()
+    assert set(statuses) == {200}
+    assert "deadlock" not in stack.postgres.process.output()
 
 
 def test_a_replica_that_stops_hands_over_at_once_what_it_has_not_sent(own):
