@@ -71,6 +71,14 @@ judge(const struct courier *courier, const struct parcel *parcel, struct verdict
 	}
 }
 
+/* The store's own troubles pass; others are those of a row. */
+static bool
+is_of_a_row(const struct status *st)
+{
+	return !status_ok(st) && st->code != STATUS_UNAVAILABLE && st->code != STATUS_DEADLINE_EXCEEDED &&
+	       st->code != STATUS_ABORTED && st->code != STATUS_RESOURCE_EXHAUSTED;
+}
+
 static bool
 was_cut_off(const struct parcel *parcel)
 {
@@ -162,6 +170,11 @@ lane_disable(struct courier *courier, struct store_conn *conn, struct lane *lane
 		log_warn(courier->self->env.log, "endpoint disabled", LOG_TEXT("endpoint", lane->endpoint_id),
 		         LOG_TEXT("tenant", lane->share->tenant_id),
 		         LOG_TEXT("why", is_gone ? "410 Gone" : "failing"));
+	if (is_of_a_row(&st)) {
+		log_error(courier->self->env.log, "endpoint cannot be disabled",
+		          LOG_TEXT("endpoint", lane->endpoint_id), LOG_STATUS(&st));
+		st = status_ok_value();
+	}
 	if (status_ok(&st))
 		lane->disable_for = CORBEL__V1__DISABLED_REASON__DISABLED_REASON_UNSET;
 	return st;
@@ -248,26 +261,61 @@ record(struct courier *courier, struct store_conn *conn, struct batch *batch)
 	return st;
 }
 
+/* All that came back, but what was cut off. */
+static void
+collect(struct courier *courier, struct batch *batch)
+{
+	size_t most = 0;
+
+	for (const struct parcel *parcel = courier->unsettled; parcel; parcel = parcel->next)
+		most++;
+	batch->verdicts = ARENA_ARRAY(&courier->arena, struct verdict, most);
+	batch->parcels = ARENA_ARRAY(&courier->arena, struct parcel *, most);
+	for (struct parcel *parcel = courier->unsettled; parcel; parcel = parcel->next) {
+		if (was_cut_off(parcel))
+			continue;
+		batch->parcels[batch->count] = parcel;
+		judge(courier, parcel, &batch->verdicts[batch->count++]);
+	}
+	list_lanes(courier, batch);
+}
+
+/* One attempt that the store does not take must not keep all others from being recorded. Its endpoint is left
+ * alone until its lease is over; then it is tried again. */
+static struct status
+record_each(struct courier *courier, struct store_conn *conn, const struct batch *all)
+{
+	struct status st = status_ok_value();
+
+	for (size_t i = 0; i < all->count && status_ok(&st); i++) {
+		struct lane *lane = all->parcels[i]->lane;
+		struct batch one = {.verdicts = &all->verdicts[i], .parcels = &all->parcels[i], .count = 1};
+		list_lanes(courier, &one);
+		st = record(courier, conn, &one);
+		if (!is_of_a_row(&st))
+			continue;
+		log_error(courier->self->env.log, "attempt cannot be recorded",
+		          LOG_TEXT("delivery", all->parcels[i]->delivery_id), LOG_TEXT("endpoint", lane->endpoint_id),
+		          LOG_STATUS(&st));
+		all->verdicts[i].is_recorded = false;
+		lane->is_lost = true;
+		lane_clear(lane);
+		st = status_ok_value();
+	}
+	return st;
+}
+
 struct status
 settle(struct courier *courier, struct store_conn *conn)
 {
 	struct batch batch = {.count = 0};
-	size_t most = 0;
 	struct status st = status_ok_value();
 
-	for (const struct parcel *parcel = courier->unsettled; parcel; parcel = parcel->next)
-		most++;
-	batch.verdicts = ARENA_ARRAY(&courier->arena, struct verdict, most);
-	batch.parcels = ARENA_ARRAY(&courier->arena, struct parcel *, most);
-	for (struct parcel *parcel = courier->unsettled; parcel; parcel = parcel->next) {
-		if (was_cut_off(parcel))
-			continue;
-		batch.parcels[batch.count] = parcel;
-		judge(courier, parcel, &batch.verdicts[batch.count++]);
-	}
-	list_lanes(courier, &batch);
+	collect(courier, &batch);
 	if (batch.count > 0)
 		st = record(courier, conn, &batch);
+	if (is_of_a_row(&st))
+		st = record_each(courier, conn, &batch);
 	if (!status_ok(&st))
 		return st;
 	for (size_t i = 0; i < batch.count; i++) {

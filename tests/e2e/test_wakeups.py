@@ -76,6 +76,32 @@ def test_a_sweep_finds_what_nobody_knows_to_be_due(own):
               "all are delivered")
 
 
+NO_ATTEMPTS = """
+CREATE FUNCTION webhookd.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON webhookd.attempts FOR EACH ROW WHEN (NEW.endpoint_id = '{}')
+    EXECUTE FUNCTION webhookd.refuse()"""
+
+
+def test_an_attempt_that_the_store_does_not_take_holds_up_its_own_endpoint_only(own):
+    stack = own(Processes, "--webhookd.lease=2s")
+    ill, well = tenant(stack), tenant(stack)
+    with Sink() as one, Sink() as other:
+        stack.postgres.query(NO_ATTEMPTS.format(endpoint(ill, one.url)))
+        endpoint(well, other.url)
+        publish(ill, 3)
+        one.wait(lambda h: len(h) >= 3, "they are sent")
+        ids = set()
+        for _ in range(20):
+            ids |= publish(well, 1)
+            publish(ill, 1)
+        other.wait(lambda h: {x.id for x in h} == ids, "the other tenant's", 60)
+        until(lambda: [d["state"] for d in well.get("/v1/deliveries").json()["deliveries"]] == ["DELIVERED"] * 20,
+              "they are recorded")
+        stack.postgres.query("DROP TRIGGER refuse ON webhookd.attempts")
+        until(lambda: {d["state"] for d in ill.get("/v1/deliveries").json()["deliveries"]} == {"DELIVERED"},
+              "and those, too, in the end")
+
+
 def pace(client, sink, seconds=1.5):
     """Deliveries a second."""
     total, end = 0, time.monotonic() + seconds
