@@ -145,8 +145,14 @@ lease_all(struct desk *desk, struct store_conn *conn, struct waiting **list, siz
 			st = lease(desk, &tx, list[i], now_ms);
 		st = store_end(&tx, st);
 	}
-	for (size_t i = 0; i < count && !status_ok(&st); i++)
+	for (size_t i = 0; i < count; i++) {
+		ReceiveReply *reply = (void *)call_reply(list[i]->call);
 		list[i]->outcome = st;
+		if (status_ok(&st))
+			queue_count_leased(desk->self->queue_metrics, reply->n_messages);
+		else
+			reply->n_messages = 0;
+	}
 }
 
 static void
@@ -209,6 +215,7 @@ serve(struct desk *desk, struct waiting *turn, uint64_t news)
 			append(desk, waiting);
 		}
 	}
+	queue_count_waiting(desk->self->queue_metrics, desk->count);
 	pthread_mutex_unlock(&desk->lock);
 	while (ended) {
 		struct waiting *waiting = ended;

@@ -57,6 +57,15 @@ struct status queue_settle(const struct webhookd *self, struct store_tx *tx, str
                            const struct queue *queue, const struct settlement *settlement,
                            char *const *receipts, size_t count, Corbel__V1__ReceiptResult ***out);
 
+/* Made once; a part of struct webhookd. */
+struct queue_metrics;
+struct queue_metrics *queue_metrics_new(struct metrics *metrics);
+void queue_metrics_free(struct queue_metrics *metrics);
+void queue_count_leased(struct queue_metrics *metrics, size_t messages);
+void queue_count_waiting(struct queue_metrics *metrics, size_t calls); /* so many wait now */
+void queue_count_results(struct queue_metrics *metrics, const struct settlement *settlement,
+                         Corbel__V1__ReceiptResult *const *results, size_t count);
+
 /* Repeated: queue_expire() for the queues that nobody fetches from. */
 #define QUEUE_SWEEP_MS 10000u
 void queue_sweep_task(void *self, struct store_conn *conn);

@@ -25,6 +25,8 @@ settle(struct call *call, const char *id, const struct settlement *what, char *c
 	reply->n_results = count;
 	st = store_end(&tx,
 	               queue_settle(self, &tx, call_arena(call), &queue, what, receipts, count, &reply->results));
+	if (status_ok(&st))
+		queue_count_results(self->queue_metrics, what, reply->results, reply->n_results);
 	/* What is settled or given back may let others pass. */
 	if (status_ok(&st) && what->what != QUEUE_EXTEND)
 		desk_hint(self->desk, queue.tenant);

@@ -113,6 +113,7 @@ destroy(void *arg)
 	desk_free(self->desk);
 	writer_free(self->writer);
 	courier_free(self->courier);
+	queue_metrics_free(self->queue_metrics);
 	types_free(self->types);
 	keyring_free(self->keyring);
 	mem_free(self);
@@ -125,6 +126,7 @@ create(const struct service_env *env, void **out)
 
 	self->env = *env;
 	self->types = types_new();
+	self->queue_metrics = queue_metrics_new(env->metrics);
 	self->recorded = metrics_counter(
 	    env->metrics,
 	    &(struct metric_spec){.name = "corbel_events_recorded", .help = "Events taken into the log"}, NULL);

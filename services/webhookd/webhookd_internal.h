@@ -14,6 +14,7 @@
 
 struct courier;
 struct desk;
+struct queue_metrics;
 struct keyring;
 struct types;
 struct writer;
@@ -30,7 +31,8 @@ struct webhookd {
 	struct service_env env;
 	struct writer *writer;
 	struct courier *courier;
-	struct desk *desk;
+	struct desk *desk; /* where calls wait for messages of queues */
+	struct queue_metrics *queue_metrics;
 	struct subscriber *growth; /* of other replicas */
 	struct keyring *keyring;   /* signing secrets are sealed under it */
 	struct types *types;
