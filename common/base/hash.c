@@ -15,6 +15,12 @@
 #include "base/random.h"
 
 void
+hash_sha1(const void *bytes, size_t length, uint8_t out[SHA1_BYTES])
+{
+	SHA1(bytes, length, out);
+}
+
+void
 hash_sha256(const void *bytes, size_t length, uint8_t out[SHA256_BYTES])
 {
 	SHA256(bytes, length, out);

@@ -10,8 +10,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define SHA1_BYTES   20
 #define SHA256_BYTES 32
 
+/* For protocols that name it and do not rely on it, such as WebSocket's handshake. */
+void hash_sha1(const void *bytes, size_t length, uint8_t out[SHA1_BYTES]);
 void hash_sha256(const void *bytes, size_t length, uint8_t out[SHA256_BYTES]);
 void hash_hmac_sha256(const void *key, size_t key_length, const void *bytes, size_t length,
                       uint8_t out[SHA256_BYTES]);

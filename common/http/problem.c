@@ -26,6 +26,7 @@ static const struct problem PROBLEMS[] = {
     {"unsupported-media-type", 415, "Unsupported media type", "Bodies are application/json.", false},
     {"idempotency-key-reused", 422, "The Idempotency-Key was used with another request",
      "A new request needs a new Idempotency-Key.", false},
+    {"upgrade-required", 426, "Upgrade required", "Only version 13 of WebSocket is spoken here.", false},
     {"quota-exceeded", 429, "Quota exceeded",
      "\"violated-policies\" names the limits; try again after Retry-After.", true},
     {"too-many-streams", 429, "Too many streams", "The tenant has as many streams open as it may.", false},

@@ -48,6 +48,16 @@ allowed_origin(const struct request *request)
 	return NULL;
 }
 
+bool
+cors_admits(const struct request *request)
+{
+	const char *origin = request_header(request, "Origin"), *host = request_header(request, "Host");
+	const char *authority = origin ? strstr(origin, "://") : NULL;
+
+	return !origin || allowed_origin(request) ||
+	       (authority && host && strcasecmp(authority + strlen("://"), host) == 0);
+}
+
 static void
 add(struct MHD_Response *response, const char *name, const char *value)
 {

@@ -14,6 +14,9 @@ struct request;
 /* NULL when all are origins ("https://app.example", "http://localhost:3000") or "*"; else the one that is
  * not. */
 const char *cors_check(const char *const *origins);
+/* Whether a page of the request's Origin may open a WebSocket, for which there is no preflight: an allowed
+ * one, or one of this very host. Clients that are no browsers send no Origin. */
+bool cors_admits(const struct request *request);
 /* True when the request is a preflight from an allowed origin: it is answered. `allowed` lists the path's
  * methods. */
 bool cors_preflight(struct request *request, const char *allowed);

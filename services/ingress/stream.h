@@ -7,6 +7,7 @@
  *   stream_keys.c  the keys that streams were opened with, and what becomes of them
  *   stream_out.c   writing
  *   stream_words.c what a stream says beside events
+ *   stream_socket.c what a WebSocket's client says
  */
 #ifndef CORBEL_INGRESS_STREAM_H
 #define CORBEL_INGRESS_STREAM_H
@@ -19,6 +20,7 @@
 
 struct feed;
 struct stream_key;
+struct stream_socket;
 
 struct stream {
 	LIST_ENTRY(stream) of_all, of_feed, of_key;
@@ -44,7 +46,18 @@ struct stream {
 	size_t waiting_bytes; /* of events that it could not take so far, once it had caught up */
 	uint64_t moved_ms;    /* when it last took a byte */
 	uint64_t end_by_ms;
+	/* of WebSocket only: */
+	struct stream_socket *socket; /* NULL while nothing of a frame has come */
+	bool has_left;                /* the client said good-bye, or is not listened to any more */
+	uint64_t told_at;             /* the position that was said last */
+	uint64_t heard_ms, pinged_ms;
 };
+
+static inline bool
+stream_is_socket(const struct stream *stream)
+{
+	return stream->kind == STREAM_WEBSOCKET || stream->kind == STREAM_CLOUDEVENTS_SOCKET;
+}
 
 LIST_HEAD(stream_list, stream);
 TAILQ_HEAD(stream_line, stream);
@@ -77,6 +90,7 @@ struct streams {
 	struct stream_keys *keys;
 	struct stream_list all;
 	struct stream_line dead;
+	size_t cloud_count; /* streams of CloudEvents */
 	size_t buffer_bytes;
 	uint64_t heartbeat_ms;
 	uint64_t ticked_ms;

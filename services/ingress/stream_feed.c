@@ -37,7 +37,8 @@ struct feed {
 	struct stream_item **items; /* with room for more than are kept, so that they seldom move */
 	size_t begin, count, capacity, bytes;
 	uint64_t from, to;
-	uint64_t known; /* last sequence of the log, as last heard */
+	uint64_t cloud_from; /* behind it, all that is kept has its CloudEvent */
+	uint64_t known;      /* last sequence of the log, as last heard */
 	struct stream_read *tail, *page;
 	uint64_t tail_ms, page_at_ms; /* when it was last read; not before */
 	bool is_hungry;               /* streams wait for a page, and none is being read */
@@ -122,6 +123,8 @@ keep(struct feed *feed, struct stream_item *item)
 	feed->bytes += item->sse_size;
 	feed->feeds->bytes += item->sse_size;
 	feed->to = item->sequence;
+	if (!item->cloud)
+		feed->cloud_from = item->sequence;
 	stream_item_hold(item);
 }
 
@@ -253,6 +256,16 @@ feeds_leave(struct stream *stream)
 
 /* ---- serving ---- */
 
+/* Where what is kept begins, for this stream. */
+static uint64_t
+kept_from(const struct stream *stream)
+{
+	const struct feed *feed = stream->feed;
+	bool is_cloud = stream->kind == STREAM_CLOUDEVENTS_SOCKET;
+
+	return is_cloud && feed->cloud_from > feed->from ? feed->cloud_from : feed->from;
+}
+
 void
 feeds_serve(struct stream *stream)
 {
@@ -261,7 +274,7 @@ feeds_serve(struct stream *stream)
 
 	if (!stream_flush(stream))
 		return;
-	if (stream->at < feed->from) {
+	if (stream->at < kept_from(stream)) {
 		stand_in_line(stream, true);
 		set_hungry(feed, !stream_read_is_busy(feed->page));
 		return;

@@ -8,6 +8,7 @@
 
 #include "api/json.h"
 #include "base/text.h"
+#include "cloudevents/cloudevent.h"
 
 #define FRAME_FINAL 0x80u
 #define OPCODE_TEXT 0x01u
@@ -37,43 +38,74 @@ put_json(const Corbel__V1__Event *event, struct strbuf *out)
 			*at = ' ';
 }
 
+/* Where the parts of an item lie within its texts. */
+struct layout {
+	size_t sse_at, sse_size, json_at, json_size, chunk_size, cloud_size;
+};
+
+/* The chunk: its size, the block of server-sent events, a line end. */
+static void
+put_chunk(const Corbel__V1__Event *event, struct strbuf *out, struct layout *layout)
+{
+	char head[CHUNK_HEAD_MAX + 1];
+	struct strbuf block;
+
+	strbuf_init(&block, out->arena);
+	strbuf_printf(&block, "id: %llu\nevent: %s\ndata: ", (unsigned long long)event->sequence,
+	              event->type ? event->type : "");
+	size_t json_at = block.length;
+	put_json(event, &block);
+	layout->json_size = block.length - json_at;
+	strbuf_puts(&block, "\n\n");
+	layout->sse_at = (size_t)snprintf(head, sizeof(head), "%zx\r\n", block.length);
+	layout->sse_size = block.length;
+	layout->json_at = layout->sse_at + json_at;
+	strbuf_puts(out, head);
+	strbuf_add(out, block.data, block.length);
+	strbuf_puts(out, "\r\n");
+	layout->chunk_size = out->length;
+}
+
+static void
+put_cloud(const Corbel__V1__Event *event, struct strbuf *out, struct layout *layout)
+{
+	uint8_t head[STREAM_FRAME_HEAD_MAX];
+	struct strbuf text;
+
+	strbuf_init(&text, out->arena);
+	cloudevent_write(event, &text);
+	strbuf_add(out, (const char *)head, stream_frame_head(OPCODE_TEXT, text.length, head));
+	strbuf_add(out, text.data, text.length);
+	layout->cloud_size = out->length - layout->chunk_size;
+}
+
 struct stream_item *
-stream_item_new(const Corbel__V1__Event *event, struct arena *arena)
+stream_item_new(const Corbel__V1__Event *event, bool with_cloud, struct arena *arena)
 {
 	const char *type = event->type ? event->type : "", *subject = event->subject;
 	size_t type_size = strlen(type) + 1, subject_size = subject ? strlen(subject) + 1 : 0;
-	char chunk_head[CHUNK_HEAD_MAX + 1];
+	struct layout layout = {.cloud_size = 0};
 	struct strbuf text;
 
 	strbuf_init(&text, arena);
-	strbuf_puts(&text, "id: ");
-	strbuf_u64(&text, event->sequence);
-	strbuf_puts(&text, "\nevent: ");
-	strbuf_puts(&text, type);
-	strbuf_puts(&text, "\ndata: ");
-	size_t json_at = text.length;
-	put_json(event, &text);
-	size_t json_size = text.length - json_at;
-	strbuf_puts(&text, "\n\n");
-	size_t sse_size = text.length;
-	int chunk_head_size = snprintf(chunk_head, sizeof(chunk_head), "%zx\r\n", sse_size);
-	size_t chunk_size = (size_t)chunk_head_size + sse_size + 2;
-
-	struct stream_item *item = mem_alloc(sizeof(*item) + type_size + subject_size + chunk_size);
+	put_chunk(event, &text, &layout);
+	if (with_cloud)
+		put_cloud(event, &text, &layout);
+	struct stream_item *item = mem_alloc(sizeof(*item) + type_size + subject_size + text.length);
 	char *at = (char *)(item + 1);
 	item->holders = 1;
 	item->sequence = event->sequence;
 	item->type = memcpy(at, type, type_size);
 	item->subject = subject ? memcpy(at + type_size, subject, subject_size) : NULL;
-	at += type_size + subject_size;
-	item->chunk = memcpy(at, chunk_head, (size_t)chunk_head_size);
-	item->chunk_size = chunk_size;
-	item->sse = memcpy(at + chunk_head_size, text.data, sse_size);
-	item->sse_size = sse_size;
-	memcpy(at + chunk_head_size + sse_size, "\r\n", 2);
-	item->json = item->sse + json_at;
-	item->json_size = json_size;
-	item->frame_head_size = stream_frame_head(OPCODE_TEXT, json_size, item->frame_head);
+	item->chunk = memcpy(at + type_size + subject_size, text.data, text.length);
+	item->chunk_size = layout.chunk_size;
+	item->sse = item->chunk + layout.sse_at;
+	item->sse_size = layout.sse_size;
+	item->json = item->chunk + layout.json_at;
+	item->json_size = layout.json_size;
+	item->frame_head_size = stream_frame_head(OPCODE_TEXT, layout.json_size, item->frame_head);
+	item->cloud = with_cloud ? item->chunk + layout.chunk_size : NULL;
+	item->cloud_size = layout.cloud_size;
 	return item;
 }
 

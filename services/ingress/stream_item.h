@@ -7,6 +7,7 @@
 #ifndef CORBEL_INGRESS_STREAM_ITEM_H
 #define CORBEL_INGRESS_STREAM_ITEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,10 +28,12 @@ struct stream_item {
 	size_t json_size;
 	uint8_t frame_head[STREAM_FRAME_HEAD_MAX]; /* of a WebSocket message with the JSON */
 	size_t frame_head_size;
+	const char *cloud; /* a WebSocket message with the CloudEvent; NULL: not made */
+	size_t cloud_size;
 };
 
 /* Held by the caller. `arena` is for what is needed meanwhile. */
-struct stream_item *stream_item_new(const Corbel__V1__Event *event, struct arena *arena);
+struct stream_item *stream_item_new(const Corbel__V1__Event *event, bool with_cloud, struct arena *arena);
 void stream_item_hold(struct stream_item *item);
 void stream_item_release(struct stream_item *item);
 /* The head of an unmasked frame that is a whole message (RFC 6455 section 5.2); returns its size. */

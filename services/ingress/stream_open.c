@@ -18,7 +18,9 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "cors.h"
 #include "daemon/authorize.h"
+#include "stream_handshake.h"
 #include "streams.h"
 
 #define SCOPE     "events.read"
@@ -36,6 +38,7 @@ struct stream_ask {
 	bool has_after;
 	uint64_t after, first, last;
 	const char *tenant; /* whose log */
+	enum stream_kind kind;
 };
 
 /* ---- what is asked for ---- */
@@ -97,6 +100,44 @@ take_query(struct request *request)
 	return false;
 }
 
+static bool
+refuse_upgrade(struct request *request, enum stream_handshake_result result)
+{
+	if (result == HANDSHAKE_OTHER_VERSION) {
+		respond_problem(request, "upgrade-required", "Sec-WebSocket-Version must be 13");
+		(void)MHD_add_response_header(request->response, "Sec-WebSocket-Version", "13");
+		(void)MHD_add_response_header(request->response, "Upgrade", "websocket");
+	} else if (result == HANDSHAKE_BAD) {
+		respond_problem(request, "malformed",
+		                "WebSocket needs Connection: Upgrade, and a Sec-WebSocket-Key of 16 bytes");
+	} else {
+		respond_problem(request, "permission-denied", "pages of this Origin may not open a WebSocket");
+	}
+	return false;
+}
+
+/* Server-sent events, or WebSocket if the client asks for it. */
+static bool
+take_kind(struct request *request)
+{
+	struct stream_handshake handshake = {.connection = request_header(request, "Connection"),
+	                                     .upgrade = request_header(request, "Upgrade"),
+	                                     .version = request_header(request, "Sec-WebSocket-Version"),
+	                                     .key = request_header(request, "Sec-WebSocket-Key"),
+	                                     .protocols = request_header(request, "Sec-WebSocket-Protocol")};
+	enum stream_handshake_result result =
+	    request->is_http_1_0 ? HANDSHAKE_NONE : stream_handshake_check(&handshake);
+	bool is_cloud = stream_list_has(handshake.protocols, STREAM_CLOUDEVENTS);
+
+	if (result == HANDSHAKE_NONE)
+		request->stream->kind = request->is_http_1_0 ? STREAM_PLAIN : STREAM_CHUNKED;
+	else
+		request->stream->kind = is_cloud ? STREAM_CLOUDEVENTS_SOCKET : STREAM_WEBSOCKET;
+	if (result == HANDSHAKE_NONE || (result == HANDSHAKE_GOOD && cors_admits(request)))
+		return true;
+	return refuse_upgrade(request, result);
+}
+
 /* ---- handing over ---- */
 
 static enum MHD_Result
@@ -107,24 +148,42 @@ put_header(void *closure, enum MHD_ValueKind kind, const char *name, const char 
 	return MHD_YES;
 }
 
-/* The head of the answer. The body has no length and ends with the connection, for clients of HTTP/1.1 also
- * in words of its own: one that was cut off is told from one that ended. */
+static void
+write_upgrade(const struct request *request, struct strbuf *out)
+{
+	char accept[STREAM_ACCEPT_SIZE];
+
+	stream_handshake_accept(request_header(request, "Sec-WebSocket-Key"), accept);
+	strbuf_printf(out,
+	              "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+	              "Sec-WebSocket-Accept: %s\r\n",
+	              accept);
+	if (request->stream->kind == STREAM_CLOUDEVENTS_SOCKET)
+		strbuf_puts(out, "Sec-WebSocket-Protocol: " STREAM_CLOUDEVENTS "\r\n");
+}
+
+/* The head of the answer. The body of server-sent events has no length and ends with the connection, for
+ * clients of HTTP/1.1 also in words of its own: one that was cut off is told from one that ended. */
 static void
 write_head(struct request *request, struct strbuf *out)
 {
 	struct MHD_Response *response = MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
+	bool is_socket = request->stream->kind >= STREAM_WEBSOCKET;
 
 	respond_add_headers(request, response);
 	strbuf_init(out, &request->arena);
 	/* X-Accel-Buffering: nginx passes each event on at once. */
-	strbuf_puts(out, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n"
-	                 "X-Accel-Buffering: no\r\n");
-	if (!request->is_http_1_0)
+	if (is_socket)
+		write_upgrade(request, out);
+	else
+		strbuf_puts(out, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n"
+		                 "X-Accel-Buffering: no\r\n");
+	if (request->stream->kind == STREAM_CHUNKED)
 		strbuf_puts(out, "Transfer-Encoding: chunked\r\n");
 	(void)MHD_get_response_headers(response, put_header, out);
 	strbuf_puts(out, "\r\n");
 	MHD_destroy_response(response);
-	request->status = 200;
+	request->status = is_socket ? 101 : 200;
 }
 
 /* A socket for the stream: its own, or with TLS the connection's; -1: there are no more descriptors. */
@@ -158,7 +217,7 @@ hand_over(struct request *request)
 {
 	struct streams *streams = request->shard->ingress->streams;
 	const struct stream_ask *ask = request->stream;
-	struct stream_offer offer = {.kind = request->is_http_1_0 ? STREAM_PLAIN : STREAM_CHUNKED,
+	struct stream_offer offer = {.kind = ask->kind,
 	                             .tenant = ask->tenant,
 	                             .key_id = request->key->principal.key_id,
 	                             .key_tenant = request->key->principal.tenant,
@@ -385,7 +444,7 @@ stream_begin(struct request *request)
 		respond_problem(request, "invalid-argument", "a stream takes no body");
 		return;
 	}
-	if (!take_query(request))
+	if (!take_query(request) || !take_kind(request))
 		return;
 	request->authenticated = authenticated;
 	if (request->stream->query->token)

@@ -51,6 +51,9 @@ whole_of(const struct stream *stream, const struct stream_item *item, struct iov
 	case STREAM_PLAIN:
 		out[0] = (struct iovec){(void *)(uintptr_t)item->sse, item->sse_size};
 		return 1;
+	case STREAM_CLOUDEVENTS_SOCKET:
+		out[0] = (struct iovec){(void *)(uintptr_t)item->cloud, item->cloud_size};
+		return 1;
 	default:
 		out[0] = (struct iovec){(void *)(uintptr_t)item->frame_head, item->frame_head_size};
 		out[1] = (struct iovec){(void *)(uintptr_t)item->json, item->json_size};
@@ -143,7 +146,8 @@ stream_flush(struct stream *stream)
 		(void)send_parts(stream, NULL, 0, 0);
 	if (stream->is_dead || stream->wire.has_pending)
 		return false;
-	if (stream->is_ending && !stream->is_finished) {
+	/* A WebSocket is closed behind the close frames of both sides. */
+	if (stream->is_ending && !stream->is_finished && (stream->has_left || !stream_is_socket(stream))) {
 		stream->is_finished = true;
 		stream_wire_finish(&stream->wire);
 	}
@@ -203,6 +207,8 @@ account(struct stream *stream, const struct stream_run *run, const struct parcel
 	while (whole < parcel->count && parcel->ends[whole] <= sent)
 		whole++;
 	counter_add(stream->streams->sent, whole);
+	if (whole > 0)
+		stream->told_at = run->items[parcel->events[whole - 1]]->sequence;
 	stream->waiting_bytes -= sent < stream->waiting_bytes ? sent : stream->waiting_bytes;
 	if (whole > 0)
 		stream->at = run->items[parcel->events[whole - 1]]->sequence;

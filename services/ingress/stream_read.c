@@ -70,7 +70,7 @@ deliver(struct stream_read *read, const Corbel__V1__ListEventsReply *reply)
 	struct stream_page page = {.is_good = true, .first = reply->first_sequence, .last = reply->last_sequence};
 
 	for (size_t i = 0; i < reply->n_events; i++)
-		items[i] = stream_item_new(reply->events[i], &read->arena);
+		items[i] = stream_item_new(reply->events[i], read->streams->cloud_count > 0, &read->arena);
 	page.run = (struct stream_run){items, reply->n_events, read->after, read->after};
 	if (reply->n_events > 0)
 		page.run.to = items[reply->n_events - 1]->sequence;

@@ -1,5 +1,5 @@
 /*
- * stream_words: what a stream says beside events.
+ * stream_words: what a stream says beside events, in the words of its protocol.
  *
  * Server-sent events (WHATWG HTML, "Server-sent events"): a block with an id and no data sets the id that a
  * client resumes from and shows nothing to it. So a stream says where it begins, and each heartbeat where it
@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/random.h"
-#include "stream.h"
+#include "stream_socket.h"
 
 /* Clients that were cut off together do not come back together. */
 #define RETRY_MIN_MS   1000u
@@ -21,48 +21,103 @@ const struct stream_end STREAM_END_SLOW = {
 const struct stream_end STREAM_END_STOPPING = {NULL, "the server restarts; connect again", 1012};
 const struct stream_end STREAM_END_REVOKED = {"stream.revoked", "the key is no longer good", 1008};
 
-void
-stream_say_begin(struct stream *stream)
+#define OPCODE_TEXT 0x1u
+
+static void
+say_message(struct stream *stream, const char *text, size_t size)
+{
+	uint8_t head_bytes[STREAM_FRAME_HEAD_MAX];
+
+	stream_say_raw(stream, head_bytes, stream_frame_head(OPCODE_TEXT, size, head_bytes));
+	stream_say_raw(stream, text, size);
+}
+
+/* An event of the stream's own; `at` is where clients resume from. */
+static void
+say_event(struct stream *stream, uint64_t at, const char *type, const char *data)
+{
+	unsigned long long sequence = at;
+	char text[512];
+	int size = 0;
+
+	switch (stream->kind) {
+	case STREAM_CHUNKED:
+	case STREAM_PLAIN:
+		snprintf(text, sizeof(text), "id: %llu\nevent: %s\ndata: {\"type\":\"%s\",\"data\":%s}\n\n", sequence,
+		         type, type, data);
+		stream_say(stream, text);
+		return;
+	case STREAM_WEBSOCKET:
+		size = snprintf(text, sizeof(text), "{\"type\":\"%s\",\"data\":%s}", type, data);
+		break;
+	case STREAM_CLOUDEVENTS_SOCKET:
+		size = snprintf(text, sizeof(text),
+		                "{\"specversion\":\"1.0\",\"id\":\"%s.%llu\",\"source\":\"" STREAM_PATH
+		                "\",\"type\":\"%s\",\"data\":%s}",
+		                type, sequence, type, data);
+		break;
+	}
+	say_message(stream, text, (size_t)size);
+}
+
+/* Of server-sent events: a block without data. Of WebSocket: a message, if there is something new to say. */
+static void
+say_position(struct stream *stream, const char *before)
 {
 	char text[96];
 
-	snprintf(text, sizeof(text), "retry: %u\nid: %llu\n\n",
-	         RETRY_MIN_MS + (unsigned)(random_fast_u64() % RETRY_RANGE_MS), (unsigned long long)stream->at);
-	stream_say(stream, text);
+	if (stream_is_socket(stream)) {
+		if (stream->told_at == stream->at)
+			return;
+		snprintf(text, sizeof(text), "{\"after\":%llu}", (unsigned long long)stream->at);
+		say_event(stream, stream->at, "stream.position", text);
+	} else {
+		snprintf(text, sizeof(text), "%s\nid: %llu\n\n", before, (unsigned long long)stream->at);
+		stream_say(stream, text);
+	}
+	stream->told_at = stream->at;
+}
+
+void
+stream_say_begin(struct stream *stream)
+{
+	char retry[32];
+
+	stream->told_at = UINT64_MAX;
+	snprintf(retry, sizeof(retry), "retry: %u",
+	         RETRY_MIN_MS + (unsigned)(random_fast_u64() % RETRY_RANGE_MS));
+	say_position(stream, retry);
 }
 
 void
 stream_say_heartbeat(struct stream *stream)
 {
-	char text[64];
-
-	snprintf(text, sizeof(text), ":\nid: %llu\n\n", (unsigned long long)stream->at);
-	stream_say(stream, text);
+	if (stream_is_socket(stream))
+		stream_socket_say_ping(stream);
+	say_position(stream, ":");
 }
 
 void
 stream_say_gap(struct stream *stream, uint64_t first)
 {
-	char text[192];
+	char data[96];
 
-	snprintf(text, sizeof(text),
-	         "id: %llu\nevent: stream.gap\ndata: {\"type\":\"stream.gap\",\"data\":{\"after\":%llu,"
-	         "\"first_sequence\":%llu}}\n\n",
-	         (unsigned long long)first - 1, (unsigned long long)stream->at, (unsigned long long)first);
-	stream_say(stream, text);
+	snprintf(data, sizeof(data), "{\"after\":%llu,\"first_sequence\":%llu}", (unsigned long long)stream->at,
+	         (unsigned long long)first);
+	say_event(stream, first - 1, "stream.gap", data);
 }
 
 void
 stream_say_end(struct stream *stream, const struct stream_end *end, const char *reason)
 {
-	char text[256];
+	char data[160];
 
-	snprintf(text, sizeof(text),
-	         "id: %llu\nevent: %s\ndata: {\"type\":\"%s\",\"data\":{\"after\":%llu,\"reason\":\"%s\"}}\n\n",
-	         (unsigned long long)stream->at, end->event, end->event, (unsigned long long)stream->at,
+	snprintf(data, sizeof(data), "{\"after\":%llu,\"reason\":\"%s\"}", (unsigned long long)stream->at,
 	         reason ? reason : end->reason);
 	if (end->event)
-		stream_say(stream, text);
+		say_event(stream, stream->at, end->event, data);
 	if (stream->kind == STREAM_CHUNKED)
 		stream_say_raw(stream, LAST_CHUNK, strlen(LAST_CHUNK));
+	if (stream_is_socket(stream))
+		stream_socket_say_close(stream, end->code, end->reason);
 }

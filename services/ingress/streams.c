@@ -18,16 +18,21 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "stream.h"
+#include "stream_socket.h"
 
 #define EVENTS_A_TURN 256
 #define READS_A_TURN  16u
 #define TURN_MAX_MS   250
 #define TICK_MS       250u
 /* A client that takes nothing for so long, while there is something for it, is slow. */
-#define STALL_MS    30000u
-#define GOODBYE_MS  5000u
+#define STALL_MS 30000u
+/* For a client to read what it is told at the end, and to end, too. */
+#define GOODBYE_MS  30000u
 #define DRAINING_MS 1000u
+/* Answers that wait for a client to read. */
+#define WORDS_MAX 16384u
+/* A client that was not heard of for so many heartbeats is gone. */
+#define PONGS_MISSED 3u
 
 enum stream_message_kind { MESSAGE_OPEN, MESSAGE_KEYS, MESSAGE_GREW };
 
@@ -143,6 +148,8 @@ leave(struct stream *stream)
 		return;
 	stream_quota_leave(stream->streams->quota, feed_tenant(stream->feed));
 	gauge_add(stream->streams->open, -1);
+	if (stream->kind == STREAM_CLOUDEVENTS_SOCKET)
+		stream->streams->cloud_count--;
 	feeds_leave(stream);
 	stream_keys_leave(stream);
 }
@@ -194,6 +201,7 @@ bury(struct streams *streams)
 		TAILQ_REMOVE(&streams->dead, stream, in_line);
 		if (stream->item)
 			stream_item_release(stream->item);
+		stream_socket_free(stream->socket);
 		mem_free(stream->words);
 		mem_free(stream->filter);
 		mem_free(stream);
@@ -211,10 +219,12 @@ begin(struct streams *streams, const struct stream_offer *offer)
 	stream->filter = offer->filter;
 	stream->owner = offer->owner;
 	stream->at = offer->after;
-	stream->moved_ms = streams_now_ms(streams);
+	stream->moved_ms = stream->heard_ms = stream->pinged_ms = streams_now_ms(streams);
 	stream_wire_init(&stream->wire, offer->fd, offer->tls);
 	LIST_INSERT_HEAD(&streams->all, stream, of_all);
 	gauge_add(streams->open, 1);
+	if (stream->kind == STREAM_CLOUDEVENTS_SOCKET)
+		streams->cloud_count++;
 	feeds_join(streams->feeds, stream, offer->tenant, offer->last);
 	stream_keys_join(streams->keys, stream, offer);
 	event.data.ptr = stream;
@@ -277,15 +287,44 @@ read_inbox(struct streams *streams)
 
 /* ---- the loop ---- */
 
+/* The client has left, or was told why it is not listened to. */
+static void
+part(struct stream *stream)
+{
+	stream->has_left = true;
+	leave(stream);
+	if (!stream->is_ending)
+		stream->end_by_ms = streams_now_ms(stream->streams) + GOODBYE_MS;
+	stream->is_ending = true;
+}
+
+static void
+take_bytes(struct stream *stream, const uint8_t *bytes, size_t size)
+{
+	stream->heard_ms = streams_now_ms(stream->streams);
+	/* A client of server-sent events has nothing more to say. */
+	if (!stream_is_socket(stream) || stream->has_left)
+		return;
+	if (!stream_socket_take(stream, bytes, size))
+		part(stream);
+	/* Whoever asks and does not read the answers. */
+	if (stream->words_size - stream->words_sent > WORDS_MAX)
+		stream_kill(stream);
+	else if (!stream->is_blocked)
+		(void)stream_flush(stream);
+}
+
 static void
 receive(struct stream *stream)
 {
-	char bytes[4096];
+	uint8_t bytes[4096];
 	ssize_t got = 1;
 
-	/* A client of server-sent events has nothing more to say. */
-	for (unsigned i = 0; i < READS_A_TURN && got > 0; i++)
+	for (unsigned i = 0; i < READS_A_TURN && got > 0 && !stream->is_dead; i++) {
 		got = stream_wire_receive(&stream->wire, bytes, sizeof(bytes));
+		if (got > 0)
+			take_bytes(stream, bytes, (size_t)got);
+	}
 	if (got < 0)
 		stream_kill(stream);
 }
@@ -306,6 +345,21 @@ serve_socket(struct stream *stream, uint32_t events)
 }
 
 static void
+keep_alive(struct stream *stream, uint64_t now_ms)
+{
+	uint64_t each_ms = stream->streams->heartbeat_ms;
+	uint64_t since = stream_is_socket(stream) ? stream->pinged_ms : stream->moved_ms;
+
+	if (stream_is_socket(stream) && now_ms - stream->heard_ms >= PONGS_MISSED * each_ms) {
+		stream_kill(stream);
+	} else if (now_ms - since >= each_ms) {
+		stream->pinged_ms = now_ms;
+		stream_say_heartbeat(stream);
+		(void)stream_flush(stream);
+	}
+}
+
+static void
 look_after(struct stream *stream, uint64_t now_ms)
 {
 	struct streams *streams = stream->streams;
@@ -315,12 +369,14 @@ look_after(struct stream *stream, uint64_t now_ms)
 			stream_kill(stream);
 	} else if (atomic_load(&streams->is_draining)) {
 		stream_finish(stream, &STREAM_END_STOPPING, NULL);
-	} else if (stream->is_blocked && now_ms - stream->moved_ms >= STALL_MS) {
+	} else if (!stream->is_blocked) {
+		keep_alive(stream, now_ms);
+	} else {
+		stream->heard_ms = now_ms; /* a pong would come behind what is not read yet */
+		if (now_ms - stream->moved_ms < STALL_MS)
+			return;
 		counter_add(streams->slow, 1);
 		stream_finish(stream, &STREAM_END_SLOW, NULL);
-	} else if (!stream->is_blocked && now_ms - stream->moved_ms >= streams->heartbeat_ms) {
-		stream_say_heartbeat(stream);
-		(void)stream_flush(stream);
 	}
 }
 
@@ -433,7 +489,7 @@ void
 streams_drain(struct streams *streams)
 {
 	const struct timespec pause = {.tv_nsec = 5000000};
-	uint64_t end = streams_now_ms(streams) + GOODBYE_MS, one = 1;
+	uint64_t end = streams_now_ms(streams) + 2 * DRAINING_MS, one = 1;
 
 	atomic_store(&streams->is_draining, true);
 	(void)!write(streams->wake_fd, &one, sizeof(one));

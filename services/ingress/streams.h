@@ -24,9 +24,12 @@ void streams_notice(struct streams *streams, const struct notice *notice);
 enum stream_refusal streams_reserve(struct streams *streams, const char *tenant);
 void streams_forgo(struct streams *streams, const char *tenant);
 
-/* Server-sent events in chunks (RFC 9112 section 7.1), or to clients of HTTP/1.0 as they are; or WebSocket.
- */
-enum stream_kind { STREAM_CHUNKED, STREAM_PLAIN, STREAM_WEBSOCKET };
+enum stream_kind {
+	STREAM_CHUNKED,   /* server-sent events in chunks (RFC 9112 section 7.1) */
+	STREAM_PLAIN,     /* the same as they are, for clients of HTTP/1.0 */
+	STREAM_WEBSOCKET, /* a message for each event */
+	STREAM_CLOUDEVENTS_SOCKET
+};
 
 /* A stream about to begin. */
 struct stream_offer {

@@ -16,6 +16,7 @@ ROOMS = {
     r"nng/": ["common/bus"],
     r"microhttpd\.h": ["services/ingress", "common/daemon/admin.c"],
     r"gnutls/": ["services/ingress"],
+    r"wslay/": ["services/ingress"],
     r"libpq-fe\.h|sqlite3\.h": ["common/store"],
     r"hiredis/": ["common/redis"],
     r"yaml\.h": ["common/config", "clients/cli/profile.c"],

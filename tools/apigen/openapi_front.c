@@ -151,10 +151,10 @@ put_stream(struct document *doc)
 	put_member(doc, "get", '{');
 	put_text_member(doc, "operationId", "stream");
 	put_text_member(doc, "summary", "Sends events as they happen");
-	put_text_member(
-	    doc, "description",
-	    "Server-sent events, which EventSource reads; docs/streams.md has what else comes. A stream resumes "
-	    "behind the sequence that it is given, without a gap or a duplicate.");
+	put_text_member(doc, "description",
+	                "Server-sent events, which EventSource reads, or a WebSocket when it is asked for; "
+	                "docs/streams.md has what else comes. A stream resumes "
+	                "behind the sequence that it is given, without a gap or a duplicate.");
 	put_raw_member(doc, "tags", "[\"Front\"]");
 	put_text_member(doc, "x-corbel-scope", "events.read");
 	put_raw_member(doc, "parameters",
@@ -179,13 +179,15 @@ put_stream(struct document *doc)
 	               "they connect again.\", \"schema\": {\"type\": \"integer\", \"minimum\": 0}}]");
 	put_raw_member(
 	    doc, "responses",
-	    "{\"200\": {\"description\": \"Events, until either side ends it.\", \"content\": "
+	    "{\"101\": {\"description\": \"A WebSocket.\"}, \"200\": {\"description\": \"Events, until either "
+	    "side ends it.\", \"content\": "
 	    "{\"text/event-stream\": "
 	    "{\"schema\": {\"type\": \"string\"}}}},\n"
 	    "\"400\": {\"$ref\": \"#/components/responses/Problem400\"}, \"401\": {\"$ref\": "
 	    "\"#/components/responses/Problem401\"}, \"403\": {\"$ref\": "
 	    "\"#/components/responses/Problem403\"},\n"
-	    "\"429\": {\"$ref\": \"#/components/responses/Problem429\"}, \"500\": {\"$ref\": "
+	    "\"426\": {\"$ref\": \"#/components/responses/Problem426\"}, \"429\": {\"$ref\": "
+	    "\"#/components/responses/Problem429\"}, \"500\": {\"$ref\": "
 	    "\"#/components/responses/Problem500\"}, \"503\": {\"$ref\": \"#/components/responses/Problem503\"}, "
 	    "\"504\": {\"$ref\": \"#/components/responses/Problem504\"}}");
 	put_close(doc, '}');

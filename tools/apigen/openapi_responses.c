@@ -19,6 +19,7 @@ can_fail_with(const struct model_method *method, unsigned status)
 	case 403:
 		return !method->options->public_;
 	case 405: /* the path has no such method */
+	case 426: /* a matter of streams */
 		return false;
 	case 409:
 		return verb != CORBEL__VERB__GET;
