@@ -54,12 +54,14 @@ reset(struct duel *duel)
 }
 
 struct duel *
-duel_new(uint64_t bytes_max)
+duel_new(uint32_t entries, uint64_t bytes_max)
 {
 	struct duel *duel = mem_alloc(sizeof(*duel));
 
 	pthread_mutex_init(&duel->lock, NULL);
 	duel->bytes_max = bytes_max;
+	while (entries >> duel->shift > SAMPLE + SAMPLE / 2)
+		duel->shift++;
 	atomic_init(&duel->policy, EVICTION_CLOCK);
 	reset(duel);
 	return duel;
@@ -138,7 +140,7 @@ lane_see(struct lane *lane, uint32_t hash, uint32_t bytes)
 		lane_evict(lane);
 		at = lane_probe(lane, hash);
 	}
-	lane->buckets[at] = eviction_add(lane->eviction, hash, bytes) + 1;
+	lane->buckets[at] = eviction_add(lane->eviction, hash, bytes, NULL) + 1;
 	while (eviction_is_over(lane->eviction))
 		lane_evict(lane);
 	return false;
@@ -186,18 +188,35 @@ duel_see(struct duel *duel, uint64_t hash, uint32_t bytes)
 	return (enum eviction_policy)policy;
 }
 
+/* What the lanes hold stays as far as it fits. */
+static void
+resize_lanes(struct duel *duel)
+{
+	uint64_t bytes_max = duel->bytes_max >> duel->shift;
+
+	for (int i = 0; i < EVICTION_POLICIES; i++) {
+		struct lane *lane = &duel->lanes[i];
+		eviction_set_max(lane->eviction, bytes_max > 0 ? bytes_max : 1);
+		while (eviction_is_over(lane->eviction))
+			lane_evict(lane);
+	}
+}
+
 void
 duel_fit(struct duel *duel, uint32_t entries, uint64_t bytes_max)
 {
+	pthread_mutex_lock(&duel->lock);
 	unsigned shift = duel->shift;
-
 	while (entries >> shift > SAMPLE + SAMPLE / 2)
 		shift++;
 	while (shift > 0 && entries >> shift < SAMPLE / 4)
 		shift--;
-	if (shift == duel->shift && bytes_max == duel->bytes_max)
-		return;
+	bool is_other_sample = shift != duel->shift, is_other_size = bytes_max != duel->bytes_max;
 	duel->shift = shift;
 	duel->bytes_max = bytes_max;
-	reset(duel);
+	if (is_other_sample)
+		reset(duel);
+	else if (is_other_size)
+		resize_lanes(duel);
+	pthread_mutex_unlock(&duel->lock);
 }

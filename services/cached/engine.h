@@ -141,6 +141,7 @@ struct set {
 	size_t value_length;
 	const char *content_type; /* NULL or "": none */
 	const char *const *tags;
+	const uint64_t *tag_hashes; /* instead of their texts: of an entry that was kept */
 	size_t tag_count;
 	uint64_t ttl_ms, grace_ms, error_grace_ms; /* ENGINE_DEFAULT_MS: the space's */
 	bool is_negative;                          /* there is no value; ttl_ms defaults to negative_ttl_ms */
@@ -248,9 +249,8 @@ struct space_options space_options(const struct space *space);
 
 /* An entry as it is kept, for a snapshot. Times are what is left of them. */
 struct kept_entry {
-	struct set set;   /* tags are not among it: see tag_hashes */
+	struct set set;   /* as it would be written again; ttl_ms is the rest, 0 when past */
 	int64_t fresh_ms; /* negative: past */
-	const uint64_t *tag_hashes;
 };
 /* Calls `each` for entries from `*cursor` (0 at first) on, about `count` of them; false at the end. Pointers
  * hold until `each` returns, which may not call the engine. */

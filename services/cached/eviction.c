@@ -1,10 +1,17 @@
 /*
- * eviction: see eviction.h. Queues are doubly linked through an array of nodes, 20 bytes each.
+ * eviction: see eviction.h. Nodes of 20 bytes lie in chunks that never move; a queue is a chain of them from
+ * its tail, the oldest, to its head.
+ *
+ *	state:  size:20  where:2  uses:2  used_at:8
+ *
+ * used_at is a reading of the main queue's clock, of which 32 ticks are about as many turns as the queue is
+ * long.
  */
 #include "eviction.h"
 
 #include <assert.h>
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base/arena.h"
 #include "duel.h"
@@ -13,49 +20,60 @@
 #define USES_MAX    3u   /* that a turn of the main queue forgives, as in the paper */
 #define ADMIT_USES  2u   /* in the small queue */
 #define TURNS_MAX   256u /* forgiven for one eviction: a bound on its time */
-#define LATENESS    16u  /* a use is noted anew after this part of the main queue's length */
-#define SMALL_SHARE 10u  /* the small queue's part of the bytes, one in so many */
+#define TICKS       32u  /* of the clock, in one length of the main queue */
+#define SMALL_SHARE 10u  /* the small queue's part of the size, one in so many */
+#define CHUNK_NODES 256u
 
-enum where { FREE, SMALL, MAIN, PLACES };
+#define WHERE_SHIFT 10u
+#define USES_SHIFT  8u
+#define SIZE_SHIFT  12u
+#define TICK_MASK   0xFFu
+
+/* GONE: a hole, still in its queue's chain. */
+enum where { GONE, SMALL, MAIN, PLACES };
 
 struct node {
-	uint32_t prev, next; /* next is towards the tail, and the next free one of the free */
-	uint32_t bytes, hash;
-	_Atomic uint32_t used_at; /* turn of the last use, a little late */
-	_Atomic uint8_t uses;
-	uint8_t where;
+	uint32_t item[2]; /* a pointer, in halves: the node is aligned to 4 */
+	uint32_t next;    /* towards the head; of a free one: the next free one */
+	uint32_t hash;
+	_Atomic uint32_t state;
 };
 
+_Static_assert(sizeof(struct node) == 20, "what an entry costs");
+
 struct queue {
-	uint32_t head, tail, count;
-	uint64_t bytes;
+	uint32_t head, tail, count, holes;
+	uint64_t size;
 };
 
 struct eviction {
-	struct node *nodes;
-	uint32_t used, capacity, free; /* free: first of them */
+	struct node **_Atomic chunks; /* longer ones replace it; readers may hold one of before */
+	struct node ***old_chunks;    /* which are kept */
+	uint32_t old_count, chunk_count, chunk_capacity;
+	uint32_t used, free; /* free: first of them */
 	struct queue queues[PLACES];
-	_Atomic uint32_t turn; /* counts what was linked at the main queue's head: its clock */
-	uint64_t bytes_max;
+	_Atomic uint32_t clock;
+	uint32_t next_tick; /* turns until it */
+	uint64_t size_max;
 	_Atomic int policy;
 	struct ghost *ghost;
-	struct duel *duel; /* NULL: the policy stays */
+	struct duel *_Atomic duel; /* NULL: the policy stays, or nothing had to leave yet */
+	bool is_adaptive;
 	uint32_t next_fit; /* additions until the sample is fitted again */
 };
 
 struct eviction *
-eviction_new(uint64_t bytes_max, enum eviction_policy policy)
+eviction_new(uint64_t size_max, enum eviction_policy policy)
 {
 	struct eviction *eviction = mem_alloc(sizeof(*eviction));
 
-	eviction->bytes_max = bytes_max;
+	eviction->size_max = size_max;
 	eviction->free = EVICTION_NONE;
 	for (int i = 0; i < PLACES; i++)
 		eviction->queues[i].head = eviction->queues[i].tail = EVICTION_NONE;
 	eviction->ghost = ghost_new();
-	if (policy == EVICTION_ADAPTIVE)
-		eviction->duel = duel_new(bytes_max);
-	atomic_init(&eviction->policy, policy == EVICTION_ADAPTIVE ? EVICTION_CLOCK : (int)policy);
+	eviction->is_adaptive = policy == EVICTION_ADAPTIVE;
+	atomic_init(&eviction->policy, eviction->is_adaptive ? EVICTION_CLOCK : (int)policy);
 	return eviction;
 }
 
@@ -64,9 +82,15 @@ eviction_free(struct eviction *eviction)
 {
 	if (!eviction)
 		return;
-	duel_free(eviction->duel);
+	struct node **chunks = atomic_load_explicit(&eviction->chunks, memory_order_relaxed);
+	for (uint32_t i = 0; i < eviction->chunk_count; i++)
+		mem_free(chunks[i]);
+	for (uint32_t i = 0; i < eviction->old_count; i++)
+		mem_free(eviction->old_chunks[i]);
+	mem_free(eviction->old_chunks);
+	mem_free(chunks);
+	duel_free(atomic_load_explicit(&eviction->duel, memory_order_relaxed));
 	ghost_free(eviction->ghost);
-	mem_free(eviction->nodes);
 	mem_free(eviction);
 }
 
@@ -76,43 +100,81 @@ eviction_policy(const struct eviction *eviction)
 	return (enum eviction_policy)atomic_load_explicit(&eviction->policy, memory_order_relaxed);
 }
 
-/* ---- queues ---- */
+/* ---- nodes ---- */
 
-static void
-unlink_node(struct eviction *eviction, uint32_t entry)
+static struct node *
+node_at(const struct eviction *eviction, uint32_t entry)
 {
-	struct node *node = &eviction->nodes[entry];
-	struct queue *queue = &eviction->queues[node->where];
+	struct node **chunks = atomic_load_explicit(&eviction->chunks, memory_order_acquire);
+	return &chunks[entry / CHUNK_NODES][entry % CHUNK_NODES];
+}
 
-	*(node->prev == EVICTION_NONE ? &queue->head : &eviction->nodes[node->prev].next) = node->next;
-	*(node->next == EVICTION_NONE ? &queue->tail : &eviction->nodes[node->next].prev) = node->prev;
-	queue->count--;
-	queue->bytes -= node->bytes;
+static uint32_t
+state_of(const struct node *node)
+{
+	return atomic_load_explicit(&node->state, memory_order_relaxed);
+}
+
+static enum where
+where_of(uint32_t state)
+{
+	return (enum where)(state >> WHERE_SHIFT & 3u);
+}
+
+static uint32_t
+uses_of(uint32_t state)
+{
+	return state >> USES_SHIFT & 3u;
+}
+
+static uint32_t
+size_of(uint32_t state)
+{
+	return state >> SIZE_SHIFT;
+}
+
+/* Changes the bits of `mask` and keeps what others write to the rest meanwhile. */
+static void
+state_change(struct node *node, uint32_t mask, uint32_t bits)
+{
+	uint32_t old = state_of(node);
+	while (!atomic_compare_exchange_weak_explicit(&node->state, &old, (old & ~mask) | bits,
+	                                              memory_order_relaxed, memory_order_relaxed))
+		;
 }
 
 static void
-link_node(struct eviction *eviction, uint32_t entry, enum where where)
+item_put(struct node *node, void *item)
 {
-	struct node *node = &eviction->nodes[entry];
-	struct queue *queue = &eviction->queues[where];
-
-	node->where = (uint8_t)where;
-	node->prev = EVICTION_NONE;
-	node->next = queue->head;
-	*(queue->head == EVICTION_NONE ? &queue->tail : &eviction->nodes[queue->head].prev) = entry;
-	queue->head = entry;
-	queue->count++;
-	queue->bytes += node->bytes;
-	if (where == MAIN)
-		atomic_fetch_add_explicit(&eviction->turn, 1, memory_order_relaxed);
+	_Static_assert(sizeof(item) <= sizeof(node->item), "halves");
+	memcpy(node->item, &item, sizeof(item));
 }
 
-static void
-move_node(struct eviction *eviction, uint32_t entry, enum where where, uint8_t uses)
+static void *
+item_get(const struct node *node)
 {
-	unlink_node(eviction, entry);
-	link_node(eviction, entry, where);
-	atomic_store_explicit(&eviction->nodes[entry].uses, uses, memory_order_relaxed);
+	void *item;
+	memcpy(&item, node->item, sizeof(item));
+	return item;
+}
+
+/* A longer list of chunks; the one before stays for readers that look into it now. Doubling keeps their sum
+ * below the newest one's size. */
+static void
+chunks_grow(struct eviction *eviction)
+{
+	uint32_t capacity = eviction->chunk_capacity ? eviction->chunk_capacity * 2 : 4;
+	struct node **old = atomic_load_explicit(&eviction->chunks, memory_order_relaxed);
+	struct node **chunks = mem_array(capacity, sizeof(struct node *));
+
+	if (old) {
+		memcpy(chunks, old, eviction->chunk_count * sizeof(struct node *));
+		eviction->old_chunks =
+		    mem_resize(eviction->old_chunks, eviction->old_count + 1, sizeof(eviction->old_chunks[0]));
+		eviction->old_chunks[eviction->old_count++] = old;
+	}
+	eviction->chunk_capacity = capacity;
+	atomic_store_explicit(&eviction->chunks, chunks, memory_order_release);
 }
 
 static uint32_t
@@ -121,13 +183,14 @@ node_take(struct eviction *eviction)
 	uint32_t entry = eviction->free;
 
 	if (entry != EVICTION_NONE) {
-		eviction->free = eviction->nodes[entry].next;
+		eviction->free = node_at(eviction, entry)->next;
 		return entry;
 	}
-	if (eviction->used == eviction->capacity) {
-		/* A quarter more: half of what doubling would leave unused. */
-		eviction->capacity += eviction->capacity / 4 + 64;
-		eviction->nodes = mem_resize(eviction->nodes, eviction->capacity, sizeof(*eviction->nodes));
+	if (eviction->used == eviction->chunk_count * CHUNK_NODES) {
+		if (eviction->chunk_count == eviction->chunk_capacity)
+			chunks_grow(eviction);
+		struct node **chunks = atomic_load_explicit(&eviction->chunks, memory_order_relaxed);
+		chunks[eviction->chunk_count++] = mem_array(CHUNK_NODES, sizeof(struct node));
 	}
 	return eviction->used++;
 }
@@ -135,84 +198,188 @@ node_take(struct eviction *eviction)
 static void
 node_give_back(struct eviction *eviction, uint32_t entry)
 {
-	unlink_node(eviction, entry);
-	eviction->nodes[entry].where = FREE;
-	eviction->nodes[entry].next = eviction->free;
+	struct node *node = node_at(eviction, entry);
+
+	state_change(node, 3u << WHERE_SHIFT, (uint32_t)GONE << WHERE_SHIFT);
+	node->next = eviction->free;
 	eviction->free = entry;
+}
+
+/* ---- queues ---- */
+
+static void
+tick(struct eviction *eviction)
+{
+	if (eviction->next_tick-- > 0)
+		return;
+	eviction->next_tick = eviction->queues[MAIN].count / TICKS;
+	atomic_fetch_add_explicit(&eviction->clock, 1, memory_order_relaxed);
+}
+
+static void
+link_node(struct eviction *eviction, uint32_t entry, enum where where, uint32_t uses)
+{
+	struct node *node = node_at(eviction, entry);
+	struct queue *queue = &eviction->queues[where];
+
+	state_change(node, 3u << WHERE_SHIFT | 3u << USES_SHIFT,
+	             (uint32_t)where << WHERE_SHIFT | uses << USES_SHIFT);
+	node->next = EVICTION_NONE;
+	*(queue->head == EVICTION_NONE ? &queue->tail : &node_at(eviction, queue->head)->next) = entry;
+	queue->head = entry;
+	queue->count++;
+	queue->size += size_of(state_of(node));
+	if (where == MAIN)
+		tick(eviction);
+}
+
+/* Takes what is at the tail out of the chain. */
+static uint32_t
+pop_tail(struct eviction *eviction, struct queue *queue)
+{
+	uint32_t entry = queue->tail;
+
+	queue->tail = node_at(eviction, entry)->next;
+	if (queue->tail == EVICTION_NONE)
+		queue->head = EVICTION_NONE;
+	return entry;
+}
+
+/* Lets the holes at the tail go; the queue holds an entry. */
+static void
+skip_holes(struct eviction *eviction, struct queue *queue)
+{
+	while (where_of(state_of(node_at(eviction, queue->tail))) == GONE) {
+		node_give_back(eviction, pop_tail(eviction, queue));
+		queue->holes--;
+	}
+}
+
+static void
+drop_holes(struct eviction *eviction, struct queue *queue)
+{
+	uint32_t entry = queue->tail, *link = &queue->tail, next;
+
+	queue->head = EVICTION_NONE;
+	for (; entry != EVICTION_NONE; entry = next) {
+		struct node *node = node_at(eviction, entry);
+		next = node->next;
+		if (where_of(state_of(node)) == GONE) {
+			node_give_back(eviction, entry);
+			continue;
+		}
+		*link = queue->head = entry;
+		link = &node->next;
+	}
+	*link = EVICTION_NONE;
+	queue->holes = 0;
+}
+
+/* An entry that is taken from the tail: it leaves its queue's figures. */
+static uint32_t
+queue_take(struct eviction *eviction, struct queue *queue)
+{
+	uint32_t entry = pop_tail(eviction, queue);
+
+	queue->count--;
+	queue->size -= size_of(state_of(node_at(eviction, entry)));
+	return entry;
 }
 
 /* ---- what is told ---- */
 
 static void
-watch(struct eviction *eviction, uint64_t hash, uint32_t bytes)
+watch(struct eviction *eviction, uint32_t hash, uint32_t size)
 {
-	if (eviction->duel && duel_wants(eviction->duel, hash))
-		atomic_store_explicit(&eviction->policy, (int)duel_see(eviction->duel, hash, bytes),
-		                      memory_order_relaxed);
+	struct duel *duel = atomic_load_explicit(&eviction->duel, memory_order_acquire);
+
+	if (duel && duel_wants(duel, hash))
+		atomic_store_explicit(&eviction->policy, (int)duel_see(duel, hash, size), memory_order_relaxed);
 }
 
 static void
 fit(struct eviction *eviction)
 {
 	uint32_t count = eviction_count(eviction);
+	struct duel *duel = atomic_load_explicit(&eviction->duel, memory_order_relaxed);
 
 	ghost_set_span(eviction->ghost, eviction->queues[MAIN].count);
-	if (eviction->duel)
-		duel_fit(eviction->duel, count, eviction->bytes_max);
+	if (duel)
+		duel_fit(duel, count, eviction->size_max);
 	eviction->next_fit = count / 16 + 16;
 }
 
 uint32_t
-eviction_add(struct eviction *eviction, uint64_t hash, uint32_t bytes)
+eviction_add(struct eviction *eviction, uint32_t hash, uint32_t size, void *item)
 {
 	uint32_t entry = node_take(eviction);
-	struct node *node = &eviction->nodes[entry];
+	struct node *node = node_at(eviction, entry);
 
-	assert(bytes > 0);
-	node->bytes = bytes;
-	node->hash = (uint32_t)hash;
-	atomic_store_explicit(&node->uses, 0, memory_order_relaxed);
-	watch(eviction, hash, bytes);
-	bool was_here = ghost_take(eviction->ghost, (uint32_t)hash);
+	assert(size > 0 && size <= EVICTION_SIZE_MAX);
+	item_put(node, item);
+	node->hash = hash;
+	atomic_store_explicit(&node->state, size << SIZE_SHIFT, memory_order_relaxed);
+	watch(eviction, hash, size);
+	bool was_here = ghost_take(eviction->ghost, hash);
 	enum eviction_policy policy = eviction_policy(eviction);
 	bool is_main = policy == EVICTION_CLOCK || (policy == EVICTION_S3_FIFO && was_here);
-	link_node(eviction, entry, is_main ? MAIN : SMALL);
+	link_node(eviction, entry, is_main ? MAIN : SMALL, 0);
 	if (eviction->next_fit-- == 0)
 		fit(eviction);
 	return entry;
 }
 
-void
-eviction_use(struct eviction *eviction, uint32_t entry)
+void *
+eviction_item(const struct eviction *eviction, uint32_t entry)
 {
-	struct node *node = &eviction->nodes[entry];
-	uint8_t uses = atomic_load_explicit(&node->uses, memory_order_relaxed);
-
-	/* A use that is lost between two threads does not matter; a line that is not written does. */
-	if (uses < USES_MAX)
-		atomic_store_explicit(&node->uses, (uint8_t)(uses + 1), memory_order_relaxed);
-	uint32_t turn = atomic_load_explicit(&eviction->turn, memory_order_relaxed);
-	if (turn - atomic_load_explicit(&node->used_at, memory_order_relaxed) >
-	    eviction->queues[MAIN].count / LATENESS)
-		atomic_store_explicit(&node->used_at, turn, memory_order_relaxed);
-	/* The sample is drawn by the bits that are kept. */
-	watch(eviction, node->hash, node->bytes);
+	return item_get(node_at(eviction, entry));
 }
 
 void
-eviction_resize(struct eviction *eviction, uint32_t entry, uint32_t bytes)
+eviction_prefetch(const struct eviction *eviction, uint32_t entry)
 {
-	struct node *node = &eviction->nodes[entry];
+	__builtin_prefetch(node_at(eviction, entry));
+}
 
-	eviction->queues[node->where].bytes += bytes;
-	eviction->queues[node->where].bytes -= node->bytes;
-	node->bytes = bytes;
+void
+eviction_use(struct eviction *eviction, uint32_t entry)
+{
+	struct node *node = node_at(eviction, entry);
+	uint32_t old = state_of(node), uses = uses_of(old) < USES_MAX ? uses_of(old) + 1 : USES_MAX;
+	uint32_t now = atomic_load_explicit(&eviction->clock, memory_order_relaxed) & TICK_MASK;
+	uint32_t state = (old & ~(3u << USES_SHIFT | TICK_MASK)) | uses << USES_SHIFT | now;
+
+	/* A use that is lost between two threads does not matter; a line that is not written does. */
+	if (state != old)
+		atomic_compare_exchange_strong_explicit(&node->state, &old, state, memory_order_relaxed,
+		                                        memory_order_relaxed);
+	watch(eviction, node->hash, size_of(state));
+}
+
+void
+eviction_replace(struct eviction *eviction, uint32_t entry, uint32_t size, void *item)
+{
+	struct node *node = node_at(eviction, entry);
+	struct queue *queue = &eviction->queues[where_of(state_of(node))];
+
+	assert(size > 0 && size <= EVICTION_SIZE_MAX);
+	queue->size += size;
+	queue->size -= size_of(state_of(node));
+	state_change(node, EVICTION_SIZE_MAX << SIZE_SHIFT, size << SIZE_SHIFT);
+	item_put(node, item);
 }
 
 void
 eviction_remove(struct eviction *eviction, uint32_t entry)
 {
-	node_give_back(eviction, entry);
+	struct node *node = node_at(eviction, entry);
+	struct queue *queue = &eviction->queues[where_of(state_of(node))];
+
+	queue->count--;
+	queue->size -= size_of(state_of(node));
+	state_change(node, 3u << WHERE_SHIFT, (uint32_t)GONE << WHERE_SHIFT);
+	if (++queue->holes > queue->count / 8 + 64 || queue->count == 0)
+		drop_holes(eviction, queue);
 }
 
 /* ---- who leaves ---- */
@@ -220,101 +387,109 @@ eviction_remove(struct eviction *eviction, uint32_t entry)
 static uint64_t
 small_max(const struct eviction *eviction)
 {
-	return eviction_policy(eviction) == EVICTION_CLOCK ? 0 : eviction->bytes_max / SMALL_SHARE;
+	return eviction_policy(eviction) == EVICTION_CLOCK ? 0 : eviction->size_max / SMALL_SHARE;
 }
 
 /* Whether the last of the small queue gets into the main one. */
 static bool
-is_admitted(const struct eviction *eviction, const struct node *node)
+is_admitted(const struct eviction *eviction, uint32_t state)
 {
-	unsigned uses = atomic_load_explicit(&node->uses, memory_order_relaxed);
-	uint64_t main_bytes = eviction->queues[MAIN].bytes + node->bytes;
+	uint64_t main_size = eviction->queues[MAIN].size + size_of(state);
 
 	switch (eviction_policy(eviction)) {
 	case EVICTION_CLOCK:
-		return uses > 0;
+		return uses_of(state) > 0;
 	case EVICTION_HOLD:
-		return uses >= ADMIT_USES || main_bytes <= eviction->bytes_max - small_max(eviction);
+		return uses_of(state) >= ADMIT_USES || main_size <= eviction->size_max - small_max(eviction);
 	default:
-		return uses >= ADMIT_USES;
+		return uses_of(state) >= ADMIT_USES;
 	}
 }
 
 static uint32_t
 evict_small(struct eviction *eviction)
 {
-	uint32_t entry = eviction->queues[SMALL].tail;
+	uint32_t entry = queue_take(eviction, &eviction->queues[SMALL]);
 
-	if (is_admitted(eviction, &eviction->nodes[entry])) {
-		move_node(eviction, entry, MAIN, 0);
+	if (is_admitted(eviction, state_of(node_at(eviction, entry)))) {
+		link_node(eviction, entry, MAIN, 0);
 		return EVICTION_NONE;
 	}
-	ghost_add(eviction->ghost, eviction->nodes[entry].hash);
-	node_give_back(eviction, entry);
+	ghost_add(eviction->ghost, node_at(eviction, entry)->hash);
 	return entry;
 }
 
 /* S3-FIFO forgives by uses, CLOCK a use in the later half of the way through the queue: then what leaves was
  * last used about one length of the queue ago, by half a length more or less, as LRU would have it. */
 static bool
-is_forgiven(const struct eviction *eviction, const struct node *node)
+is_forgiven(const struct eviction *eviction, uint32_t state)
 {
-	if (atomic_load_explicit(&node->uses, memory_order_relaxed) == 0)
+	if (uses_of(state) == 0)
 		return false;
 	if (eviction_policy(eviction) != EVICTION_CLOCK)
 		return true;
-	uint32_t age = atomic_load_explicit(&eviction->turn, memory_order_relaxed) -
-	               atomic_load_explicit(&node->used_at, memory_order_relaxed);
-	return age <= eviction->queues[MAIN].count / 2;
+	uint32_t now = atomic_load_explicit(&eviction->clock, memory_order_relaxed);
+	uint32_t half = eviction->queues[MAIN].count / 2;
+	return ((now - state) & TICK_MASK) <= (half < TICKS / 2 ? half : TICKS / 2);
 }
 
 static uint32_t
 evict_main(struct eviction *eviction, bool may_forgive)
 {
-	uint32_t entry = eviction->queues[MAIN].tail;
-	uint8_t uses = atomic_load_explicit(&eviction->nodes[entry].uses, memory_order_relaxed);
+	uint32_t entry = queue_take(eviction, &eviction->queues[MAIN]);
+	uint32_t state = state_of(node_at(eviction, entry));
 
-	if (may_forgive && is_forgiven(eviction, &eviction->nodes[entry])) {
-		move_node(eviction, entry, MAIN,
-		          eviction_policy(eviction) == EVICTION_CLOCK ? 0 : (uint8_t)(uses - 1));
-		return EVICTION_NONE;
-	}
-	node_give_back(eviction, entry);
-	return entry;
+	if (!may_forgive || !is_forgiven(eviction, state))
+		return entry;
+	link_node(eviction, entry, MAIN, eviction_policy(eviction) == EVICTION_CLOCK ? 0 : uses_of(state) - 1);
+	return EVICTION_NONE;
+}
+
+static void
+begin_duel(struct eviction *eviction)
+{
+	if (!eviction->is_adaptive || atomic_load_explicit(&eviction->duel, memory_order_relaxed))
+		return;
+	atomic_store_explicit(&eviction->duel, duel_new(eviction_count(eviction), eviction->size_max),
+	                      memory_order_release);
 }
 
 uint32_t
 eviction_evict(struct eviction *eviction)
 {
-	const struct queue *small = &eviction->queues[SMALL], *main = &eviction->queues[MAIN];
+	struct queue *small = &eviction->queues[SMALL], *main = &eviction->queues[MAIN];
 	uint32_t entry = EVICTION_NONE;
 
+	begin_duel(eviction);
 	for (unsigned turn = 0; entry == EVICTION_NONE && small->count + main->count > 0; turn++) {
-		bool is_small = small->count > 0 && (small->bytes > small_max(eviction) || main->count == 0);
+		bool is_small = small->count > 0 && (small->size > small_max(eviction) || main->count == 0);
+		skip_holes(eviction, is_small ? small : main);
 		entry = is_small ? evict_small(eviction) : evict_main(eviction, turn < TURNS_MAX);
 	}
+	if (entry != EVICTION_NONE)
+		node_give_back(eviction, entry);
 	return entry;
 }
 
 bool
 eviction_is_over(const struct eviction *eviction)
 {
-	return eviction_bytes(eviction) > eviction->bytes_max;
+	return eviction_size(eviction) > eviction->size_max;
 }
 
 /* ---- figures ---- */
 
 void
-eviction_set_bytes_max(struct eviction *eviction, uint64_t bytes_max)
+eviction_set_max(struct eviction *eviction, uint64_t size_max)
 {
-	eviction->bytes_max = bytes_max;
+	eviction->size_max = size_max;
 	fit(eviction);
 }
 
 uint64_t
-eviction_bytes(const struct eviction *eviction)
+eviction_size(const struct eviction *eviction)
 {
-	return eviction->queues[SMALL].bytes + eviction->queues[MAIN].bytes;
+	return eviction->queues[SMALL].size + eviction->queues[MAIN].size;
 }
 
 uint32_t
@@ -326,12 +501,27 @@ eviction_count(const struct eviction *eviction)
 uint32_t
 eviction_hash(const struct eviction *eviction, uint32_t entry)
 {
-	return eviction->nodes[entry].hash;
+	return node_at(eviction, entry)->hash;
+}
+
+uint32_t
+eviction_entries_end(const struct eviction *eviction)
+{
+	return eviction->used;
+}
+
+bool
+eviction_holds(const struct eviction *eviction, uint32_t entry)
+{
+	return where_of(state_of(node_at(eviction, entry))) != GONE;
 }
 
 size_t
 eviction_overhead(const struct eviction *eviction)
 {
-	return sizeof(*eviction) + eviction->capacity * sizeof(struct node) + ghost_bytes(eviction->ghost) +
-	       (eviction->duel ? duel_overhead(eviction->duel) : 0);
+	struct duel *duel = atomic_load_explicit(&eviction->duel, memory_order_relaxed);
+
+	return sizeof(*eviction) + (size_t)eviction->chunk_count * CHUNK_NODES * sizeof(struct node) +
+	       2 * (size_t)eviction->chunk_capacity * sizeof(struct node *) + ghost_bytes(eviction->ghost) +
+	       (duel ? duel_overhead(duel) : 0);
 }

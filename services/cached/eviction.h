@@ -15,8 +15,11 @@
  * EVICTION_ADAPTIVE tries all three on a sample of the keys and follows the one that would have hit most
  * (see duel.h). It begins with CLOCK, and a policy is left only for one that is better by a margin.
  *
- * eviction_use() may be called by several threads at once, beside each other; everything else by one
- * thread while no other is here.
+ * Removing leaves a hole in a queue, whose place is given back when it gets to the end, or when holes are
+ * more than an eighth: so 20 bytes are enough for an entry.
+ *
+ * eviction_use(), eviction_item() and eviction_prefetch() may be called by several threads beside each
+ * other and beside one that does anything else, as long as it does not take away or resize their entry.
  */
 #ifndef CORBEL_CACHED_EVICTION_H
 #define CORBEL_CACHED_EVICTION_H
@@ -30,30 +33,39 @@ enum eviction_policy { EVICTION_S3_FIFO, EVICTION_CLOCK, EVICTION_HOLD, EVICTION
 
 #define EVICTION_NONE UINT32_MAX
 
+#define EVICTION_SIZE_MAX ((1u << 20) - 1) /* of an entry, in the caller's unit */
+
 struct eviction;
 
-/* `bytes_max` bounds the sum of the entries' bytes. */
-struct eviction *eviction_new(uint64_t bytes_max, enum eviction_policy policy);
+/* `size_max` bounds the sum of the entries' sizes. */
+struct eviction *eviction_new(uint64_t size_max, enum eviction_policy policy);
 void eviction_free(struct eviction *eviction);
 
 /* Takes an entry in and returns its number: small ones first, those of entries that left are used again.
- * The caller then evicts while eviction_is_over(). `bytes` is at least 1. */
-uint32_t eviction_add(struct eviction *eviction, uint64_t hash, uint32_t bytes);
+ * The caller then evicts while eviction_is_over(). `size` is at least 1; `item` is the caller's. */
+uint32_t eviction_add(struct eviction *eviction, uint32_t hash, uint32_t size, void *item);
+void *eviction_item(const struct eviction *eviction, uint32_t entry);
 /* The entry was asked for. */
 void eviction_use(struct eviction *eviction, uint32_t entry);
-/* Another size, in place. */
-void eviction_resize(struct eviction *eviction, uint32_t entry, uint32_t bytes);
+/* It will be: fetches what is known of it. */
+void eviction_prefetch(const struct eviction *eviction, uint32_t entry);
+/* Another item of another size, in place. */
+void eviction_replace(struct eviction *eviction, uint32_t entry, uint32_t size, void *item);
 /* The entry leaves for another cause. */
 void eviction_remove(struct eviction *eviction, uint32_t entry);
 
 bool eviction_is_over(const struct eviction *eviction);
-/* The entry that leaves; its number is free from then on. EVICTION_NONE when there are none. */
+/* The entry that leaves, EVICTION_NONE when there are none. Its number, item and hash are its own until the
+ * next eviction_add(). */
 uint32_t eviction_evict(struct eviction *eviction);
+/* Numbers that were ever given out are below it. */
+uint32_t eviction_entries_end(const struct eviction *eviction);
+/* False for a number that no entry has now. */
+bool eviction_holds(const struct eviction *eviction, uint32_t entry);
 
-void eviction_set_bytes_max(struct eviction *eviction, uint64_t bytes_max);
-uint64_t eviction_bytes(const struct eviction *eviction);
+void eviction_set_max(struct eviction *eviction, uint64_t size_max);
+uint64_t eviction_size(const struct eviction *eviction);
 uint32_t eviction_count(const struct eviction *eviction);
-/* The hash that an entry was added with, of which 32 bits are kept. */
 uint32_t eviction_hash(const struct eviction *eviction, uint32_t entry);
 /* In force now; never EVICTION_ADAPTIVE. */
 enum eviction_policy eviction_policy(const struct eviction *eviction);

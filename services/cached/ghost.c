@@ -1,36 +1,31 @@
 /*
- * ghost: see ghost.h. Buckets of a cache line: eight places, each a hash and the number of its addition.
- * What was added more than `span` additions ago counts as not there, and its place as free.
+ * ghost: see ghost.h. Buckets of a cache line, chosen by the hash: each is a ring of 31 marks, so that
+ * what comes in pushes out what has been there longest. A bucket gets its part of what is added, more or
+ * less, and its rings together turn once in as many additions as there are places.
  */
 #include "ghost.h"
 
-#include <string.h>
-
 #include "base/arena.h"
 
-#define WAYS          8u
-#define FIRST_BUCKETS 8u
+#define WAYS 31u
 
-struct place {
-	uint32_t hash;
-	uint32_t number; /* 0: empty */
+struct bucket {
+	uint16_t hand;        /* where the next mark goes */
+	uint16_t marks[WAYS]; /* 0: none */
 };
 
+_Static_assert(sizeof(struct bucket) == 64, "a cache line");
+
 struct ghost {
-	struct place *places;
-	uint32_t buckets; /* a power of two */
-	uint32_t span, next;
+	struct bucket *buckets; /* none before the first addition */
+	uint32_t count, ways;
+	uint32_t span;
 };
 
 struct ghost *
 ghost_new(void)
 {
-	struct ghost *ghost = mem_alloc(sizeof(*ghost));
-
-	ghost->buckets = FIRST_BUCKETS;
-	ghost->places = mem_array((size_t)ghost->buckets * WAYS, sizeof(struct place));
-	ghost->next = 1;
-	return ghost;
+	return mem_alloc(sizeof(struct ghost));
 }
 
 void
@@ -38,84 +33,71 @@ ghost_free(struct ghost *ghost)
 {
 	if (!ghost)
 		return;
-	mem_free(ghost->places);
+	mem_free(ghost->buckets);
 	mem_free(ghost);
 }
 
 size_t
 ghost_bytes(const struct ghost *ghost)
 {
-	return sizeof(*ghost) + (size_t)ghost->buckets * WAYS * sizeof(struct place);
+	return sizeof(*ghost) + (size_t)ghost->count * sizeof(struct bucket);
 }
 
-void
-ghost_clear(struct ghost *ghost)
-{
-	memset(ghost->places, 0, (size_t)ghost->buckets * WAYS * sizeof(struct place));
-	ghost->next = 1;
-}
-
-static uint32_t
-age(const struct ghost *ghost, const struct place *place)
-{
-	return place->number ? ghost->next - place->number : UINT32_MAX;
-}
-
-static struct place *
+static struct bucket *
 bucket_of(const struct ghost *ghost, uint32_t hash)
 {
-	return &ghost->places[(size_t)(hash & (ghost->buckets - 1)) * WAYS];
+	uint32_t mixed = hash * UINT32_C(0x9E3779B1);
+	return &ghost->buckets[(uint64_t)mixed * ghost->count >> 32];
 }
 
-/* The hash's own place, or the one that was added longest ago. */
-static struct place *
-place_for(const struct ghost *ghost, uint32_t hash)
+static uint16_t
+mark_of(uint32_t hash)
 {
-	struct place *bucket = bucket_of(ghost, hash), *oldest = bucket;
+	uint16_t mark = (uint16_t)(hash ^ hash >> 16);
+	return mark ? mark : 1;
+}
 
-	for (uint32_t i = 0; i < WAYS; i++) {
-		if (bucket[i].number && bucket[i].hash == hash)
-			return &bucket[i];
-		if (age(ghost, &bucket[i]) > age(ghost, oldest))
-			oldest = &bucket[i];
-	}
-	return oldest;
+static void
+resize(struct ghost *ghost)
+{
+	mem_free(ghost->buckets);
+	ghost->count = ghost->span / WAYS + 1;
+	ghost->ways = ghost->span < WAYS ? ghost->span + 1 : WAYS;
+	ghost->buckets = mem_array(ghost->count, sizeof(struct bucket));
 }
 
 void
 ghost_set_span(struct ghost *ghost, uint32_t span)
 {
-	uint32_t old_buckets = ghost->buckets;
-	struct place *old = ghost->places;
+	uint64_t places = (uint64_t)ghost->count * ghost->ways;
 
 	ghost->span = span;
-	/* Half as many places again as are in use: few buckets overflow before their oldest is due anyway. */
-	while ((uint64_t)ghost->buckets * WAYS * 2 < (uint64_t)span * 3 && ghost->buckets < 1u << 28)
-		ghost->buckets *= 2;
-	if (ghost->buckets == old_buckets)
-		return;
-	ghost->places = mem_array((size_t)ghost->buckets * WAYS, sizeof(struct place));
-	for (size_t i = 0; i < (size_t)old_buckets * WAYS; i++)
-		if (age(ghost, &old[i]) <= span)
-			*place_for(ghost, old[i].hash) = old[i];
-	mem_free(old);
+	/* Marks say too little to move them to other buckets. */
+	if (ghost->buckets && (span > places + places / 4 || span < places / 2))
+		resize(ghost);
 }
 
 void
 ghost_add(struct ghost *ghost, uint32_t hash)
 {
-	if (ghost->next >= UINT32_MAX / 2) /* numbers begin anew, and with them the memory */
-		ghost_clear(ghost);
-	*place_for(ghost, hash) = (struct place){.hash = hash, .number = ghost->next++};
+	if (!ghost->buckets)
+		resize(ghost);
+	struct bucket *bucket = bucket_of(ghost, hash);
+	bucket->marks[bucket->hand] = mark_of(hash);
+	bucket->hand = (uint16_t)((bucket->hand + 1u) % ghost->ways);
 }
 
 bool
 ghost_take(struct ghost *ghost, uint32_t hash)
 {
-	struct place *place = place_for(ghost, hash);
-
-	if (!place->number || place->hash != hash || age(ghost, place) > ghost->span)
+	if (!ghost->buckets)
 		return false;
-	place->number = 0;
-	return true;
+	struct bucket *bucket = bucket_of(ghost, hash);
+	for (uint32_t i = 0; i < ghost->ways; i++) {
+		if (bucket->marks[i] != mark_of(hash))
+			continue;
+		bucket->marks[i] = 0;
+		return true;
+	}
+	return false;
 }

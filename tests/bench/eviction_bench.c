@@ -178,7 +178,7 @@ run_eviction(const struct trace *trace, uint32_t size, enum eviction_policy poli
 			eviction_use(eviction, entry_of[key] - 1);
 			continue;
 		}
-		uint32_t entry = eviction_add(eviction, hash_of(key), 1);
+		uint32_t entry = eviction_add(eviction, (uint32_t)hash_of(key), 1, NULL);
 		entry_of[key] = entry + 1;
 		key_of[entry] = key;
 		while (eviction_is_over(eviction))
