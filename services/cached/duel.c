@@ -83,11 +83,14 @@ duel_free(struct duel *duel)
 size_t
 duel_overhead(const struct duel *duel)
 {
+	pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&duel->lock;
 	size_t bytes = sizeof(*duel);
 
+	pthread_mutex_lock(lock);
 	for (int i = 0; i < EVICTION_POLICIES; i++)
 		bytes += eviction_overhead(duel->lanes[i].eviction) +
 		         (duel->lanes[i].mask + 1) * sizeof(duel->lanes[i].buckets[0]);
+	pthread_mutex_unlock(lock);
 	return bytes;
 }
 

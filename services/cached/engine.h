@@ -106,7 +106,8 @@ struct get {
 	int64_t fresh_ms;         /* left; negative: past */
 	uint64_t token;           /* not 0: this caller fills, within `lease_ms` */
 	uint64_t lease_ms;
-	bool is_filling; /* another caller holds the token: wait (engine_wait()) or take what there is */
+	bool is_filling; /* may_fill, but another caller holds the token: wait (engine_wait()) or take what there
+	                  * is. Neither this nor a token: too many tokens are out, or the origin failed. */
 };
 
 /* Looks keys up; the more at once, the cheaper each. The arena's ceiling bounds what is copied: a value
@@ -117,8 +118,7 @@ void engine_get(struct space *space, struct get *gets, size_t count, struct aren
  * thread that holds no lock of the engine's, or from engine_wait_end() never. */
 struct engine_waiter {
 	void (*wake)(struct engine_waiter *waiter);
-	struct engine_waiter *next; /* the engine's, until woken */
-	uint64_t hash;
+	struct engine_waiter *next, **link; /* the engine's; link is NULL when it does not wait */
 };
 /* False: nobody is filling (any more), look again at once; the waiter was not taken. */
 bool engine_wait(struct space *space, const char *key, size_t key_length, struct engine_waiter *waiter);
@@ -131,7 +131,7 @@ enum set_outcome {
 	SET_STORED,
 	SET_LEASE_LOST,      /* something newer came since the token was handed out, or it was too late */
 	SET_VERSION_DIFFERS, /* `version` says which one there is, 0: none */
-	SET_TOO_LARGE,       /* larger than the space or the engine admits */
+	SET_TOO_LARGE,       /* larger than the space, its tenant or the engine has room for */
 };
 
 struct set {
@@ -184,10 +184,11 @@ bool engine_release(struct space *space, const char *key, size_t key_length, uin
  */
 uint64_t engine_invalidate_tag(struct space *space, const char *tag, size_t length);
 /* A key is covered by "a/b" when it is "a/b" or begins with "a/b/". Slashes at the end do not matter; with
- * nothing left, every key is covered. */
+ * nothing left, every key is covered. Segments beyond the 32nd are left off. */
 uint64_t engine_invalidate_prefix(struct space *space, const char *prefix, size_t length);
 /* '*' stands for anything, also nothing and also '/', '?' for one byte, '\' takes the next literally.
- * INVALID_ARGUMENT: longer than ENGINE_GLOB_MAX, or ends in a lone '\'. Beyond 1024 live patterns the oldest
+ * INVALID_ARGUMENT: empty, longer than ENGINE_GLOB_MAX, more than 64 bytes between two '*', or ends in a lone
+ * '\'. Beyond 1024 live patterns the oldest
  * is widened to everything older than it. */
 struct status engine_invalidate_glob(struct space *space, const char *pattern, size_t length,
                                      uint64_t *sequence);

@@ -33,8 +33,8 @@
 enum where { GONE, SMALL, MAIN, PLACES };
 
 struct node {
-	uint32_t item[2]; /* a pointer, in halves: the node is aligned to 4 */
-	uint32_t next;    /* towards the head; of a free one: the next free one */
+	_Atomic uint32_t item[2]; /* a pointer, in halves: the node is aligned to 4 */
+	uint32_t next;            /* towards the head; of a free one: the next free one */
 	uint32_t hash;
 	_Atomic uint32_t state;
 };
@@ -144,18 +144,21 @@ state_change(struct node *node, uint32_t mask, uint32_t bits)
 }
 
 static void
-item_put(struct node *node, void *item)
+item_put(struct node *node, const void *item)
 {
-	_Static_assert(sizeof(item) <= sizeof(node->item), "halves");
-	memcpy(node->item, &item, sizeof(item));
+	uint64_t bits = (uintptr_t)item;
+
+	atomic_store_explicit(&node->item[0], (uint32_t)bits, memory_order_relaxed);
+	atomic_store_explicit(&node->item[1], (uint32_t)(bits >> 32), memory_order_relaxed);
 }
 
 static void *
 item_get(const struct node *node)
 {
-	void *item;
-	memcpy(&item, node->item, sizeof(item));
-	return item;
+	uint64_t low = atomic_load_explicit(&node->item[0], memory_order_relaxed);
+	uint64_t high = atomic_load_explicit(&node->item[1], memory_order_relaxed);
+
+	return (void *)(uintptr_t)(high << 32 | low);
 }
 
 /* A longer list of chunks; the one before stays for readers that look into it now. Doubling keeps their sum

@@ -44,6 +44,7 @@ void eviction_free(struct eviction *eviction);
 /* Takes an entry in and returns its number: small ones first, those of entries that left are used again.
  * The caller then evicts while eviction_is_over(). `size` is at least 1; `item` is the caller's. */
 uint32_t eviction_add(struct eviction *eviction, uint32_t hash, uint32_t size, void *item);
+/* Half an old item and half a new one while another thread takes the entry away: good for a prefetch only. */
 void *eviction_item(const struct eviction *eviction, uint32_t entry);
 /* The entry was asked for. */
 void eviction_use(struct eviction *eviction, uint32_t entry);

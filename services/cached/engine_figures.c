@@ -1,0 +1,101 @@
+/*
+ * engine_figures: statistics, hot keys, and entries for a snapshot.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_internal.h"
+
+static struct space *
+own(const struct space *space)
+{
+	return (struct space *)(uintptr_t)space;
+}
+
+static void
+add_stripe(struct space_stats *stats, const struct stripe *stripe)
+{
+	stats->hits += atomic_load_explicit(&stripe->hits, memory_order_relaxed);
+	stats->misses += atomic_load_explicit(&stripe->misses, memory_order_relaxed);
+	stats->stale += atomic_load_explicit(&stripe->stale, memory_order_relaxed);
+	stats->negative += atomic_load_explicit(&stripe->negative, memory_order_relaxed);
+}
+
+void
+engine_space_stats(const struct space *space, struct space_stats *stats)
+{
+	pthread_mutex_lock(&own(space)->lock);
+	*stats = space->counts;
+	stats->entries = l1_count(space->l1);
+	stats->bytes = l1_bytes(space->l1);
+	pthread_mutex_unlock(&own(space)->lock);
+	for (unsigned i = 0; i < STRIPES; i++)
+		add_stripe(stats, &space->stripes[i]);
+}
+
+uint64_t
+engine_bytes(const struct engine *engine)
+{
+	return atomic_load(&engine->bytes);
+}
+
+size_t
+engine_hot_keys(struct space *space, struct hot_key *keys, size_t count, struct arena *arena)
+{
+	return hot_keys_list(space->hot_keys, keys, count, arena);
+}
+
+/* ---- snapshots ---- */
+
+struct walk {
+	const struct space *space;
+	uint64_t now_ms;
+	engine_entry_fn *each;
+	void *arg;
+};
+
+static bool
+hand_over(void *arg, const struct entry *entry)
+{
+	const struct walk *walk = arg;
+	struct entry_parts parts;
+	uint64_t tags[ENGINE_TAGS_MAX];
+	char type[ENGINE_TYPE_MAX + 1] = "";
+
+	entry_read(entry, &parts);
+	if (space_life(walk->space, &parts, walk->now_ms) <= LIFE_OVER)
+		return true;
+	if (parts.tag_count > 0)
+		memcpy(tags, parts.tags, parts.tag_count * sizeof(tags[0]));
+	if (parts.type_length > 0)
+		memcpy(type, parts.type, parts.type_length);
+	struct kept_entry kept = {.set = {.key = parts.key,
+	                                  .key_length = parts.key_length,
+	                                  .value = parts.value,
+	                                  .value_length = parts.value_length,
+	                                  .content_type = type,
+	                                  .tag_hashes = tags,
+	                                  .tag_count = parts.tag_count,
+	                                  .grace_ms = parts.grace_ms,
+	                                  .error_grace_ms = parts.error_grace_ms,
+	                                  .is_negative = parts.is_negative,
+	                                  .version = parts.version},
+	                          .fresh_ms = (int64_t)(parts.fresh_ms - walk->now_ms)};
+	kept.set.ttl_ms = kept.fresh_ms > 0 ? (uint64_t)kept.fresh_ms : 0;
+	walk->each(walk->arg, &kept);
+	return true;
+}
+
+bool
+engine_each_entry(struct space *space, uint64_t *cursor, size_t count, engine_entry_fn *each, void *arg)
+{
+	struct walk walk = {space, engine_now_ms(space->engine), each, arg};
+	uint32_t at = *cursor < UINT32_MAX ? (uint32_t)*cursor : UINT32_MAX;
+
+	pthread_mutex_lock(&space->lock);
+	bool is_more =
+	    l1_sweep(space->l1, &at, count < UINT32_MAX ? (uint32_t)count : UINT32_MAX, hand_over, &walk);
+	pthread_mutex_unlock(&space->lock);
+	*cursor = at;
+	return is_more;
+}

@@ -1,0 +1,313 @@
+/*
+ * engine_get: looking keys up, and leases for what is not there.
+ *
+ * Hits are decided under the shared lock of the entry's shard alone. Only who may fill and has something to
+ * fill takes the space's lock, and looks once more under it: another may have filled meanwhile.
+ */
+#include <math.h>
+#include <sched.h>
+#include <string.h>
+
+#include "engine_internal.h"
+
+#define BATCH       64u
+#define EARLY_REACH 32u   /* -ln(u) is less than that for all but one in 10^14 */
+#define SAMPLE      32u   /* one get in so many is counted for hot keys, */
+#define COUNT_ALL   4096u /* once there were so many */
+
+struct looking {
+	struct space *space;
+	struct get *get;
+	struct arena *arena;
+	uint64_t now_ms;
+	bool is_early; /* fresh, but one caller may renew it */
+	bool has_room;
+};
+
+enum life
+space_life(const struct space *space, const struct entry_parts *parts, uint64_t now_ms)
+{
+	uint64_t tags[ENGINE_TAGS_MAX];
+	struct subject subject = {parts->key, parts->key_length, tags, parts->tag_count};
+
+	if (parts->version < invalidations_latest(space->invalidations)) {
+		if (parts->tag_count > 0)
+			memcpy(tags, parts->tags, parts->tag_count * sizeof(tags[0]));
+		if (invalidations_cover(space->invalidations, &subject, parts->version))
+			return LIFE_DEAD;
+	}
+	if (now_ms < parts->fresh_ms)
+		return LIFE_FRESH;
+	if (now_ms < parts->fresh_ms + parts->grace_ms)
+		return LIFE_GRACE;
+	return now_ms < parts->fresh_ms + parts->error_grace_ms ? LIFE_ERROR_GRACE : LIFE_OVER;
+}
+
+/* XFetch (Vattani, Chierichetti and Lowenstein, VLDB 2015): the longer a value takes to make, and the less
+ * time is left, the likelier it is renewed now. */
+static bool
+is_time_to_renew(struct space *space, const struct entry_parts *parts, uint64_t now_ms)
+{
+	double beta = atomic_load_explicit(&space->early_permille, memory_order_relaxed) / 1000.0;
+	double left_ms = (double)(parts->fresh_ms - now_ms), reach_ms = beta * parts->delta_ms;
+
+	if (left_ms > reach_ms * EARLY_REACH || parts->is_negative)
+		return false;
+	double u = ((double)(engine_draw(space->engine) >> 11) + 1) / 9007199254740993.0;
+	return -reach_ms * log(u) >= left_ms;
+}
+
+static void *
+copy(struct looking *looking, const void *bytes, size_t length, size_t zeros)
+{
+	struct arena *arena = looking->arena;
+	size_t size = length + zeros > 0 ? length + zeros : 1;
+
+	/* What rounding and the head of a new block may add, too. */
+	if (size > SIZE_MAX / 2 || arena->used_bytes + size + 64 > arena->ceiling_bytes) {
+		looking->has_room = false;
+		return NULL;
+	}
+	char *at = arena_alloc_raw(arena, size);
+	if (length > 0)
+		memcpy(at, bytes, length);
+	memset(at + length, 0, zeros);
+	return at;
+}
+
+static void
+give(struct looking *looking, const struct entry_parts *parts, enum get_outcome outcome)
+{
+	struct get *get = looking->get;
+
+	get->value = parts->is_negative ? NULL : copy(looking, parts->value, parts->value_length, 0);
+	get->content_type = parts->type_length ? copy(looking, parts->type, parts->type_length, 1) : "";
+	if (!looking->has_room)
+		return;
+	get->outcome = parts->is_negative ? GET_NEGATIVE : outcome;
+	get->value_length = parts->value_length;
+	get->version = parts->version;
+	get->age_ms = looking->now_ms > parts->stored_ms ? looking->now_ms - parts->stored_ms : 0;
+	get->fresh_ms = (int64_t)(parts->fresh_ms - looking->now_ms);
+}
+
+/* Whether the entry is of use to this caller; it is copied then. */
+static bool
+look(void *arg, const struct entry *entry)
+{
+	struct looking *looking = arg;
+	struct entry_parts parts;
+
+	entry_read(entry, &parts);
+	enum life life = space_life(looking->space, &parts, looking->now_ms);
+	if (life == LIFE_FRESH) {
+		give(looking, &parts, GET_HIT);
+		looking->is_early = is_time_to_renew(looking->space, &parts, looking->now_ms);
+		return true;
+	}
+	if (life != LIFE_GRACE && !(life == LIFE_ERROR_GRACE && looking->get->has_failed))
+		return false;
+	give(looking, &parts, GET_STALE);
+	return true;
+}
+
+static void
+reset(struct get *get)
+{
+	get->outcome = GET_MISS;
+	get->value = NULL;
+	get->value_length = 0;
+	get->content_type = "";
+	get->version = get->age_ms = get->token = get->lease_ms = 0;
+	get->fresh_ms = 0;
+	get->is_filling = false;
+}
+
+/* ---- what has to be filled ---- */
+
+static void
+claim(struct looking *looking, uint64_t hash, struct engine_waiter **woken)
+{
+	struct space *space = looking->space;
+	struct get *get = looking->get;
+	struct claim claim = {.hash = hash,
+	                      .subject = {.key = get->key, .key_length = get->key_length},
+	                      .now_ms = looking->now_ms,
+	                      .lease_ms = space->options.lease_ms};
+
+	while (claim.token == 0)
+		claim.token = random_u64(space->engine->options.random);
+	if (space->tier->claim(space->tier, &claim)) {
+		get->token = claim.token;
+		get->lease_ms = claim.lease_ms;
+		space->counts.leases++;
+		space->counts.early += looking->is_early;
+	}
+	get->is_filling = claim.is_held && !looking->is_early;
+	space->counts.leases_lost += claim.lost;
+	*woken = claim.woken;
+}
+
+/* Looks again under the lock, and takes away what can never be given again. */
+static void
+look_again(struct looking *looking, uint64_t hash)
+{
+	struct space *space = looking->space;
+	struct get *get = looking->get;
+	const struct entry *entry = l1_find(space->l1, (uint32_t)hash, get->key, get->key_length);
+	struct entry_parts parts;
+
+	if (!entry)
+		return;
+	entry_read(entry, &parts);
+	enum life life = space_life(space, &parts, looking->now_ms);
+	if (life == LIFE_FRESH && parts.version != get->version)
+		give(looking, &parts, GET_HIT);
+	else if (life == LIFE_DEAD || life == LIFE_OVER)
+		space_discard(space, hash, get->key, get->key_length,
+		              life == LIFE_DEAD ? EVICTED_INVALIDATED : EVICTED_EXPIRED);
+}
+
+static void
+settle(struct looking *looking, uint64_t hash)
+{
+	struct space *space = looking->space;
+	struct get *get = looking->get;
+	struct engine_waiter *woken = NULL;
+
+	pthread_mutex_lock(&space->lock);
+	look_again(looking, hash);
+	bool is_given = get->outcome == GET_HIT || get->outcome == GET_NEGATIVE;
+	if (looking->has_room && (!is_given || looking->is_early))
+		claim(looking, hash, &woken);
+	pthread_mutex_unlock(&space->lock);
+	wake_all(woken);
+}
+
+static void
+get_one(struct looking *looking, uint64_t hash)
+{
+	struct get *get = looking->get;
+
+	looking->is_early = false;
+	reset(get);
+	l1_look(looking->space->l1, (uint32_t)hash, get->key, get->key_length, look, looking);
+	bool is_given = get->outcome == GET_HIT || get->outcome == GET_NEGATIVE;
+	if (get->may_fill && !get->has_failed && looking->has_room && (!is_given || looking->is_early))
+		settle(looking, hash);
+}
+
+/* ---- counting ---- */
+
+static void
+add(_Atomic uint64_t *counter, uint64_t count)
+{
+	if (count > 0)
+		atomic_fetch_add_explicit(counter, count, memory_order_relaxed);
+}
+
+/* Every get at first, so that little use shows, too, and a sample later. */
+static void
+count_hot(struct space *space, const struct get *gets, const uint64_t *hashes, size_t count, uint64_t before)
+{
+	uint64_t step = before < COUNT_ALL ? 1 : SAMPLE;
+
+	for (size_t i = (size_t)((step - before % step) % step); i < count; i += step)
+		hot_keys_see(space->hot_keys, hashes[i], gets[i].key, gets[i].key_length, step);
+}
+
+static void
+count_gets(struct space *space, const struct get *gets, const uint64_t *hashes, size_t count)
+{
+	int cpu = sched_getcpu();
+	struct stripe *stripe = &space->stripes[cpu > 0 ? (unsigned)cpu % STRIPES : 0];
+	uint64_t by_outcome[GET_NEGATIVE + 1] = {0};
+
+	for (size_t i = 0; i < count; i++)
+		by_outcome[gets[i].outcome]++;
+	add(&stripe->hits, by_outcome[GET_HIT]);
+	add(&stripe->misses, by_outcome[GET_MISS]);
+	add(&stripe->stale, by_outcome[GET_STALE]);
+	add(&stripe->negative, by_outcome[GET_NEGATIVE]);
+	uint64_t before = atomic_fetch_add_explicit(&stripe->gets, count, memory_order_relaxed);
+	count_hot(space, gets, hashes, count, before);
+}
+
+/* ---- several at once ---- */
+
+/* One after the other for all of them: the memory that the next step needs is under way meanwhile. */
+static void
+fetch_ahead(struct l1 *l1, const uint64_t *hashes, size_t count)
+{
+	uint32_t approached[BATCH];
+
+	for (size_t i = 0; i < count; i++)
+		l1_expect(l1, (uint32_t)hashes[i]);
+	for (size_t i = 0; i < count; i++)
+		approached[i] = l1_approach(l1, (uint32_t)hashes[i]);
+	for (size_t i = 0; i < count; i++)
+		l1_arrive(l1, approached[i]);
+}
+
+static void
+get_batch(struct looking *looking, struct get *gets, size_t count)
+{
+	uint64_t hashes[BATCH];
+
+	for (size_t i = 0; i < count; i++)
+		hashes[i] = space_hash(looking->space, gets[i].key, gets[i].key_length);
+	if (count > 1)
+		fetch_ahead(looking->space->l1, hashes, count);
+	for (size_t i = 0; i < count; i++) {
+		looking->get = &gets[i];
+		get_one(looking, hashes[i]);
+	}
+	count_gets(looking->space, gets, hashes, count);
+}
+
+void
+engine_get(struct space *space, struct get *gets, size_t count, struct arena *arena, bool *has_room)
+{
+	struct looking looking = {
+	    .space = space, .arena = arena, .now_ms = engine_now_ms(space->engine), .has_room = true};
+
+	for (size_t i = 0; i < count; i += BATCH)
+		get_batch(&looking, gets + i, count - i < BATCH ? count - i : BATCH);
+	if (has_room)
+		*has_room = looking.has_room;
+}
+
+/* ---- waiting ---- */
+
+bool
+engine_wait(struct space *space, const char *key, size_t key_length, struct engine_waiter *waiter)
+{
+	uint64_t hash = space_hash(space, key, key_length), now_ms = engine_now_ms(space->engine);
+
+	pthread_mutex_lock(&space->lock);
+	bool is_waiting = leases_wait(space->leases, hash, now_ms, waiter);
+	pthread_mutex_unlock(&space->lock);
+	return is_waiting;
+}
+
+bool
+engine_wait_end(struct space *space, struct engine_waiter *waiter)
+{
+	pthread_mutex_lock(&space->lock);
+	bool was_waiting = leases_wait_end(waiter);
+	pthread_mutex_unlock(&space->lock);
+	return was_waiting;
+}
+
+bool
+engine_release(struct space *space, const char *key, size_t key_length, uint64_t token)
+{
+	uint64_t hash = space_hash(space, key, key_length), now_ms = engine_now_ms(space->engine);
+	struct engine_waiter *woken = NULL;
+
+	pthread_mutex_lock(&space->lock);
+	bool was_held = space->tier->release(space->tier, hash, token, now_ms, &woken);
+	pthread_mutex_unlock(&space->lock);
+	wake_all(woken);
+	return was_held;
+}

@@ -1,0 +1,125 @@
+/*
+ * engine: its structure, shared by engine_*.c.
+ *
+ *	engine.c            life, tenants and spaces
+ *	engine_get.c        looking up, leases for what is not there
+ *	engine_set.c        changes of one key
+ *	engine_invalidate.c changes of many
+ *	engine_room.c       bounds of bytes and entries, and who has to leave
+ *	engine_upkeep.c     what time brings about: leases that run out, entries that are dead
+ *	engine_figures.c    statistics, hot keys, snapshots
+ *
+ * Locks, in this order: room_lock, registry, a space's, an l1 shard's or the invalidations'. No two spaces'
+ * locks are held together, and no waiter is woken under any.
+ */
+#ifndef CORBEL_CACHED_ENGINE_INTERNAL_H
+#define CORBEL_CACHED_ENGINE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine.h"
+#include "entry.h"
+#include "hot_keys.h"
+#include "invalidations.h"
+#include "l1.h"
+#include "leases.h"
+#include "tier.h"
+
+#define STRIPES 8u
+
+struct tenant {
+	char *name;
+	_Atomic uint64_t bytes, entries; /* bytes: with what is reserved for an entry that comes */
+	_Atomic uint64_t bytes_max, entries_max;
+	_Atomic uint32_t weight;
+	struct space **spaces; /* guarded by the registry's lock, as their number */
+	size_t space_count, space_capacity;
+};
+
+/* What gets count, each thread mostly on a line of its own. */
+struct stripe {
+	_Atomic uint64_t hits, misses, stale, negative, gets;
+} __attribute__((aligned(64)));
+
+struct space {
+	struct engine *engine;
+	struct tenant *tenant;
+	char *name;
+	struct l1 *l1; /* readers need no lock of ours; its writer has `lock` */
+	struct invalidations *invalidations;
+	struct hot_keys *hot_keys;
+	struct tier *tier;
+	_Atomic uint32_t early_permille;
+	struct stripe stripes[STRIPES];
+
+	pthread_mutex_t lock; /* guards what follows, and calls of the tier */
+	struct leases *leases;
+	struct space_options options;
+	bool is_configured;
+	struct space_stats counts; /* those that are not striped */
+	uint32_t sweep_cursor;
+	bool is_sweeping;
+	uint64_t sweep_target;  /* the sequence when the sweep began */
+	uint64_t swept;         /* that of the last whole sweep */
+	uint64_t forgotten;     /* invalidations up to this number */
+	uint64_t next_sweep_ms; /* for what has expired */
+	uint64_t charged_bytes; /* beside entries; counted with the tenant's */
+};
+
+struct engine {
+	struct engine_options options;
+	uint64_t start_ms, seed;
+	uint64_t entry_bytes_max;
+	_Atomic uint64_t draws;
+	_Atomic uint64_t bytes; /* with what is reserved */
+
+	pthread_rwlock_t registry; /* guards what follows */
+	struct tenant **tenants;
+	size_t tenant_count, tenant_capacity;
+	struct space **spaces; /* in the order they came */
+	size_t space_count, space_capacity;
+	uint32_t *buckets; /* of spaces by name: place + 1; a power of two, half full at most */
+	size_t bucket_count;
+
+	pthread_mutex_t room_lock; /* guards what follows; held while entries leave for others' */
+	struct space *victim;
+	unsigned victim_turns;
+
+	_Atomic size_t next_upkeep; /* the space that the next tick begins with */
+};
+
+/* ---- engine.c ---- */
+uint64_t engine_now_ms(const struct engine *engine);
+/* Uniform, not secret, any thread. */
+uint64_t engine_draw(struct engine *engine);
+uint64_t space_hash(const struct space *space, const char *key, size_t length);
+void wake_all(struct engine_waiter *woken);
+
+/* ---- life of an entry ---- */
+enum life { LIFE_DEAD, LIFE_OVER, LIFE_ERROR_GRACE, LIFE_GRACE, LIFE_FRESH };
+enum life space_life(const struct space *space, const struct entry_parts *parts, uint64_t now_ms);
+
+/* ---- engine_room.c: bytes and entries are counted here only ---- */
+/* Reserves room for an entry, letting others go. False: there is none to be had. No lock is held. */
+bool room_reserve(struct space *space, uint64_t bytes);
+void room_release(struct space *space, uint64_t bytes);
+/* The space's own bounds; its lock is held. `key_is_new` needs a place, too. */
+void room_in_space(struct space *space, uint64_t bytes, bool key_is_new);
+/* The space's entries are others now than these figures say; its lock is held. */
+struct fill_level {
+	uint64_t bytes, entries;
+};
+struct fill_level room_level(const struct space *space);
+void room_account(struct space *space, struct fill_level before);
+/* Bytes beside the entries; its lock is held. */
+void room_charge(struct space *space);
+/* Back within the tenant's and the engine's bounds, which may have changed. No lock is held. */
+void room_enforce(struct engine *engine, uint64_t bytes_max, enum eviction_cause cause);
+
+/* ---- engine_set.c: the space's lock is held ---- */
+/* Takes an entry away that is dead or over. */
+void space_discard(struct space *space, uint64_t hash, const char *key, size_t length,
+                   enum eviction_cause cause);
+
+#endif

@@ -1,0 +1,196 @@
+/*
+ * entry: see entry.h.
+ *
+ *	version:48 key_length:11 flags:5 | fresh:40 value_length:21 | stored:32 | graces delta tags type key value
+ *
+ * What is behind the head is there if its flag says so: graces (4 + 4 bytes), delta (4), tags (a count and 8
+ * bytes each), type (a length and its bytes).
+ */
+#include "entry.h"
+
+#include <assert.h>
+#include <malloc.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+
+#define IS_NEGATIVE 1u
+#define HAS_GRACES  2u
+#define HAS_DELTA   4u
+#define HAS_TAGS    8u
+#define HAS_TYPE    16u
+
+#define STORED_UNIT_MS 64u /* of the time it was stored at: nine years in 32 bits */
+/* Beside the block: its node, its words in the index, its mark among the ghosts, the allocator's own. */
+#define TABLES_BYTES (20u + 6u + 3u + 8u)
+#define PREFETCHED   192u
+#define LINE         64u
+
+struct entry {
+	uint64_t version : 48;
+	uint64_t key_length : 11;
+	uint64_t flags : 5;
+	uint64_t fresh_ms : 40;
+	uint64_t value_length : 21;
+	uint32_t stored;
+	unsigned char rest[];
+};
+
+_Static_assert(offsetof(struct entry, rest) == 20, "what an entry's head costs");
+
+static unsigned
+flags_of(const struct entry_parts *parts)
+{
+	return (parts->is_negative ? IS_NEGATIVE : 0) |
+	       (parts->grace_ms || parts->error_grace_ms ? HAS_GRACES : 0) | (parts->delta_ms ? HAS_DELTA : 0) |
+	       (parts->tag_count ? HAS_TAGS : 0) | (parts->type_length ? HAS_TYPE : 0);
+}
+
+static size_t
+rest_bytes(const struct entry_parts *parts)
+{
+	unsigned flags = flags_of(parts);
+	return (flags & HAS_GRACES ? 8u : 0u) + (flags & HAS_DELTA ? 4u : 0u) +
+	       (flags & HAS_TAGS ? 1u + 8u * parts->tag_count : 0u) +
+	       (flags & HAS_TYPE ? 1u + parts->type_length : 0u) + parts->key_length + parts->value_length;
+}
+
+uint64_t
+entry_bytes_for(const struct entry_parts *parts)
+{
+	return offsetof(struct entry, rest) + rest_bytes(parts) + ENTRY_UNIT_BYTES + TABLES_BYTES;
+}
+
+static unsigned char *
+put(unsigned char *at, const void *bytes, size_t length)
+{
+	if (length > 0)
+		memcpy(at, bytes, length);
+	return at + length;
+}
+
+static unsigned char *
+put_counted(unsigned char *at, size_t count, const void *bytes, size_t length)
+{
+	*at = (unsigned char)count;
+	return put(at + 1, bytes, length);
+}
+
+struct entry *
+entry_new(const struct entry_parts *parts)
+{
+	size_t bytes = offsetof(struct entry, rest) + rest_bytes(parts);
+	struct entry *entry = mem_alloc(bytes > sizeof(*entry) ? bytes : sizeof(*entry));
+	unsigned flags = flags_of(parts);
+	unsigned char *at = entry->rest;
+
+	assert(parts->key_length <= ENTRY_KEY_LIMIT && parts->value_length <= ENTRY_VALUE_MAX);
+	assert(parts->tag_count <= UINT8_MAX && parts->type_length <= UINT8_MAX);
+	entry->version = parts->version & ((UINT64_C(1) << 48) - 1);
+	entry->key_length = parts->key_length & ENTRY_KEY_LIMIT;
+	entry->flags = flags & 31u;
+	entry->value_length = parts->value_length & ENTRY_VALUE_MAX;
+	entry->stored = (uint32_t)(parts->stored_ms / STORED_UNIT_MS);
+	entry_set_fresh(entry, parts->fresh_ms);
+	if (flags & HAS_GRACES) {
+		at = put(at, &parts->grace_ms, 4);
+		at = put(at, &parts->error_grace_ms, 4);
+	}
+	if (flags & HAS_DELTA)
+		at = put(at, &parts->delta_ms, 4);
+	if (flags & HAS_TAGS)
+		at = put_counted(at, parts->tag_count, parts->tags, 8 * parts->tag_count);
+	if (flags & HAS_TYPE)
+		at = put_counted(at, parts->type_length, parts->type, parts->type_length);
+	at = put(at, parts->key, parts->key_length);
+	put(at, parts->value, parts->value_length);
+	return entry;
+}
+
+void
+entry_free(struct entry *entry)
+{
+	mem_free(entry);
+}
+
+void
+entry_read(const struct entry *entry, struct entry_parts *parts)
+{
+	unsigned flags = entry->flags;
+	const unsigned char *at = entry->rest;
+
+	*parts = (struct entry_parts){.version = entry->version,
+	                              .fresh_ms = entry->fresh_ms,
+	                              .stored_ms = (uint64_t)entry->stored * STORED_UNIT_MS,
+	                              .is_negative = flags & IS_NEGATIVE,
+	                              .key_length = entry->key_length,
+	                              .value_length = entry->value_length};
+	if (flags & HAS_GRACES) {
+		memcpy(&parts->grace_ms, at, 4);
+		memcpy(&parts->error_grace_ms, at + 4, 4);
+		at += 8;
+	}
+	if (flags & HAS_DELTA) {
+		memcpy(&parts->delta_ms, at, 4);
+		at += 4;
+	}
+	if (flags & HAS_TAGS) {
+		parts->tag_count = *at;
+		parts->tags = at + 1;
+		at += 1 + 8 * parts->tag_count;
+	}
+	if (flags & HAS_TYPE) {
+		parts->type_length = *at;
+		parts->type = (const char *)at + 1;
+		at += 1 + parts->type_length;
+	}
+	parts->key = (const char *)at;
+	parts->value = at + parts->key_length;
+}
+
+/* Where the key is, without reading the rest. */
+static const unsigned char *
+key_of(const struct entry *entry)
+{
+	unsigned flags = entry->flags;
+	const unsigned char *at = entry->rest + (flags & HAS_GRACES ? 8 : 0) + (flags & HAS_DELTA ? 4 : 0);
+
+	if (flags & HAS_TAGS)
+		at += 1 + 8 * (size_t)*at;
+	if (flags & HAS_TYPE)
+		at += 1 + (size_t)*at;
+	return at;
+}
+
+bool
+entry_has_key(const struct entry *entry, const char *key, size_t length)
+{
+	return entry->key_length == length && memcmp(key_of(entry), key, length) == 0;
+}
+
+uint64_t
+entry_version(const struct entry *entry)
+{
+	return entry->version;
+}
+
+void
+entry_set_fresh(struct entry *entry, uint64_t fresh_ms)
+{
+	entry->fresh_ms = (fresh_ms < ENTRY_TIME_MAX ? fresh_ms : ENTRY_TIME_MAX) & ENTRY_TIME_MAX;
+}
+
+uint32_t
+entry_units(const struct entry *entry)
+{
+	size_t bytes = malloc_usable_size((void *)(uintptr_t)entry) + TABLES_BYTES;
+	return (uint32_t)((bytes + ENTRY_UNIT_BYTES - 1) / ENTRY_UNIT_BYTES);
+}
+
+void
+entry_prefetch(const struct entry *entry)
+{
+	for (size_t i = 0; i < PREFETCHED; i += LINE)
+		__builtin_prefetch((const char *)entry + i);
+}

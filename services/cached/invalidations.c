@@ -1,0 +1,275 @@
+/*
+ * invalidations: see invalidations.h.
+ *
+ * The lock guards the maps and the patterns; the numbers that decide most questions are atomic and are
+ * published after what they stand for, so whoever reads a number finds the rest.
+ */
+#include "invalidations.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/hash.h"
+#include "glob.h"
+#include "sequence_map.h"
+
+struct tombstone {
+	struct glob *glob;
+	uint64_t sequence;
+};
+
+struct invalidations {
+	pthread_rwlock_t lock; /* guards the maps and tombstones */
+	struct sequence_map tags, prefixes;
+	struct tombstone *tombstones; /* a ring of INVALIDATIONS_GLOBS_MAX, oldest first */
+	uint32_t oldest, tombstone_count;
+	_Atomic uint64_t floor;
+	_Atomic uint64_t latest; /* of all but the floor */
+	_Atomic uint64_t tag_latest, prefix_latest, glob_latest;
+	_Atomic uint64_t horizon; /* what is not covered since an older number cannot be said */
+};
+
+struct invalidations *
+invalidations_new(size_t names_max, uint64_t seed)
+{
+	struct invalidations *inv = mem_alloc(sizeof(*inv));
+
+	pthread_rwlock_init(&inv->lock, NULL);
+	sequence_map_init(&inv->tags, names_max, seed);
+	sequence_map_init(&inv->prefixes, names_max, seed);
+	return inv;
+}
+
+static struct tombstone *
+tombstone_at(const struct invalidations *inv, uint32_t i)
+{
+	return &inv->tombstones[(inv->oldest + i) % INVALIDATIONS_GLOBS_MAX];
+}
+
+static uint64_t
+drop_oldest_tombstone(struct invalidations *inv)
+{
+	struct tombstone *tombstone = tombstone_at(inv, 0);
+	uint64_t sequence = tombstone->sequence;
+
+	glob_free(tombstone->glob);
+	inv->oldest = (inv->oldest + 1) % INVALIDATIONS_GLOBS_MAX;
+	inv->tombstone_count--;
+	return sequence;
+}
+
+void
+invalidations_free(struct invalidations *inv)
+{
+	if (!inv)
+		return;
+	while (inv->tombstone_count > 0)
+		drop_oldest_tombstone(inv);
+	mem_free(inv->tombstones);
+	sequence_map_fini(&inv->tags);
+	sequence_map_fini(&inv->prefixes);
+	pthread_rwlock_destroy(&inv->lock);
+	mem_free(inv);
+}
+
+uint64_t
+tag_hash(const char *tag, size_t length)
+{
+	return hash_stable64(tag, length, 0);
+}
+
+/* ---- numbers ---- */
+
+static uint64_t
+read_number(const _Atomic uint64_t *number)
+{
+	return atomic_load_explicit(number, memory_order_acquire);
+}
+
+static void
+raise_number(_Atomic uint64_t *number, uint64_t to)
+{
+	if (to > atomic_load_explicit(number, memory_order_relaxed))
+		atomic_store_explicit(number, to, memory_order_release);
+}
+
+uint64_t
+invalidations_floor(const struct invalidations *inv)
+{
+	return read_number(&inv->floor);
+}
+
+uint64_t
+invalidations_latest(const struct invalidations *inv)
+{
+	uint64_t latest = read_number(&inv->latest), floor = read_number(&inv->floor);
+	return latest > floor ? latest : floor;
+}
+
+/* ---- adding ---- */
+
+void
+invalidations_add_all(struct invalidations *inv, uint64_t sequence)
+{
+	raise_number(&inv->floor, sequence);
+}
+
+/* Names that were forgotten raise the floor before the lock is given up: no look falls between. */
+static void
+add_name(struct invalidations *inv, struct sequence_map *map, _Atomic uint64_t *map_latest, uint64_t hash,
+         uint64_t sequence)
+{
+	pthread_rwlock_wrlock(&inv->lock);
+	raise_number(&inv->floor, sequence_map_put(map, hash, sequence));
+	raise_number(map_latest, sequence);
+	raise_number(&inv->latest, sequence);
+	pthread_rwlock_unlock(&inv->lock);
+}
+
+void
+invalidations_add_tag(struct invalidations *inv, uint64_t tag, uint64_t sequence)
+{
+	add_name(inv, &inv->tags, &inv->tag_latest, tag, sequence);
+}
+
+/* The end of the first INVALIDATIONS_DEPTH_MAX segments. */
+static size_t
+shorten(const char *prefix, size_t length)
+{
+	unsigned depth = 0;
+
+	for (size_t i = 1; i < length; i++)
+		if (prefix[i] == '/' && ++depth == INVALIDATIONS_DEPTH_MAX)
+			return i;
+	return length;
+}
+
+void
+invalidations_add_prefix(struct invalidations *inv, const char *prefix, size_t length, uint64_t sequence)
+{
+	length = shorten(prefix, length);
+	while (length > 0 && prefix[length - 1] == '/')
+		length--;
+	if (length == 0)
+		invalidations_add_all(inv, sequence);
+	else
+		add_name(inv, &inv->prefixes, &inv->prefix_latest, hash_stable64(prefix, length, 0), sequence);
+}
+
+struct status
+invalidations_add_glob(struct invalidations *inv, const char *pattern, size_t length, uint64_t sequence)
+{
+	struct glob *glob;
+	struct status st = glob_new(pattern, length, &glob);
+
+	if (!status_ok(&st))
+		return st;
+	pthread_rwlock_wrlock(&inv->lock);
+	if (!inv->tombstones)
+		inv->tombstones = mem_array(INVALIDATIONS_GLOBS_MAX, sizeof(inv->tombstones[0]));
+	if (inv->tombstone_count == INVALIDATIONS_GLOBS_MAX)
+		raise_number(&inv->floor, drop_oldest_tombstone(inv));
+	*tombstone_at(inv, inv->tombstone_count++) = (struct tombstone){glob, sequence};
+	raise_number(&inv->glob_latest, sequence);
+	raise_number(&inv->latest, sequence);
+	pthread_rwlock_unlock(&inv->lock);
+	return st;
+}
+
+/* ---- looking ---- */
+
+static bool
+tags_cover(const struct invalidations *inv, const struct subject *subject, uint64_t version)
+{
+	for (size_t i = 0; i < subject->tag_count; i++)
+		if (sequence_map_get(&inv->tags, subject->tags[i]) > version)
+			return true;
+	return false;
+}
+
+static bool
+prefix_covers(const struct invalidations *inv, const char *key, size_t length, uint64_t version)
+{
+	return sequence_map_get(&inv->prefixes, hash_stable64(key, length, 0)) > version;
+}
+
+static bool
+prefixes_cover(const struct invalidations *inv, const struct subject *subject, uint64_t version)
+{
+	unsigned depth = 0;
+
+	for (size_t i = 1; i < subject->key_length; i++) {
+		if (subject->key[i] != '/')
+			continue;
+		if (prefix_covers(inv, subject->key, i, version))
+			return true;
+		if (++depth == INVALIDATIONS_DEPTH_MAX)
+			return false;
+	}
+	return prefix_covers(inv, subject->key, subject->key_length, version);
+}
+
+/* The newest first: those that are older than the entry end it. */
+static bool
+globs_cover(const struct invalidations *inv, const struct subject *subject, uint64_t version)
+{
+	for (uint32_t i = inv->tombstone_count; i-- > 0;) {
+		const struct tombstone *tombstone = tombstone_at(inv, i);
+		if (tombstone->sequence <= version)
+			return false;
+		if (glob_matches(tombstone->glob, subject->key, subject->key_length))
+			return true;
+	}
+	return false;
+}
+
+static bool
+names_cover(const struct invalidations *inv, const struct subject *subject, uint64_t version)
+{
+	pthread_rwlock_t *lock = (pthread_rwlock_t *)(uintptr_t)&inv->lock;
+
+	pthread_rwlock_rdlock(lock);
+	bool is_covered = version < read_number(&inv->floor) ||
+	                  (version < read_number(&inv->tag_latest) && tags_cover(inv, subject, version)) ||
+	                  (version < read_number(&inv->prefix_latest) && prefixes_cover(inv, subject, version)) ||
+	                  (version < read_number(&inv->glob_latest) && globs_cover(inv, subject, version));
+	pthread_rwlock_unlock(lock);
+	return is_covered;
+}
+
+bool
+invalidations_cover(const struct invalidations *inv, const struct subject *subject, uint64_t version)
+{
+	if (version < read_number(&inv->floor))
+		return true;
+	if (version >= read_number(&inv->latest))
+		return false;
+	return names_cover(inv, subject, version);
+}
+
+bool
+invalidations_allow(const struct invalidations *inv, const struct subject *subject, uint64_t since)
+{
+	return since >= read_number(&inv->horizon) && !invalidations_cover(inv, subject, since);
+}
+
+void
+invalidations_forget(struct invalidations *inv, uint64_t sequence)
+{
+	raise_number(&inv->horizon, sequence);
+	pthread_rwlock_wrlock(&inv->lock);
+	sequence_map_forget(&inv->tags, sequence);
+	sequence_map_forget(&inv->prefixes, sequence);
+	while (inv->tombstone_count > 0 && tombstone_at(inv, 0)->sequence <= sequence)
+		drop_oldest_tombstone(inv);
+	pthread_rwlock_unlock(&inv->lock);
+}
+
+size_t
+invalidations_bytes(const struct invalidations *inv)
+{
+	return sizeof(*inv) + sequence_map_bytes(&inv->tags) + sequence_map_bytes(&inv->prefixes) +
+	       (inv->tombstones ? INVALIDATIONS_GLOBS_MAX * (sizeof(struct tombstone) + GLOB_MAX * 2) : 0);
+}

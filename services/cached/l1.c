@@ -1,0 +1,412 @@
+/*
+ * l1: see l1.h.
+ *
+ * A shard's index is an open table of 4-byte words, at most seven eighths full: 7 bits of the hash, and the
+ * entry's number with the eviction, plus 1. It grows by a quarter, so that a million entries take about 5
+ * bytes each. Linear probing with backward-shift deletion: no tombstones.
+ *
+ *	hash:  home in the index (from the top) ... | 7 bits of the word | 5 bits: the shard
+ */
+#include "l1.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "eviction.h"
+
+#define SHARDS         32u
+#define SHARD_BITS     5u
+#define MARK_BITS      7u
+#define PLACE_BITS     25u
+#define PLACE_MASK     ((1u << PLACE_BITS) - 1)
+#define ENTRIES_MAX    (PLACE_MASK / 10u * 8u) /* and an eighth of holes */
+#define FIRST_CAPACITY 16u
+
+struct shard {
+	pthread_rwlock_t lock; /* the writer's exclusively; guards what follows, and this shard's entries */
+	uint32_t *index;       /* 0: empty */
+	uint32_t capacity, count;
+	_Atomic uintptr_t hint_index; /* the same for l1_expect(), which has no lock */
+	_Atomic uint32_t hint_capacity;
+} __attribute__((aligned(64)));
+
+struct l1 {
+	struct shard shards[SHARDS];
+	struct eviction *eviction; /* items are the entries */
+	_Atomic uint64_t units, count;
+};
+
+struct l1 *
+l1_new(void)
+{
+	struct l1 *l1 = aligned_alloc(64, sizeof(*l1));
+
+	if (!l1)
+		return mem_alloc(SIZE_MAX / 2); /* reports and aborts */
+	memset(l1, 0, sizeof(*l1));
+	for (unsigned i = 0; i < SHARDS; i++)
+		pthread_rwlock_init(&l1->shards[i].lock, NULL);
+	l1->eviction = eviction_new(0, EVICTION_ADAPTIVE);
+	return l1;
+}
+
+static void
+free_entries(struct l1 *l1)
+{
+	for (uint32_t i = 0; i < eviction_entries_end(l1->eviction); i++)
+		if (eviction_holds(l1->eviction, i))
+			entry_free(eviction_item(l1->eviction, i));
+}
+
+void
+l1_free(struct l1 *l1)
+{
+	if (!l1)
+		return;
+	free_entries(l1);
+	for (unsigned i = 0; i < SHARDS; i++) {
+		mem_free(l1->shards[i].index);
+		pthread_rwlock_destroy(&l1->shards[i].lock);
+	}
+	eviction_free(l1->eviction);
+	free(l1);
+}
+
+/* ---- the index ---- */
+
+static struct shard *
+shard_of(const struct l1 *l1, uint32_t hash)
+{
+	return (struct shard *)(uintptr_t)&l1->shards[hash % SHARDS];
+}
+
+static uint32_t
+mark_of(uint32_t hash)
+{
+	return hash >> SHARD_BITS & ((1u << MARK_BITS) - 1);
+}
+
+static uint32_t
+home_of(uint32_t hash, uint32_t capacity)
+{
+	return (uint32_t)((uint64_t)hash * capacity >> 32);
+}
+
+static uint32_t
+entry_of(uint32_t word)
+{
+	return (word & PLACE_MASK) - 1;
+}
+
+static uint32_t
+after(const struct shard *shard, uint32_t at)
+{
+	return at + 1 == shard->capacity ? 0 : at + 1;
+}
+
+/* Where the key's word is, or the empty one where it would be; the index is not empty. */
+static uint32_t
+probe(const struct l1 *l1, const struct shard *shard, uint32_t hash, const char *key, size_t length)
+{
+	uint32_t at = home_of(hash, shard->capacity), mark = mark_of(hash), word;
+
+	for (; (word = shard->index[at]) != 0; at = after(shard, at))
+		if (word >> PLACE_BITS == mark &&
+		    entry_has_key(eviction_item(l1->eviction, entry_of(word)), key, length))
+			break;
+	return at;
+}
+
+static uint32_t
+find(const struct l1 *l1, const struct shard *shard, uint32_t hash, const char *key, size_t length)
+{
+	uint32_t word = shard->capacity ? shard->index[probe(l1, shard, hash, key, length)] : 0;
+	return word ? entry_of(word) : EVICTION_NONE;
+}
+
+static uint32_t
+probe_empty(const struct shard *shard, uint32_t hash)
+{
+	uint32_t at = home_of(hash, shard->capacity);
+
+	while (shard->index[at])
+		at = after(shard, at);
+	return at;
+}
+
+/* How far `at` is behind `from`, round the end. */
+static uint32_t
+distance(const struct shard *shard, uint32_t from, uint32_t at)
+{
+	return at >= from ? at - from : at + shard->capacity - from;
+}
+
+/* Empties a word and moves later ones of the run back, so that probing never meets a hole. */
+static void
+index_erase(const struct l1 *l1, struct shard *shard, uint32_t hole)
+{
+	shard->index[hole] = 0;
+	shard->count--;
+	for (uint32_t at = after(shard, hole); shard->index[at]; at = after(shard, at)) {
+		uint32_t hash = eviction_hash(l1->eviction, entry_of(shard->index[at]));
+		uint32_t home = home_of(hash, shard->capacity);
+		if (distance(shard, home, at) < distance(shard, hole, at))
+			continue;
+		shard->index[hole] = shard->index[at];
+		shard->index[at] = 0;
+		hole = at;
+	}
+}
+
+static void
+index_resize(const struct l1 *l1, struct shard *shard, uint32_t capacity)
+{
+	uint32_t *old = shard->index, old_capacity = shard->capacity;
+
+	shard->index = capacity ? mem_array(capacity, sizeof(shard->index[0])) : NULL;
+	shard->capacity = capacity;
+	for (uint32_t i = 0; i < old_capacity; i++)
+		if (old[i])
+			shard->index[probe_empty(shard, eviction_hash(l1->eviction, entry_of(old[i])))] = old[i];
+	atomic_store_explicit(&shard->hint_index, (uintptr_t)shard->index, memory_order_relaxed);
+	atomic_store_explicit(&shard->hint_capacity, capacity, memory_order_relaxed);
+	mem_free(old);
+}
+
+static void
+index_fit(const struct l1 *l1, struct shard *shard)
+{
+	if (((uint64_t)shard->count + 1) * 8 > (uint64_t)shard->capacity * 7)
+		index_resize(l1, shard, shard->capacity ? shard->capacity + shard->capacity / 4 : FIRST_CAPACITY);
+}
+
+/* ---- readers ---- */
+
+/* An index that is replaced meanwhile costs a useless fetch: a prefetch never faults. */
+void
+l1_expect(const struct l1 *l1, uint32_t hash)
+{
+	const struct shard *shard = shard_of(l1, hash);
+	uintptr_t index = atomic_load_explicit(&shard->hint_index, memory_order_relaxed);
+	uint32_t capacity = atomic_load_explicit(&shard->hint_capacity, memory_order_relaxed);
+
+	__builtin_prefetch((const void *)(index + home_of(hash, capacity) * sizeof(uint32_t)));
+}
+
+uint32_t
+l1_approach(struct l1 *l1, uint32_t hash)
+{
+	struct shard *shard = shard_of(l1, hash);
+	uint32_t entry = EVICTION_NONE, mark = mark_of(hash), word;
+
+	pthread_rwlock_rdlock(&shard->lock);
+	uint32_t at = home_of(hash, shard->capacity);
+	while (shard->capacity && (word = shard->index[at]) != 0 && entry == EVICTION_NONE) {
+		if (word >> PLACE_BITS == mark)
+			entry = entry_of(word);
+		at = after(shard, at);
+	}
+	pthread_rwlock_unlock(&shard->lock);
+	if (entry != EVICTION_NONE)
+		eviction_prefetch(l1->eviction, entry);
+	return entry;
+}
+
+void
+l1_arrive(const struct l1 *l1, uint32_t approached)
+{
+	if (approached != EVICTION_NONE)
+		entry_prefetch(eviction_item(l1->eviction, approached));
+}
+
+bool
+l1_look(struct l1 *l1, uint32_t hash, const char *key, size_t length, l1_look_fn *look, void *arg)
+{
+	struct shard *shard = shard_of(l1, hash);
+
+	pthread_rwlock_rdlock(&shard->lock);
+	uint32_t entry = find(l1, shard, hash, key, length);
+	if (entry != EVICTION_NONE && look(arg, eviction_item(l1->eviction, entry)))
+		eviction_use(l1->eviction, entry);
+	pthread_rwlock_unlock(&shard->lock);
+	return entry != EVICTION_NONE;
+}
+
+/* ---- the writer ---- */
+
+static void
+count_units(struct l1 *l1, int64_t units, int64_t entries)
+{
+	atomic_fetch_add_explicit(&l1->units, (uint64_t)units, memory_order_relaxed);
+	atomic_fetch_add_explicit(&l1->count, (uint64_t)entries, memory_order_relaxed);
+}
+
+const struct entry *
+l1_find(const struct l1 *l1, uint32_t hash, const char *key, size_t length)
+{
+	uint32_t entry = find(l1, shard_of(l1, hash), hash, key, length);
+	return entry == EVICTION_NONE ? NULL : eviction_item(l1->eviction, entry);
+}
+
+static void
+replace(struct l1 *l1, struct shard *shard, uint32_t number, struct entry *entry)
+{
+	struct entry *old = eviction_item(l1->eviction, number);
+
+	count_units(l1, (int64_t)entry_units(entry) - entry_units(old), 0);
+	pthread_rwlock_wrlock(&shard->lock);
+	eviction_replace(l1->eviction, number, entry_units(entry), entry);
+	pthread_rwlock_unlock(&shard->lock);
+	eviction_use(l1->eviction, number);
+	entry_free(old);
+}
+
+void
+l1_put(struct l1 *l1, uint32_t hash, struct entry *entry)
+{
+	struct shard *shard = shard_of(l1, hash);
+	struct entry_parts parts;
+
+	entry_read(entry, &parts);
+	uint32_t number = find(l1, shard, hash, parts.key, parts.key_length);
+	if (number != EVICTION_NONE) {
+		replace(l1, shard, number, entry);
+		return;
+	}
+	if (eviction_count(l1->eviction) >= ENTRIES_MAX)
+		l1_evict(l1);
+	number = eviction_add(l1->eviction, hash, entry_units(entry), entry);
+	count_units(l1, entry_units(entry), 1);
+	pthread_rwlock_wrlock(&shard->lock);
+	index_fit(l1, shard);
+	shard->index[probe_empty(shard, hash)] = mark_of(hash) << PLACE_BITS | (number + 1);
+	shard->count++;
+	pthread_rwlock_unlock(&shard->lock);
+}
+
+bool
+l1_set_fresh(struct l1 *l1, uint32_t hash, const char *key, size_t length, uint64_t fresh_ms)
+{
+	struct shard *shard = shard_of(l1, hash);
+	uint32_t number = find(l1, shard, hash, key, length);
+
+	if (number == EVICTION_NONE)
+		return false;
+	pthread_rwlock_wrlock(&shard->lock);
+	entry_set_fresh(eviction_item(l1->eviction, number), fresh_ms);
+	pthread_rwlock_unlock(&shard->lock);
+	return true;
+}
+
+/* Where the word of this number is. */
+static uint32_t
+probe_number(const struct shard *shard, uint32_t hash, uint32_t number)
+{
+	uint32_t at = home_of(hash, shard->capacity);
+
+	while (entry_of(shard->index[at]) != number)
+		at = after(shard, at);
+	return at;
+}
+
+/* Takes the word away, after which no reader has the entry, and frees it. */
+static void
+unlink_entry(struct l1 *l1, uint32_t number, struct entry *entry)
+{
+	uint32_t hash = eviction_hash(l1->eviction, number);
+	struct shard *shard = shard_of(l1, hash);
+
+	pthread_rwlock_wrlock(&shard->lock);
+	index_erase(l1, shard, probe_number(shard, hash, number));
+	if ((uint64_t)shard->count * 4 < shard->capacity && shard->capacity > FIRST_CAPACITY)
+		index_resize(l1, shard, shard->capacity / 2);
+	pthread_rwlock_unlock(&shard->lock);
+	count_units(l1, -(int64_t)entry_units(entry), -1);
+	entry_free(entry);
+}
+
+static void
+remove_number(struct l1 *l1, uint32_t number)
+{
+	unlink_entry(l1, number, eviction_item(l1->eviction, number));
+	eviction_remove(l1->eviction, number);
+}
+
+bool
+l1_remove(struct l1 *l1, uint32_t hash, const char *key, size_t length)
+{
+	uint32_t number = find(l1, shard_of(l1, hash), hash, key, length);
+
+	if (number != EVICTION_NONE)
+		remove_number(l1, number);
+	return number != EVICTION_NONE;
+}
+
+/* What leaves is as full as it may be: policies take their parts of that. */
+bool
+l1_evict(struct l1 *l1)
+{
+	eviction_set_max(l1->eviction, eviction_size(l1->eviction));
+	uint32_t number = eviction_evict(l1->eviction);
+
+	if (number == EVICTION_NONE)
+		return false;
+	unlink_entry(l1, number, eviction_item(l1->eviction, number));
+	return true;
+}
+
+bool
+l1_sweep(struct l1 *l1, uint32_t *cursor, uint32_t count, l1_keep_fn *keep, void *arg)
+{
+	uint32_t end = eviction_entries_end(l1->eviction);
+
+	for (; count > 0 && *cursor < end; count--, ++*cursor)
+		if (eviction_holds(l1->eviction, *cursor) && !keep(arg, eviction_item(l1->eviction, *cursor)))
+			remove_number(l1, *cursor);
+	if (*cursor < end)
+		return true;
+	*cursor = 0;
+	return false;
+}
+
+static bool
+keep_none(void *arg, const struct entry *entry)
+{
+	(void)arg;
+	(void)entry;
+	return false;
+}
+
+void
+l1_clear(struct l1 *l1)
+{
+	uint32_t cursor = 0;
+	l1_sweep(l1, &cursor, UINT32_MAX, keep_none, NULL);
+}
+
+/* ---- figures ---- */
+
+uint64_t
+l1_bytes(const struct l1 *l1)
+{
+	return atomic_load_explicit(&l1->units, memory_order_relaxed) * ENTRY_UNIT_BYTES;
+}
+
+uint64_t
+l1_count(const struct l1 *l1)
+{
+	return atomic_load_explicit(&l1->count, memory_order_relaxed);
+}
+
+size_t
+l1_overhead(const struct l1 *l1)
+{
+	size_t bytes = sizeof(*l1) + eviction_overhead(l1->eviction);
+
+	for (unsigned i = 0; i < SHARDS; i++)
+		bytes += l1->shards[i].capacity * sizeof(uint32_t);
+	return bytes;
+}

@@ -1,0 +1,263 @@
+/*
+ * What a look-up in the cache's memory costs, beside a bare hash table that does nothing else, and what an
+ * entry costs beside its key and value.
+ *
+ *   cache_bench [ENTRIES]     a million when absent
+ */
+#include <malloc.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/arena.h"
+#include "base/hash.h"
+#include "base/random.h"
+#include "cached/engine.h"
+
+#define KEY_LENGTH 20u
+#define VALUE      100u
+#define SECONDS    1u
+#define BATCH_MAX  64u
+
+static void
+key_of(uint32_t number, char key[KEY_LENGTH + 1])
+{
+	snprintf(key, KEY_LENGTH + 1, "user:%010u:view", number);
+}
+
+static uint64_t
+in_use(void)
+{
+	struct mallinfo2 info = mallinfo2();
+	return info.uordblks + info.hblkhd;
+}
+
+static void
+put(struct space *space, uint32_t number, size_t value_length)
+{
+	char key[KEY_LENGTH + 1], value[2 * VALUE] = "x";
+	struct set set = {.key = key,
+	                  .key_length = KEY_LENGTH,
+	                  .value = value,
+	                  .value_length = value_length,
+	                  .ttl_ms = 3600000};
+
+	key_of(number, key);
+	engine_set(space, &set, 1);
+}
+
+/* ---- what an entry costs ---- */
+
+static uint64_t
+fill(struct engine *engine, uint32_t entries, size_t least, size_t most, const char *name)
+{
+	struct space *space;
+	struct seeded_random seeded;
+	uint64_t before = in_use(), payload = 0;
+
+	seeded_random_init(&seeded, 1);
+	engine_space(engine, "t", name, &space);
+	for (uint32_t i = 0; i < entries; i++) {
+		size_t length = least + (size_t)random_below(&seeded.random, most - least + 1);
+		put(space, i, length);
+	}
+	struct space_stats stats;
+	engine_space_stats(space, &stats);
+	payload = stats.entries * (KEY_LENGTH + (least + most) / 2);
+	return stats.entries ? (in_use() - before - payload) / stats.entries : 0;
+}
+
+static void
+print_costs(uint32_t entries)
+{
+	struct engine *engine = engine_new(&(struct engine_options){.bytes_max = UINT64_C(8) << 30});
+	printf("bytes an entry beside key and value: %lu, values of %u bytes\n",
+	       (unsigned long)fill(engine, entries, VALUE, VALUE, "one size"), VALUE);
+	printf("bytes an entry beside key and value: %lu, values of %u to %u bytes\n",
+	       (unsigned long)fill(engine, entries, VALUE / 2, VALUE / 2 * 3, "many sizes"), VALUE / 2,
+	       VALUE / 2 * 3);
+	engine_free(engine);
+	/* Full: half of what is put in leaves again, and is remembered for a while. */
+	engine =
+	    engine_new(&(struct engine_options){.bytes_max = (uint64_t)entries * (KEY_LENGTH + VALUE + 64) / 2});
+	printf("bytes an entry beside key and value: %lu, the same in a full cache\n",
+	       (unsigned long)fill(engine, entries, VALUE / 2, VALUE / 2 * 3, "full"));
+	engine_free(engine);
+}
+
+/* ---- a bare table ---- */
+
+struct bare {
+	struct pair {
+		char key[KEY_LENGTH];
+		char value[VALUE];
+	} * *slots;
+	size_t mask;
+};
+
+static struct bare
+bare_new(uint32_t entries)
+{
+	struct bare bare = {.mask = 1};
+	char key[KEY_LENGTH + 1];
+
+	while (bare.mask < (size_t)entries * 2)
+		bare.mask *= 2;
+	bare.slots = mem_array(bare.mask, sizeof(struct pair *));
+	bare.mask--;
+	for (uint32_t i = 0; i < entries; i++) {
+		key_of(i, key);
+		size_t at = hash_stable64(key, KEY_LENGTH, 0) & bare.mask;
+		while (bare.slots[at])
+			at = (at + 1) & bare.mask;
+		bare.slots[at] = mem_alloc(sizeof(struct pair));
+		memcpy(bare.slots[at]->key, key, KEY_LENGTH);
+	}
+	return bare;
+}
+
+static bool
+bare_get(const struct bare *bare, const char *key, void *value)
+{
+	size_t at = hash_stable64(key, KEY_LENGTH, 0) & bare->mask;
+
+	for (; bare->slots[at]; at = (at + 1) & bare->mask) {
+		if (memcmp(bare->slots[at]->key, key, KEY_LENGTH) != 0)
+			continue;
+		memcpy(value, bare->slots[at]->value, VALUE);
+		return true;
+	}
+	return false;
+}
+
+/* ---- look-ups ---- */
+
+struct run {
+	struct space *space;
+	const struct bare *bare;
+	const char (*keys)[KEY_LENGTH];
+	uint32_t entries, batch;
+	uint64_t seed;
+	uint64_t gets, wrong; /* out */
+	double seconds;
+};
+
+/* The thread's own time: what others do on the machine counts little. */
+static double
+now_s(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static const char *
+draw_key(const struct run *run, const struct random *random)
+{
+	return run->keys[(random_u64(random) >> 32) * run->entries >> 32];
+}
+
+static void *
+run_engine(void *arg)
+{
+	struct run *run = arg;
+	struct seeded_random seeded;
+	struct get gets[BATCH_MAX] = {0};
+	struct arena arena;
+	double begin = now_s();
+
+	seeded_random_init(&seeded, run->seed);
+	arena_init(&arena, 65536, 1 << 20);
+	for (; (run->seconds = now_s() - begin) < SECONDS; run->gets += 64 * run->batch)
+		for (unsigned turn = 0; turn < 64; turn++) {
+			for (uint32_t i = 0; i < run->batch; i++)
+				gets[i] = (struct get){.key = draw_key(run, &seeded.random), .key_length = KEY_LENGTH};
+			arena_reset(&arena);
+			engine_get(run->space, gets, run->batch, &arena, NULL);
+			for (uint32_t i = 0; i < run->batch; i++)
+				run->wrong += gets[i].outcome != GET_HIT;
+		}
+	arena_fini(&arena);
+	return NULL;
+}
+
+static void *
+run_bare(void *arg)
+{
+	struct run *run = arg;
+	struct seeded_random seeded;
+	char value[VALUE];
+	double begin = now_s();
+
+	seeded_random_init(&seeded, run->seed);
+	for (; (run->seconds = now_s() - begin) < SECONDS; run->gets += 4096)
+		for (unsigned turn = 0; turn < 4096; turn++)
+			run->wrong += !bare_get(run->bare, draw_key(run, &seeded.random), value);
+	return NULL;
+}
+
+static double
+rate(const struct run *run)
+{
+	if (run->wrong > 0)
+		printf("%lu of %lu were not found\n", (unsigned long)run->wrong, (unsigned long)run->gets);
+	return (double)run->gets / run->seconds / 1e6;
+}
+
+static double
+rate_of_two(const struct run *run)
+{
+	struct run runs[2] = {*run, *run};
+	pthread_t threads[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		runs[i].seed += i;
+		pthread_create(&threads[i], NULL, run_engine, &runs[i]);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(threads[i], NULL);
+	return rate(&runs[0]) + rate(&runs[1]);
+}
+
+static void
+print_rates(uint32_t entries)
+{
+	struct engine *engine = engine_new(&(struct engine_options){.bytes_max = UINT64_C(8) << 30});
+	char(*keys)[KEY_LENGTH] = mem_array(entries, KEY_LENGTH), key[KEY_LENGTH + 1];
+	struct bare bare = bare_new(entries);
+	struct run run = {.keys = (const char(*)[KEY_LENGTH])keys, .entries = entries, .seed = 1};
+
+	engine_space(engine, "t", "s", &run.space);
+	for (uint32_t i = 0; i < entries; i++) {
+		key_of(i, key);
+		memcpy(keys[i], key, KEY_LENGTH);
+		put(run.space, i, VALUE);
+	}
+	run.bare = &bare;
+	struct run alone = run;
+	run_bare(&alone);
+	printf("a bare table: %.2f M/s\n", rate(&alone));
+	for (run.batch = 1; run.batch <= BATCH_MAX; run.batch *= 8) {
+		struct run one = run;
+		run_engine(&one);
+		printf("gets, %2u at once: %.2f M/s a core, %.2f of the bare table's; two threads %.2f M/s\n",
+		       run.batch, rate(&one), rate(&one) / rate(&alone), rate_of_two(&run));
+	}
+	engine_free(engine);
+	for (size_t i = 0; i <= bare.mask; i++)
+		mem_free(bare.slots[i]);
+	mem_free(bare.slots);
+	mem_free(keys);
+}
+
+int
+main(int argc, char **argv)
+{
+	uint32_t entries = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 1000000u;
+
+	print_costs(entries);
+	print_rates(entries);
+	return EXIT_SUCCESS;
+}
