@@ -163,7 +163,7 @@ gathering_end(struct gathering *gathering)
 	if (!gathering->first)
 		return;
 	if (self->engine) {
-		engine_push(self->engine, gathering->first);
+		shared_engine_push(self->engine, gathering->first);
 		return;
 	}
 	for (const struct job *job = gathering->first; job; job = job->next)

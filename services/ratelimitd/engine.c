@@ -18,7 +18,7 @@
 
 extern const char ratelimitd_decide_lua[];
 
-struct engine {
+struct shared_engine {
 	struct ratelimitd *self;
 	struct redis_script script;
 	uint32_t patience_ms;
@@ -35,7 +35,7 @@ struct engine {
 
 /* Up to 128 jobs; NULL at the end. */
 static struct job *
-take_jobs(struct engine *engine)
+take_jobs(struct shared_engine *engine)
 {
 	pthread_mutex_lock(&engine->lock);
 	while (!engine->first && !engine->is_stopping)
@@ -58,7 +58,7 @@ take_jobs(struct engine *engine)
 }
 
 static struct status
-decide_in_redis(struct engine *engine, struct job *jobs, struct arena *arena)
+decide_in_redis(struct shared_engine *engine, struct job *jobs, struct arena *arena)
 {
 	struct redis *redis = engine->self->env.redis;
 	struct redis_reply reply;
@@ -83,7 +83,7 @@ decide_in_redis(struct engine *engine, struct job *jobs, struct arena *arena)
 
 /* Told once when it begins and once when it ends. */
 static void
-note_state(struct engine *engine, const struct status *st)
+note_state(struct shared_engine *engine, const struct status *st)
 {
 	struct log *log = engine->self->env.log;
 	if (!status_ok(st) && !engine->is_degraded)
@@ -96,7 +96,7 @@ note_state(struct engine *engine, const struct status *st)
 /* Of jobs that were decided together one is enough: they share a counter. What was given back or reset ends
  * the memory also of what this batch refused. */
 static void
-learn(struct engine *engine, const struct job *jobs, uint64_t sent_ns)
+learn(struct shared_engine *engine, const struct job *jobs, uint64_t sent_ns)
 {
 	for (const struct job *job = jobs; job; job = job->next) {
 		const struct job *one = job->is_counted && job_is_simple(job) ? job : NULL;
@@ -111,7 +111,7 @@ learn(struct engine *engine, const struct job *jobs, uint64_t sent_ns)
 }
 
 static void
-decide(struct engine *engine, struct job *jobs, struct arena *arena)
+decide(struct shared_engine *engine, struct job *jobs, struct arena *arena)
 {
 	uint64_t sent_ns = clock_mono_ns(engine->self->env.clock);
 	struct status st = decide_in_redis(engine, jobs, arena);
@@ -129,7 +129,7 @@ decide(struct engine *engine, struct job *jobs, struct arena *arena)
 static void *
 engine_main(void *arg)
 {
-	struct engine *engine = arg;
+	struct shared_engine *engine = arg;
 	struct arena arena;
 	struct job *jobs;
 
@@ -143,9 +143,9 @@ engine_main(void *arg)
 }
 
 struct status
-engine_new(struct ratelimitd *self, struct engine **out)
+shared_engine_new(struct ratelimitd *self, struct shared_engine **out)
 {
-	struct engine *engine = mem_alloc(sizeof(*engine));
+	struct shared_engine *engine = mem_alloc(sizeof(*engine));
 
 	engine->self = self;
 	engine->patience_ms = (uint32_t)config_duration_ms(self->env.config, "ratelimitd.redis_patience");
@@ -169,7 +169,7 @@ engine_new(struct ratelimitd *self, struct engine **out)
 }
 
 void
-engine_free(struct engine *engine)
+shared_engine_free(struct shared_engine *engine)
 {
 	if (!engine)
 		return;
@@ -187,7 +187,7 @@ engine_free(struct engine *engine)
 /* Answers what is known to be refused; the rest of the list. Before any of it is handed over: the jobs of a
  * bus message share memory. */
 static struct job *
-answer_known(struct engine *engine, struct job *jobs)
+answer_known(struct shared_engine *engine, struct job *jobs)
 {
 	struct job *rest = NULL, **last = &rest;
 
@@ -206,7 +206,7 @@ answer_known(struct engine *engine, struct job *jobs)
 }
 
 void
-engine_push(struct engine *engine, struct job *jobs)
+shared_engine_push(struct shared_engine *engine, struct job *jobs)
 {
 	jobs = answer_known(engine, jobs);
 	if (!jobs)

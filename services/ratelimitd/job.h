@@ -73,13 +73,13 @@ bool job_is_simple(const struct job *job);
 /* Whether units of the job's limit can be kept and spent later; of others, only what is spent at once. */
 bool job_is_leasable(const struct job *job);
 
-struct engine;
+struct shared_engine;
 /* Starts the thread that decides in Redis. */
-struct status engine_new(struct ratelimitd *self, struct engine **out);
+struct status shared_engine_new(struct ratelimitd *self, struct shared_engine **out);
 /* Finishes what is queued, then ends. */
-void engine_free(struct engine *engine);
+void shared_engine_free(struct shared_engine *engine);
 /* Takes a list of jobs; any thread. */
-void engine_push(struct engine *engine, struct job *jobs);
+void shared_engine_push(struct shared_engine *engine, struct job *jobs);
 
 /* ---- redis_codec.c: jobs to the script's arguments and back ---- */
 #define CODEC_JOBS_MAX 128u

@@ -93,7 +93,7 @@ create(const struct service_env *env, void **out)
 	    env->metrics,
 	    &(struct metric_spec){.name = "corbel_ratelimit_keys", .help = "Counters held in memory"}, NULL);
 	*out = self;
-	return env->redis ? engine_new(self, &self->engine) : status_ok_value();
+	return env->redis ? shared_engine_new(self, &self->engine) : status_ok_value();
 }
 
 static struct status
@@ -173,7 +173,7 @@ destroy(void *arg)
 	struct ratelimitd *self = arg;
 	subscriber_free(self->limit_changes);
 	subscriber_free(self->plan_changes);
-	engine_free(self->engine);
+	shared_engine_free(self->engine);
 	registry_free(self->registry);
 	table_free(self->table);
 	statistics_free(self->statistics);

@@ -13,15 +13,15 @@
 #include "table.h"
 
 struct alarms;
-struct engine;
+struct shared_engine;
 
 struct ratelimitd {
 	struct service_env env;
 	struct registry *registry;
 	struct table *table;
 	struct statistics *statistics;
-	struct alarms *alarms; /* refusals to tell of */
-	struct engine *engine; /* NULL: counters are kept in memory */
+	struct alarms *alarms;        /* refusals to tell of */
+	struct shared_engine *engine; /* NULL: counters are kept in memory */
 	struct subscriber *limit_changes, *plan_changes;
 	_Atomic bool plans_are_stale, limits_are_stale;
 	_Atomic bool has_definitions; /* loaded once */
