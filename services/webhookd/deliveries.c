@@ -25,7 +25,8 @@ static const struct store_sql ATTEMPTS = {
 /* What is under way, or leased, is left alone: it ends as it ends. */
 static const struct store_sql DELIVERY_RESEND = {
     "delivery_resend", "UPDATE deliveries SET state = 1, tries = 0, finished_at = NULL,"
-                       " due_at = CASE WHEN leased_at IS NULL THEN $2 ELSE due_at END WHERE id = $1"};
+                       " due_at = CASE WHEN state = 1 AND leased_at IS NOT NULL THEN due_at ELSE $2 END,"
+                       " leased_at = CASE WHEN state = 1 THEN leased_at END WHERE id = $1"};
 static const struct store_sql ENDPOINT_OF = {"endpoint_of",
                                              "SELECT tenant_id, disabled FROM endpoints WHERE id = $1"};
 /* Whoever changes deliveries holds their endpoint first. */

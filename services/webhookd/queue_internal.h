@@ -11,9 +11,15 @@ struct held {
 	const char *delivery_id, *event_id, *event_type;
 	uint32_t number, tries; /* of leases; of tries since it was last sent anew */
 	int64_t leased_at;
+	bool was_leased; /* and that lease has ended, at: */
+	int64_t ended_at;
 	bool has_order_key;
 	int64_t order_key;
 };
+
+/* Leases what is still as it was found; in `out` NULL for what is not. */
+struct status queue_take(struct store_tx *tx, struct arena *arena, const struct held *held, size_t count,
+                         const struct lease_request *request, QueueMessage **out);
 
 /* Attempts to be inserted together, each the end of a lease. */
 struct held_log {

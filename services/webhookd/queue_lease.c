@@ -45,11 +45,6 @@ static const struct store_sql QUEUE_PARK = {
     " (SELECT id, endpoint_id, order_key, sequence FROM deliveries WHERE endpoint_id = $1 AND state = 1"
     " AND due_at <= $2 ORDER BY due_at, sequence LIMIT 1000) d WHERE d.order_key IS NOT NULL AND " BEHIND
     ")"};
-static const struct store_sql QUEUE_TAKE = {
-    "queue_take",
-    "UPDATE deliveries SET attempts = attempts + 1, tries = tries + 1, leased_at = $2, due_at = $3"
-    " WHERE id = $1 AND state = 1 AND attempts = $4 RETURNING attempts, (SELECT e.message FROM events e"
-    " WHERE e.tenant_id = deliveries.tenant_id AND e.sequence = deliveries.sequence)"};
 static const struct store_sql QUEUE_ENDED = {
     "queue_ended", "SELECT " FOUND_COLUMNS " FROM deliveries d WHERE d.endpoint_id = $1 AND d.state = 1"
                    " AND d.leased_at IS NOT NULL AND d.due_at <= $2 AND d.tries > $3 ORDER BY d.due_at"
@@ -105,6 +100,8 @@ held_from_row(const struct store_rows *rows, size_t row)
 	                     .number = (uint32_t)row_i64(rows, row, 3),
 	                     .tries = (uint32_t)row_i64(rows, row, 4),
 	                     .leased_at = row_i64(rows, row, 5),
+	                     .was_leased = !row_is_null(rows, row, 5),
+	                     .ended_at = row_i64(rows, row, 6),
 	                     .has_order_key = !row_is_null(rows, row, 7),
 	                     .order_key = row_i64(rows, row, 7)};
 }
@@ -143,44 +140,39 @@ find_due(struct store_tx *tx, struct arena *arena, const struct queue *queue, in
 
 /* ---- leasing ---- */
 
-static struct status
-take(struct store_tx *tx, struct arena *arena, const struct held *held, const struct lease_request *request,
-     QueueMessage **out)
-{
-	char receipt[RECEIPT_MAX];
-	struct store_rows *rows;
-	struct status st = store_query(tx, &QUEUE_TAKE,
-	                               STORE_PARAMS(store_text(held->delivery_id), store_i64(request->now_ms),
-	                                            store_i64(request->until_ms), store_i64(held->number)),
-	                               1, arena, &rows);
-
-	*out = NULL;
-	if (!status_ok(&st) || rows_count(rows) == 0)
-		return st;
-	QueueMessage *message = ARENA_NEW(arena, QueueMessage);
-	corbel__v1__queue_message__init(message);
-	message->has_attempts = message->has_leased_until = true;
-	message->attempts = (uint32_t)row_i64(rows, 0, 0);
-	message->leased_until = request->until_ms;
-	message->event = (Event *)unpacked(arena, &corbel__v1__event__descriptor, rows, 0, 1);
-	if (!message->event)
-		return status_make(STATUS_DATA_LOSS, "a stored event cannot be read");
-	receipt_format(held->delivery_id, message->attempts, receipt);
-	message->receipt = arena_strdup(arena, receipt);
-	*out = message;
-	return st;
-}
-
 /* The lease before ended without a word, and it was the last one. */
 static struct status
 give_up(const struct webhookd *self, struct store_tx *tx, const struct queue *queue, const struct held *held,
-        int64_t ended_at, int64_t now_ms, struct held_log *log)
+        int64_t now_ms, struct held_log *log)
 {
 	bool is_done;
 	struct status st = held_exhaust(self, tx, log->arena, queue, held, now_ms, "lease_expired", &is_done);
 
 	if (is_done)
-		held_log_add(log, queue, held, ended_at, "lease_expired", NULL);
+		held_log_add(log, queue, held, held->ended_at, "lease_expired", NULL);
+	return st;
+}
+
+/* What of the due may be leased now: what has tries left, up to REPLY_BYTES. */
+static struct status
+choose(const struct webhookd *self, struct store_tx *tx, const struct queue *queue,
+       const struct store_rows *rows, int64_t now_ms, struct held_log *log, struct held *chosen,
+       size_t *count)
+{
+	struct status st = status_ok_value();
+	size_t bytes = 0;
+
+	for (size_t r = 0; r < rows_count(rows) && status_ok(&st) && bytes < REPLY_BYTES; r++) {
+		struct held held = held_from_row(rows, r);
+		if (held.ended_at > now_ms)
+			break;
+		if (held.was_leased && held_is_last(queue, &held)) {
+			st = give_up(self, tx, queue, &held, now_ms, log);
+			continue;
+		}
+		chosen[(*count)++] = held;
+		bytes += (size_t)row_i64(rows, r, 8);
+	}
 	return st;
 }
 
@@ -190,7 +182,7 @@ queue_lease(const struct webhookd *self, struct store_tx *tx, struct arena *aren
 {
 	struct store_rows *rows;
 	struct held_log log;
-	size_t room = 0, bytes = 0;
+	size_t room = 0;
 	int64_t now_ms = request->now_ms;
 	struct status st = store_query(tx, &QUEUE_LOCK, STORE_PARAMS(store_text(queue->id)), 1, arena, &rows);
 
@@ -203,25 +195,21 @@ queue_lease(const struct webhookd *self, struct store_tx *tx, struct arena *aren
 	st = find_due(tx, arena, queue, now_ms, room < request->most ? room : request->most, &rows);
 	if (!status_ok(&st))
 		return st;
-	*messages = ARENA_ARRAY(arena, QueueMessage *, rows_count(rows) + 1);
-	held_log_init(&log, arena, rows_count(rows));
-	for (size_t r = 0; r < rows_count(rows) && status_ok(&st) && bytes < REPLY_BYTES; r++) {
-		struct held held = held_from_row(rows, r);
-		QueueMessage *message = NULL;
-		bool had_lease = !row_is_null(rows, r, 5);
-		int64_t due_at = row_i64(rows, r, 6);
-		if (due_at > now_ms)
-			break;
-		if (had_lease && held_is_last(queue, &held))
-			st = give_up(self, tx, queue, &held, due_at, now_ms, &log);
-		else
-			st = take(tx, arena, &held, request, &message);
-		if (message && had_lease)
-			held_log_add(&log, queue, &held, due_at, "lease_expired", NULL);
-		if (status_ok(&st) && message)
-			(*messages)[(*count)++] = message;
-		bytes += (size_t)row_i64(rows, r, 8);
+	size_t found = rows_count(rows), chosen_count = 0;
+	struct held *chosen = ARENA_ARRAY(arena, struct held, found + 1);
+	QueueMessage **taken = ARENA_ARRAY(arena, QueueMessage *, found + 1);
+	held_log_init(&log, arena, found);
+	st = choose(self, tx, queue, rows, now_ms, &log, chosen, &chosen_count);
+	if (status_ok(&st))
+		st = queue_take(tx, arena, chosen, chosen_count, request, taken);
+	for (size_t i = 0; i < chosen_count && status_ok(&st); i++) {
+		if (!taken[i])
+			continue;
+		if (chosen[i].was_leased)
+			held_log_add(&log, queue, &chosen[i], chosen[i].ended_at, "lease_expired", NULL);
+		taken[(*count)++] = taken[i];
 	}
+	*messages = taken;
 	return status_ok(&st) ? held_log_insert(&log, tx) : st;
 }
 
@@ -244,7 +232,7 @@ queue_expire(const struct webhookd *self, struct store_tx *tx, struct arena *are
 	held_log_init(&log, arena, rows_count(rows));
 	for (size_t r = 0; r < rows_count(rows) && status_ok(&st); r++) {
 		struct held held = held_from_row(rows, r);
-		st = give_up(self, tx, queue, &held, row_i64(rows, r, 6), now_ms, &log);
+		st = give_up(self, tx, queue, &held, now_ms, &log);
 	}
 	return status_ok(&st) ? held_log_insert(&log, tx) : st;
 }

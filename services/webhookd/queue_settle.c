@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "queue_internal.h"
+#include "queue_pairs.h"
 
 typedef Corbel__V1__ReceiptResult ReceiptResult;
 
@@ -14,8 +15,11 @@ static const struct store_sql HELD_READ = {
     "held_read", "SELECT event_id, event_type, state, attempts, tries, leased_at, order_key FROM deliveries"
                  " WHERE id = $1 AND endpoint_id = $2"};
 #define UNDER_LEASE " WHERE id = $1 AND state = 1 AND attempts = $2 AND leased_at IS NOT NULL"
+/* $1 is the queue, $2 the time. `leased_at` stays, for the attempt. */
 static const struct store_sql HELD_ACK = {
-    "held_ack", "UPDATE deliveries SET state = 2, finished_at = $3, leased_at = NULL" UNDER_LEASE};
+    "held_ack", "UPDATE deliveries SET state = 2, finished_at = $2 FROM " QUEUE_PAIRS
+                " WHERE id = pair.column1 AND attempts = pair.column2 AND endpoint_id = $1 AND state = 1"
+                " AND leased_at IS NOT NULL RETURNING id, attempts, leased_at, order_key"};
 static const struct store_sql HELD_NACK = {"held_nack",
                                            "UPDATE deliveries SET due_at = $3, leased_at = NULL" UNDER_LEASE};
 static const struct store_sql HELD_EXTEND = {"held_extend", "UPDATE deliveries SET due_at = $3" UNDER_LEASE};
@@ -51,16 +55,6 @@ change(struct settling *s, const struct store_sql *sql, const struct held *held,
 	    &changed);
 	*is_done = changed > 0;
 	return st;
-}
-
-static struct status
-ack(struct settling *s, const struct held *held, bool *is_done)
-{
-	struct status st = change(s, &HELD_ACK, held, s->what->now_ms, is_done);
-	if (!*is_done)
-		return st;
-	held_log_add(&s->log, s->queue, held, s->what->now_ms, NULL, NULL);
-	return held_let_next(s->tx, s->queue, held, s->what->now_ms);
 }
 
 static int64_t
@@ -102,15 +96,16 @@ extend(struct settling *s, const struct held *held, ReceiptResult *result, bool 
 static struct status
 apply(struct settling *s, const struct held *held, ReceiptResult *result, bool *is_done)
 {
+	*is_done = false;
 	switch (s->what->what) {
-	case QUEUE_ACK:
-		return ack(s, held, is_done);
 	case QUEUE_NACK:
 		return nack(s, held, result, is_done);
 	case QUEUE_EXTEND:
-		break;
+		return extend(s, held, result, is_done);
+	case QUEUE_ACK:
+		break; /* ack_some() has had it */
 	}
-	return extend(s, held, result, is_done);
+	return status_ok_value();
 }
 
 static struct status
@@ -143,6 +138,42 @@ settle_one(struct settling *s, struct item *item)
 	return st;
 }
 
+/* ---- several acks at once ---- */
+
+static struct status
+note_ack(struct settling *s, const struct store_rows *rows, size_t row, struct item *items, size_t count)
+{
+	struct held held = {.delivery_id = row_text(rows, row, 0),
+	                    .number = (uint32_t)row_i64(rows, row, 1),
+	                    .leased_at = row_i64(rows, row, 2),
+	                    .has_order_key = !row_is_null(rows, row, 3),
+	                    .order_key = row_i64(rows, row, 3)};
+
+	for (size_t i = 0; i < count; i++)
+		if (items[i].receipt.number == held.number &&
+		    strcmp(items[i].receipt.delivery_id, held.delivery_id) == 0)
+			items[i].result->outcome = CORBEL__V1__RECEIPT_OUTCOME__ACCEPTED;
+	held_log_add(&s->log, s->queue, &held, s->what->now_ms, NULL, NULL);
+	return held_let_next(s->tx, s->queue, &held, s->what->now_ms);
+}
+
+static struct status
+ack_some(struct settling *s, struct item *items, size_t count)
+{
+	struct store_value params[QUEUE_PARAMS] = {store_text(s->queue->id), store_i64(s->what->now_ms)};
+	struct store_rows *rows;
+
+	for (size_t i = 0; i < QUEUE_WIDTH; i++) {
+		const struct item *item = &items[i < count ? i : count - 1];
+		params[2 + 2 * i] = store_text(item->receipt.delivery_id);
+		params[3 + 2 * i] = store_i64(item->receipt.number);
+	}
+	struct status st = store_query(s->tx, &HELD_ACK, params, QUEUE_PARAMS, QUEUE_WIDTH, s->arena, &rows);
+	for (size_t r = 0; status_ok(&st) && r < rows_count(rows); r++)
+		st = note_ack(s, rows, r, items, count);
+	return st;
+}
+
 struct status
 queue_settle(const struct webhookd *self, struct store_tx *tx, struct arena *arena, const struct queue *queue,
              const struct settlement *settlement, char *const *receipts, size_t count, ReceiptResult ***out)
@@ -164,7 +195,10 @@ queue_settle(const struct webhookd *self, struct store_tx *tx, struct arena *are
 		known += receipt_parse(receipts[i], strlen(receipts[i]), &items[known].receipt);
 	}
 	qsort(items, known, sizeof(*items), by_delivery);
+	for (size_t i = 0; i < known && settlement->what == QUEUE_ACK && status_ok(&st); i += QUEUE_WIDTH)
+		st = ack_some(&settling, items + i, known - i < QUEUE_WIDTH ? known - i : QUEUE_WIDTH);
 	for (size_t i = 0; i < known && status_ok(&st); i++)
-		st = settle_one(&settling, &items[i]);
+		if (items[i].result->outcome != CORBEL__V1__RECEIPT_OUTCOME__ACCEPTED)
+			st = settle_one(&settling, &items[i]);
 	return status_ok(&st) ? held_log_insert(&settling.log, tx) : st;
 }
