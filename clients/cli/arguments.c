@@ -212,6 +212,7 @@ set_common(struct command *command, const char *flag, size_t length, const char 
 	} switches[] = {{"verbose", &settings->is_verbose},
 	                {"yes", &settings->is_yes},
 	                {"all", &settings->takes_all},
+	                {"watch", &settings->is_watched},
 	                {"help", &command->wants_help}};
 
 	*took = true;

@@ -156,8 +156,12 @@ outcome(const struct command *command, const struct exchange *exchange, json_t *
 		fprintf(stderr, "corbel: %s\n", show_text(command->arena, exchange->error));
 		return EXIT_CODE_UNAVAILABLE;
 	}
-	*reply = json_loads(exchange->response, JSON_DECODE_ANY, NULL);
 	int code = exit_code_of(exchange->status);
+	if (code == EXIT_CODE_OK && command->method->raw_answer) {
+		(void)fwrite(exchange->response, 1, exchange->response_size, stdout);
+		return code;
+	}
+	*reply = json_loads(exchange->response, JSON_DECODE_ANY, NULL);
 	if (code != EXIT_CODE_OK)
 		output_problem(command->arena, exchange->status, *reply, stderr);
 	if (code == EXIT_CODE_OK && !*reply && exchange->response[0]) {
@@ -166,6 +170,31 @@ outcome(const struct command *command, const struct exchange *exchange, json_t *
 		return EXIT_CODE_OTHER;
 	}
 	return code;
+}
+
+/* A body that is one field as it is, and its type; both leave the fields. */
+static char *
+raw_body(struct command *command, const char **type)
+{
+	const struct api_message *rules = command->method->request;
+	const json_t *said = json_object_get(command->fields, "content_type");
+	char *body = NULL;
+
+	*type = said ? value_text(command->arena, said) : "application/octet-stream";
+	for (unsigned i = 0; i < rules->descriptor->n_fields; i++) {
+		const char *name = rules->descriptor->fields[i].name;
+		const json_t *value = json_object_get(command->fields, name);
+		if (!value || rules->descriptor->fields[i].type != PROTOBUF_C_TYPE_BYTES)
+			continue;
+		bool is_json = rules->fields[i].format == API_JSON;
+		char *dumped = is_json ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+		body = is_json ? dumped : strdup(value_text(command->arena, value));
+		*type = is_json ? "application/json" : *type;
+		json_object_del(command->fields, name);
+		break;
+	}
+	json_object_del(command->fields, "content_type");
+	return body ? body : strdup("");
 }
 
 int
@@ -180,12 +209,16 @@ call_make(struct command *command, json_t **reply)
 	strbuf_puts(&url, command->settings.url);
 	if (!put_path(command, &url))
 		return EXIT_CODE_USAGE;
-	if (!has_body)
+	const char *type = NULL;
+	char *body = command->method->raw_body ? raw_body(command, &type)
+	             : has_body                ? json_dumps(command->fields, JSON_COMPACT)
+	                                       : NULL;
+	if (!has_body || command->method->raw_body)
 		put_query(command, &url);
-	char *body = has_body ? json_dumps(command->fields, JSON_COMPACT) : NULL;
 	struct exchange exchange = {.verb = VERBS[verb],
 	                            .url = url.data,
 	                            .body = body,
+	                            .content_type = type,
 	                            .api_key = command->settings.api_key,
 	                            .idempotency_key = idempotency_key(command),
 	                            .trace_id = random_hex(command->arena, 16),

@@ -33,7 +33,7 @@ struct settings {
 	const char *url, *api_key, *profile;
 	enum output_format output;
 	bool has_output; /* a flag said it: the profile does not */
-	bool is_verbose, is_yes, takes_all;
+	bool is_verbose, is_yes, takes_all, is_watched;
 	const char *idempotency_key; /* NULL: each call gets one of its own */
 	unsigned retries;
 };
@@ -71,6 +71,7 @@ bool profile_apply(struct settings *settings, struct arena *arena);
 /* ---- http.c ---- */
 struct exchange {
 	const char *verb, *url, *body; /* body NULL: none */
+	const char *content_type;      /* of the body; NULL: JSON */
 	const char *api_key;
 	const char *idempotency_key;    /* NULL: none */
 	const char *trace_id, *span_id; /* W3C Trace Context; the call is found by it in traces and logs */
@@ -80,6 +81,7 @@ struct exchange {
 	long status;        /* 0: no answer */
 	long retry_after_s; /* 0: not said */
 	char *response;     /* NUL-terminated, in the arena */
+	size_t response_size;
 	char error[256];
 };
 void http_exchange(struct exchange *exchange, struct arena *arena);

@@ -3,6 +3,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -102,20 +103,56 @@ call_all_pages(struct command *command, json_t **reply)
 	return code;
 }
 
-int
-command_run(struct command *command)
+static int
+call_and_show(struct command *command)
 {
 	json_t *reply = NULL;
-
-	if (!command->settings.url) {
-		fputs("corbel: say where Corbel is: --url, CORBEL_URL, or a profile\n", stderr);
-		return EXIT_CODE_USAGE;
-	}
-	if (!is_confirmed(command))
-		return EXIT_CODE_OTHER;
 	int code = call_all_pages(command, &reply);
+
 	if (code == EXIT_CODE_OK && reply)
 		output_reply(command, reply, stdout);
 	json_decref(reply);
 	return code;
+}
+
+/* Until it fails or is interrupted. On a terminal each time takes the place of the one before. */
+static int
+watch(struct command *command)
+{
+	const struct timespec pause = {.tv_sec = 1};
+	json_t *fields = json_deep_copy(command->fields);
+	int code = EXIT_CODE_OK;
+
+	while (code == EXIT_CODE_OK && !ferror(stdout)) {
+		struct arena arena, *own = command->arena;
+		arena_init(&arena, 16u << 10, SIZE_MAX);
+		command->arena = &arena;
+		if (isatty(STDOUT_FILENO))
+			fputs("\033[H\033[2J", stdout);
+		json_decref(command->fields);
+		command->fields = json_deep_copy(fields);
+		code = call_and_show(command);
+		(void)fflush(stdout);
+		command->arena = own;
+		arena_fini(&arena);
+		(void)nanosleep(&pause, NULL);
+	}
+	json_decref(fields);
+	return code;
+}
+
+int
+command_run(struct command *command)
+{
+	if (!command->settings.url) {
+		fputs("corbel: say where Corbel is: --url, CORBEL_URL, or a profile\n", stderr);
+		return EXIT_CODE_USAGE;
+	}
+	if (command->settings.is_watched && command->method->verb != API_GET) {
+		fputs("corbel: --watch is for commands that only read\n", stderr);
+		return EXIT_CODE_USAGE;
+	}
+	if (!is_confirmed(command))
+		return EXIT_CODE_OTHER;
+	return command->settings.is_watched ? watch(command) : call_and_show(command);
 }

@@ -15,8 +15,17 @@ struct common_flag {
 };
 
 static const struct common_flag COMMON[] = {
-    {"output", "table json yaml csv"}, {"url", ""},   {"profile", ""}, {"data", ""},      {"retry", ""},
-    {"idempotency-key", ""},           {"all", NULL}, {"yes", NULL},   {"verbose", NULL}, {"help", NULL},
+    {"output", "table json yaml csv"},
+    {"url", ""},
+    {"profile", ""},
+    {"data", ""},
+    {"retry", ""},
+    {"idempotency-key", ""},
+    {"all", NULL},
+    {"watch", NULL},
+    {"yes", NULL},
+    {"verbose", NULL},
+    {"help", NULL},
 };
 #define COMMON_COUNT (sizeof(COMMON) / sizeof(COMMON[0]))
 

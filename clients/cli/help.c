@@ -12,6 +12,7 @@ static const char COMMON_FLAGS[] =
     "  --profile NAME                 profile of ~/.config/corbel/config.yaml (CORBEL_PROFILE)\n"
     "  --data JSON|@file|-            the whole request; flags win over it\n"
     "  --all                          every page of a list\n"
+    "  --watch                        show it again every second, of commands that only read\n"
     "  --yes                          do not ask before what cannot be undone\n"
     "  --retry N                      try again up to N times when Corbel is away or limits; 0 when absent\n"
     "  --idempotency-key KEY          name of a POST: repeated under it, it is done once (default: a random "

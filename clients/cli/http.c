@@ -39,7 +39,9 @@ headers_of(const struct exchange *exchange, struct arena *arena)
 	if (exchange->api_key)
 		list = curl_slist_append(list, arena_printf(arena, "Authorization: Bearer %s", exchange->api_key));
 	if (exchange->body)
-		list = curl_slist_append(list, "Content-Type: application/json");
+		list = curl_slist_append(
+		    list, arena_printf(arena, "Content-Type: %s",
+		                       exchange->content_type ? exchange->content_type : "application/json"));
 	if (exchange->idempotency_key)
 		list = curl_slist_append(list, arena_printf(arena, "Idempotency-Key: %s", exchange->idempotency_key));
 	/* Only a call that is looked at asks to be traced; for others Corbel's own sampling decides. */
@@ -107,6 +109,7 @@ http_exchange(struct exchange *exchange, struct arena *arena)
 	if (exchange->is_verbose)
 		fprintf(stderr, "* %.1f ms, trace %s\n", seconds * 1000, exchange->trace_id);
 	exchange->response = body.data;
+	exchange->response_size = body.length;
 	curl_slist_free_all(headers);
 	curl_easy_cleanup(curl);
 }

@@ -71,7 +71,9 @@ struct api_method {
 	const char *route_by; /* "" : any replica */
 	uint16_t success;
 	const char *cli, *confirm, *columns, *doc, *tag;
-	size_t index; /* in its service */
+	const char *or_waits;              /* full name; NULL: none */
+	const char *raw_body, *raw_answer; /* fields; NULL: none */
+	size_t index;                      /* in its service */
 };
 
 struct api_service {

@@ -48,7 +48,7 @@ authorize(const struct api_method *method, const Corbel__Bus__Principal *princip
 {
 	if (is_internal(principal) || (method->is_public && method->path))
 		return status_ok_value();
-	if (!method->path)
+	if (!method->path && !method->scope[0])
 		return status_make(STATUS_PERMISSION_DENIED, "%s is for other daemons only", method->name);
 	if (!principal || !principal->tenant || !*principal->tenant)
 		return status_make(STATUS_UNAUTHENTICATED, "%s needs an API key", method->name);

@@ -4,15 +4,37 @@
 #include "cached.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "cached_internal.h"
 #include "corbel/cached.handlers.gen.h"
 
-#define REFRESH_MS 1000u
+#define REFRESH_MS   1000u
+#define TICK_MS      20
+#define GAUGES_TURNS 25
 
 extern const struct store_migration cached_migrations[];
 
-static const struct config_option OPTIONS[] = {{.name = NULL}};
+static const struct config_option OPTIONS[] = {
+    {.name = "cached.memory",
+     .type = CONFIG_SIZE,
+     .def = "256MiB",
+     .min = 1 << 20,
+     .max = (int64_t)1 << 44,
+     .help = "Memory for entries, all tenants together; beyond it, those leave that are needed least."},
+    {.name = "cached.tenant_memory",
+     .type = CONFIG_SIZE,
+     .def = "0",
+     .min = 0,
+     .max = (int64_t)1 << 44,
+     .help = "Most of it that one tenant gets; 0: as much as the others leave."},
+    {.name = "cached.lease",
+     .type = CONFIG_DURATION,
+     .def = "10s",
+     .min = 100,
+     .max = 600000,
+     .help = "How long a caller who was asked to fill a key has for it; then another one is."},
+    {.name = NULL}};
 
 static void
 on_changes(void *arg, const char *node, const char *topic, const void *payload, size_t size)
@@ -30,10 +52,38 @@ create(const struct service_env *env, void **out)
 {
 	struct cached *self = mem_alloc(sizeof(*self));
 
+	const struct engine_options options = {
+	    .bytes_max = config_size_bytes(env->config, "cached.memory"),
+	    .clock = env->clock,
+	};
+
 	self->env = *env;
 	self->definitions = definitions_new();
+	self->tenant_bytes = config_size_bytes(env->config, "cached.tenant_memory");
+	self->lease_ms = config_duration_ms(env->config, "cached.lease");
+	self->epoch = (uint32_t)random_u64(env->random);
+	self->engine = engine_new(&options);
+	self->waiting = waiting_new(self);
+	self->gauges = gauges_new(self);
 	*out = self;
 	return status_ok_value();
+}
+
+/* A thread of its own, which nothing keeps from ending leases in time. */
+static void *
+upkeep_main(void *arg)
+{
+	struct cached *self = arg;
+	const struct timespec pause = {.tv_nsec = TICK_MS * 1000000};
+
+	for (unsigned turn = 0; !atomic_load(&self->is_stopping); turn++) {
+		engine_tick(self->engine);
+		waiting_tick(self->waiting, false);
+		if (turn % GAUGES_TURNS == 0)
+			gauges_tick(self->gauges, self->engine);
+		nanosleep(&pause, NULL);
+	}
+	return NULL;
 }
 
 static struct status
@@ -63,20 +113,55 @@ start(void *arg)
 		st = subscriber_new(self->env.bus, &options, &self->changes);
 	if (status_ok(&st))
 		st = host_every(self->env.host, &cached_service, REFRESH_MS, namespaces_refresh_task, self);
-	return st;
+	if (!status_ok(&st))
+		return st;
+	self->has_upkeep = pthread_create(&self->upkeep, NULL, upkeep_main, self) == 0;
+	return self->has_upkeep ? st : status_make(STATUS_UNAVAILABLE, "the kernel gives no thread");
+}
+
+/* Who waits for a value is told that there is none, and goes on without. */
+static void
+drain(void *arg, uint32_t grace_ms)
+{
+	struct cached *self = arg;
+	(void)grace_ms;
+	waiting_tick(self->waiting, true);
+}
+
+static service_batch
+batch(void *self, const struct api_method *method)
+{
+	static const struct {
+		const char *name;
+		service_batch batch;
+	} BATCHES[] = {{"Cache/Get", cache_get_batch},
+	               {"Cache/Fetch", cache_fetch_batch},
+	               {"Cache/GetMany", cache_get_many_batch},
+	               {"Cache/Statistics", cache_statistics_batch}};
+	(void)self;
+	for (size_t i = 0; i < sizeof(BATCHES) / sizeof(BATCHES[0]); i++)
+		if (strcmp(method->name, BATCHES[i].name) == 0)
+			return BATCHES[i].batch;
+	return NULL;
 }
 
 static void
 destroy(void *arg)
 {
 	struct cached *self = arg;
+	atomic_store(&self->is_stopping, true);
+	if (self->has_upkeep)
+		(void)pthread_join(self->upkeep, NULL);
 	subscriber_free(self->changes);
+	waiting_free(self->waiting);
+	gauges_free(self->gauges);
+	engine_free(self->engine);
 	definitions_free(self->definitions);
 	mem_free(self);
 }
 
-static const struct service_handlers HANDLERS[] = {{&api_cache_namespaces, cache_namespaces_handlers},
-                                                   {NULL, NULL}};
+static const struct service_handlers HANDLERS[] = {
+    {&api_cache_namespaces, cache_namespaces_handlers}, {&api_cache, cache_handlers}, {NULL, NULL}};
 
 const struct service cached_service = {
     .name = "cached",
@@ -88,5 +173,7 @@ const struct service cached_service = {
     .workers = 4,
     .create = create,
     .start = start,
+    .batch = batch,
+    .drain = drain,
     .destroy = destroy,
 };

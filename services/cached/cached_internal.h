@@ -4,21 +4,69 @@
 #ifndef CORBEL_CACHED_INTERNAL_H
 #define CORBEL_CACHED_INTERNAL_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "corbel/contract.gen.h"
 #include "daemon/service.h"
 #include "definitions.h"
+#include "engine.h"
+
+struct gauges;
+struct waiting;
 
 struct cached {
 	struct service_env env;
 	struct definitions *definitions;
 	struct subscriber *changes; /* of other replicas' definitions */
+	struct engine *engine;
+	struct waiting *waiting; /* calls that wait for a value */
+	struct gauges *gauges;
+	uint64_t tenant_bytes, lease_ms;
+	uint32_t epoch; /* of this process: entity tags of another one's versions differ */
+	/* the upkeep thread */
+	pthread_t upkeep;
+	bool has_upkeep;
+	_Atomic bool is_stopping;
 };
 
 /* ---- namespaces.c ---- */
 /* Loads the definitions if they changed since; a worker's task. */
 void namespaces_refresh_task(void *self, struct store_conn *conn);
 struct status namespaces_refresh(struct cached *self, struct store_conn *conn);
+
+/* ---- spaces.c ---- */
+/* The namespace of a call's tenant, or of the one that an operator names. NULL: no call has used it, which
+ * only `is_made` changes. */
+struct status space_of_call(struct call *call, const char *tenant_id, const char *name, bool is_made,
+                            struct space **out);
+/* After the definitions changed: they hold for every space that is in use. */
+void spaces_configure(struct cached *self);
+
+/* ---- answers.c ---- */
+/* What was found as an entry; pointers of `get` are borrowed. `is_raw`: the value's bytes whatever they are.
+ */
+void answer_entry(struct call *call, const struct get *get, bool is_raw, Corbel__V1__CacheEntry *out);
+/* Age, ETag, Cache-Control, Cache-Status and the token, for callers by HTTP. */
+void answer_headers(struct call *call, const struct get *get);
+char *token_text(struct arena *arena, uint64_t token);
+uint64_t token_read(const char *text); /* NULL: 0 */
+
+/* ---- gets.c, waiting.c, sets.c, statistics.c: batch handlers ---- */
+void cache_get_batch(void *self, struct call *calls[], size_t count);
+void cache_fetch_batch(void *self, struct call *calls[], size_t count);
+void cache_get_many_batch(void *self, struct call *calls[], size_t count);
+void cache_statistics_batch(void *self, struct call *calls[], size_t count);
+
+/* ---- waiting.c ---- */
+struct waiting *waiting_new(struct cached *self);
+/* Ends those who waited long enough; all of them when `is_over`. */
+void waiting_tick(struct waiting *waiting, bool is_over);
+void waiting_free(struct waiting *waiting);
+
+/* ---- gauges.c ---- */
+struct gauges *gauges_new(const struct cached *self);
+void gauges_tick(struct gauges *gauges, struct engine *engine);
+void gauges_free(struct gauges *gauges);
 
 #endif

@@ -80,8 +80,10 @@ namespaces_refresh(struct cached *self, struct store_conn *conn)
 			if (definition && definition->name)
 				definition_table_add(table, row_text(rows, row, 0), definition);
 		}
-		if (table)
+		if (table) {
 			definitions_put(self->definitions, table);
+			spaces_configure(self);
+		}
 	}
 	arena_fini(&arena);
 	return st;
@@ -260,6 +262,7 @@ struct status
 cache_namespaces_delete(struct call *call, const Corbel__V1__CacheNamespaceRequest *request,
                         Corbel__V1__Empty *reply)
 {
+	const struct cached *self = call_service(call);
 	struct store_rows *rows;
 	const char *tenant;
 	struct store_tx tx;
@@ -274,5 +277,9 @@ cache_namespaces_delete(struct call *call, const Corbel__V1__CacheNamespaceReque
 	                 call_arena(call), &rows);
 	if (status_ok(&st) && rows_count(rows) == 0)
 		st = not_found(request->namespace_);
-	return commit(call, &tx, st);
+	st = commit(call, &tx, st);
+	struct space *space = engine_find_space(self->engine, tenant, request->namespace_);
+	if (status_ok(&st) && space)
+		(void)engine_invalidate_all(space);
+	return st;
 }

@@ -4,11 +4,26 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/raw.h"
 #include "base/hash.h"
 #include "cloudevents.h"
 #include "daemon/authorize.h"
 
 #define IDEMPOTENCY_KEY_MAX 255u
+
+static void send_call(struct request *request, const struct api_method *method);
+
+/* What could not be answered at once is asked again, of the method that waits. */
+static const struct api_method *
+waiting_method(const struct request *request, const Corbel__Bus__Reply *reply)
+{
+	bool must_wait =
+	    reply->code == STATUS_UNAVAILABLE && reply->problem && strcmp(reply->problem, "must-wait") == 0;
+
+	if (!must_wait || !request->method->or_waits || request->call.method != request->method->id)
+		return NULL;
+	return request->is_orphan ? NULL : api_method_by_name(request->method->or_waits);
+}
 
 static void
 completed(struct pool_call *call)
@@ -16,6 +31,11 @@ completed(struct pool_call *call)
 	struct request *request = call->user;
 
 	if (call->code == STATUS_OK && call->reply) {
+		const struct api_method *waiting = waiting_method(request, call->reply);
+		if (waiting) {
+			send_call(request, waiting);
+			return;
+		}
 		respond_reply(request, call->reply);
 		return;
 	}
@@ -104,7 +124,7 @@ pool_of(const struct ingress *ingress, const char *daemon)
 }
 
 static void
-send_call(struct request *request)
+send_call(struct request *request, const struct api_method *method)
 {
 	struct ingress *ingress = request->shard->ingress;
 	struct pool_call *call = &request->call;
@@ -113,11 +133,11 @@ send_call(struct request *request)
 	uint64_t now = shard_now_ms(request->shard);
 
 	protobuf_c_message_pack(request->message, bytes);
-	call->method = request->method->id;
-	call->is_fast = request->method->is_fast;
-	call->is_waiting = request->method->is_waiting;
+	call->method = method->id;
+	call->is_fast = method->is_fast;
+	call->is_waiting = method->is_waiting;
 	set_route(request);
-	call->deadline_mono_ms = now + request->method->deadline_ms;
+	call->deadline_mono_ms = now + method->deadline_ms;
 	call->request_id = request->request_id;
 	call->traceparent = request->traceparent;
 	call->principal = request->key ? &request->key->principal : NULL;
@@ -129,7 +149,7 @@ send_call(struct request *request)
 		request_hold(request);
 	else
 		request_wait(request);
-	port_call(request->shard->port, pool_of(ingress, request->method->daemon), call);
+	port_call(request->shard->port, pool_of(ingress, method->daemon), call);
 }
 
 static bool
@@ -149,7 +169,7 @@ check_body(struct request *request)
 {
 	const char *type = request_header(request, "Content-Type");
 
-	if (request->said_as != CLOUDEVENT_NONE || request->body_size == 0)
+	if (request->said_as != CLOUDEVENT_NONE || request->method->raw_body || request->body_size == 0)
 		return true;
 	if (type && !is_json(type)) {
 		respond_problem(request, "unsupported-media-type", "the body must be application/json");
@@ -168,6 +188,13 @@ read_body(struct request *request, struct violations *violations)
 	const char *text = request->body_size > 0 ? request->body : "{}";
 	size_t length = request->body_size > 0 ? request->body_size : 2;
 
+	if (request->method->raw_body) {
+		const char *type = request_header(request, "Content-Type");
+		request->message =
+		    raw_to_message(request->method, type ? arena_strdup(&request->arena, type) : NULL,
+		                   request->body_size > 0 ? request->body : "", request->body_size, &request->arena);
+		return status_ok_value();
+	}
 	if (request->said_as == CLOUDEVENT_NONE)
 		return json_to_message(text, length, request->method->request, &request->arena, violations,
 		                       &request->message);
@@ -194,6 +221,8 @@ decode(struct request *request)
 	struct violations *violations = ARENA_NEW(&request->arena, struct violations);
 
 	cloudevents_look(request);
+	const char *known = request->method->raw_answer ? request_header(request, "If-None-Match") : NULL;
+	request->if_none_match = known ? arena_strdup(&request->arena, known) : NULL;
 	if (!check_body(request))
 		return false;
 	struct status st = read_body(request, violations);
@@ -204,7 +233,8 @@ decode(struct request *request)
 		return false;
 	}
 	routes_bind_path(&request->match, request->message, &request->arena, violations);
-	if (request->query && (request->verb == API_GET || request->verb == API_DELETE))
+	bool takes_query = request->verb == API_GET || request->verb == API_DELETE || request->method->raw_body;
+	if (request->query && takes_query)
 		routes_bind_query(request->query, strlen(request->query), rules, request->message, &request->arena,
 		                  violations);
 	validate(request, violations);
@@ -218,7 +248,7 @@ static void
 decode_and_send(struct request *request)
 {
 	if (take_idempotency_key(request) && decode(request))
-		send_call(request);
+		send_call(request, request->method);
 }
 
 void

@@ -130,6 +130,8 @@ struct request {
 	struct pool_call call;
 	struct stream_ask *stream;       /* a stream that is asked for */
 	struct strbuf policy, ratelimit; /* headers of limits, empty when there are none */
+	const char *if_none_match;       /* of a method with a raw answer; NULL: none */
+	const Corbel__Bus__Reply *reply; /* whose headers the response gets; NULL: none */
 	/* the response, once there is one */
 	struct MHD_Response *response;
 	unsigned status;
@@ -184,6 +186,10 @@ void respond_status(struct request *request, const struct status *st);
 void respond_problem(struct request *request, const char *slug, const char *detail);
 void respond_violations(struct request *request, const struct violations *violations);
 void respond_reply(struct request *request, const Corbel__Bus__Reply *reply);
+/* ---- raw.c ---- */
+/* Answers with one field of the message as it is, or that there is none. */
+void raw_respond(struct request *request, const ProtobufCMessage *message);
+/* ---- respond.c ---- */
 /* 405, or 204 to OPTIONS; `allowed` lists the path's methods, and may be empty. */
 void respond_wrong_verb(struct request *request, const char *allowed);
 void respond_text(struct request *request, unsigned http, const char *type, const char *text, size_t size);

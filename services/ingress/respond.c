@@ -33,9 +33,32 @@ add_x_headers(struct request *request, struct MHD_Response *response)
 		           arena_strndup(&request->arena, reset + 3, strspn(reset + 3, "0123456789")));
 }
 
+/* A method's own headers; those of limits join the lists of the plan's. */
+static void
+add_reply_headers(struct request *request, const Corbel__Bus__Reply *reply, struct MHD_Response *response)
+{
+	for (size_t i = 0; i < reply->n_headers; i++) {
+		const char *name = reply->headers[i]->name, *value = reply->headers[i]->value;
+		bool is_policy = name && strcmp(name, "RateLimit-Policy") == 0;
+		bool is_limit = name && strcmp(name, "RateLimit") == 0;
+		if (!name || !value)
+			continue;
+		if (is_policy || is_limit) {
+			struct strbuf *list = is_policy ? &request->policy : &request->ratelimit;
+			if (list->length > 0)
+				strbuf_puts(list, ", ");
+			strbuf_puts(list, value);
+		} else {
+			add_header(response, name, value);
+		}
+	}
+}
+
 void
 respond_add_headers(struct request *request, struct MHD_Response *response)
 {
+	if (request->reply)
+		add_reply_headers(request, request->reply, response);
 	add_header(response, "X-Request-Id", request->request_id);
 	if (request->traceparent[0])
 		add_header(response, "traceparent", request->traceparent);
@@ -45,8 +68,9 @@ respond_add_headers(struct request *request, struct MHD_Response *response)
 		if (request->shard->ingress->settings.has_x_headers)
 			add_x_headers(request, response);
 	}
-	/* What a key may see is not for caches, which do not know X-API-Key as Authorization. */
-	if (request->method || request->stream)
+	/* What a key may see is not for caches, which do not know X-API-Key as Authorization, unless the method
+	 * says what they may do. */
+	if ((request->method || request->stream) && !MHD_get_response_header(response, "Cache-Control"))
 		add_header(response, "Cache-Control", "no-store");
 	cors_add(request, response);
 }
@@ -249,27 +273,6 @@ unpack_reply(struct request *request, const Corbel__Bus__Reply *reply)
 	                                 reply->payload.data);
 }
 
-/* A method's own headers; those of limits join the lists of the plan's. */
-static void
-add_reply_headers(struct request *request, const Corbel__Bus__Reply *reply, struct MHD_Response *response)
-{
-	for (size_t i = 0; i < reply->n_headers; i++) {
-		const char *name = reply->headers[i]->name, *value = reply->headers[i]->value;
-		bool is_policy = name && strcmp(name, "RateLimit-Policy") == 0;
-		bool is_limit = name && strcmp(name, "RateLimit") == 0;
-		if (!name || !value)
-			continue;
-		if (is_policy || is_limit) {
-			struct strbuf *list = is_policy ? &request->policy : &request->ratelimit;
-			if (list->length > 0)
-				strbuf_puts(list, ", ");
-			strbuf_puts(list, value);
-		} else {
-			add_header(response, name, value);
-		}
-	}
-}
-
 /* The answer's body; returns its type. */
 static const char *
 put_message(struct request *request, const ProtobufCMessage *message, struct strbuf *body)
@@ -296,12 +299,16 @@ respond_reply(struct request *request, const Corbel__Bus__Reply *reply)
 		respond_status(request, &st);
 		return;
 	}
+	request->reply = reply;
+	if (request->method->raw_answer) {
+		raw_respond(request, message);
+		return;
+	}
 	strbuf_init(&body, &request->arena);
 	const char *type = put_message(request, message, &body);
 	struct MHD_Response *response = text_response(type, body.data ? body.data : "", body.length);
 	const char *link = cloudevents_link(request, message);
 	if (link)
 		add_header(response, "Link", link);
-	add_reply_headers(request, reply, response);
 	respond_with(request, request->method->success, response);
 }

@@ -86,10 +86,51 @@ check_pair(struct checker *checker, const struct model_method *a, const struct m
 		       a->name);
 }
 
+static const struct model_method *
+sibling(const struct model_method *method, const char *name)
+{
+	for (size_t m = 0; m < method->service->method_count; m++)
+		if (strcmp(method->service->methods[m].name, name) == 0)
+			return &method->service->methods[m];
+	return NULL;
+}
+
+static void
+check_or_waits(struct checker *checker, const struct model_method *method)
+{
+	const struct model_method *other =
+	    method->options->or_waits ? sibling(method, method->options->or_waits) : NULL;
+
+	if (!method->options->or_waits)
+		return;
+	if (!other || !other->options->waits || other->request != method->request ||
+	    other->reply != method->reply || !other->options->scope || !method->options->scope ||
+	    strcmp(other->options->scope, method->options->scope) != 0)
+		breach(checker, method, "or_waits names no method that waits, of the same messages and scope");
+}
+
+static void
+check_raw(struct checker *checker, const struct model_method *method, const char *option, const char *name,
+          const struct model_message *message)
+{
+	const struct model_field *field = name ? model_field_find(message, name, strlen(name)) : NULL;
+
+	if (!name)
+		return;
+	if (!field || field->is_repeated ||
+	    field->proto->type != GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__TYPE__TYPE_BYTES)
+		breach(checker, method, "%s names no field of bytes", option);
+	if (!model_field_find(message, "content_type", strlen("content_type")))
+		breach(checker, method, "%s needs a field content_type beside it", option);
+}
+
 static void
 check_method(struct checker *checker, const struct model_method *method)
 {
 	check_path(checker, method);
+	check_or_waits(checker, method);
+	check_raw(checker, method, "raw_body", method->options->raw_body, method->request);
+	check_raw(checker, method, "raw_answer", method->options->raw_answer, method->reply);
 	check_route_by(checker, method);
 	if (method->options->batched && !method->options->fast && !method->options->waits)
 		breach(checker, method, "only methods that are fast or wait can be batched");

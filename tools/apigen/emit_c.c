@@ -131,6 +131,11 @@ emit_method(struct strbuf *out, struct arena *arena, const struct model_method *
 	add_flag(out, "is_operator_only", options->operator_only);
 	add_flag(out, "is_cloud_events", options->cloud_events);
 	add_literal(out, arena, "path", options->path);
+	if (options->or_waits)
+		add_literal(out, arena, "or_waits",
+		            arena_printf(arena, "corbel.v1.%s/%s", method->service->name, options->or_waits));
+	add_literal(out, arena, "raw_body", options->raw_body);
+	add_literal(out, arena, "raw_answer", options->raw_answer);
 	add_literal(out, arena, "scope", options->scope ? options->scope : "");
 	add_literal(out, arena, "route_by", options->route_by ? options->route_by : "");
 	add_literal(out, arena, "cli", options->cli ? options->cli : "");

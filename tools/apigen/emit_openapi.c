@@ -25,7 +25,17 @@ put_parameter(struct document *doc, const struct model_field *field, const char 
 static bool
 takes_query(const struct model_method *method)
 {
-	return method->options->verb == CORBEL__VERB__GET || method->options->verb == CORBEL__VERB__DELETE;
+	return method->options->verb == CORBEL__VERB__GET || method->options->verb == CORBEL__VERB__DELETE ||
+	       method->options->raw_body;
+}
+
+/* What the body is when it is raw: bytes of either kind, and their type is a header. */
+static bool
+is_body(const struct model_method *method, const struct model_field *field)
+{
+	return method->options->raw_body &&
+	       (field->proto->type == GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__TYPE__TYPE_BYTES ||
+	        strcmp(field->name, "content_type") == 0);
 }
 
 static void
@@ -36,7 +46,7 @@ put_parameters(struct document *doc, const struct model_method *method)
 		const struct model_field *field = &method->request->fields[i];
 		if (is_path_parameter(method, field->name))
 			put_parameter(doc, field, "path");
-		else if (takes_query(method) && !field->message && !field->options->nulls)
+		else if (takes_query(method) && !field->message && !field->options->nulls && !is_body(method, field))
 			put_parameter(doc, field, "query");
 	}
 	if (method->options->verb == CORBEL__VERB__POST)
@@ -61,6 +71,11 @@ static void
 put_body(struct document *doc, const struct model_method *method)
 {
 	put_member(doc, "requestBody", '{');
+	if (method->options->raw_body) {
+		put_raw_member(doc, "content", "{\"*/*\": {\"schema\": {}, \"example\": \"hello\"}}");
+		put_close(doc, '}');
+		return;
+	}
 	put_raw_member(doc, "required", requires_body(method) ? "true" : "false");
 	put_member(doc, "content", '{');
 	put_member(doc, "application/json", '{');

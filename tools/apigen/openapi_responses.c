@@ -58,7 +58,9 @@ put_success(struct document *doc, const struct model_method *method)
 	put_member(doc, "headers", '{');
 	put_common_headers(doc);
 	put_close(doc, '}');
-	if (method->options->success != 204) {
+	if (method->options->raw_answer) {
+		put_raw_member(doc, "content", "{\"*/*\": {\"schema\": {}, \"example\": \"hello\"}}");
+	} else if (method->options->success != 204) {
 		put_member(doc, "content", '{');
 		put_member(doc, "application/json", '{');
 		put_raw_member(
@@ -89,7 +91,12 @@ openapi_responses(struct document *doc, const struct model_method *method)
 {
 	put_member(doc, "responses", '{');
 	put_success(doc, method);
-	for (const struct problem *problem = next_status(0); problem; problem = next_status(problem->http))
+	if (method->options->raw_answer)
+		put_raw_member(
+		    doc, "304",
+		    "{\"description\": \"What the caller has is still what there is: If-None-Match names its "
+		    "ETag.\"}");
+	for (const struct problem *problem = next_status(304); problem; problem = next_status(problem->http))
 		if (can_fail_with(method, problem->http))
 			put_raw_member(
 			    doc, arena_printf(doc->arena, "%u", problem->http),

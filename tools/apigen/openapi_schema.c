@@ -313,7 +313,7 @@ reach_json(const struct model *model, bool has_replies)
 			const struct model_method *method = &model->services[s].methods[m];
 			if (!method->options->path)
 				continue;
-			if (has_body(method))
+			if (has_body(method) && !method->options->raw_body)
 				reach_message(model, method->request, &reach);
 			if (has_replies && method->options->success != 204)
 				reach_message(model, method->reply, &reach);
@@ -322,14 +322,16 @@ reach_json(const struct model *model, bool has_replies)
 	return reach;
 }
 
-/* Bodies with path parameters are written where they are used. */
+/* Bodies with path parameters are written where they are used; what is a raw body has no schema, but may be
+ * part of another. */
 static bool
 is_inlined(const struct model *model, const struct model_message *message)
 {
 	for (size_t s = 0; s < model->service_count; s++)
 		for (size_t m = 0; m < model->services[s].method_count; m++)
 			if (model->services[s].methods[m].request == message)
-				return has_path_parameters(&model->services[s].methods[m]);
+				return has_path_parameters(&model->services[s].methods[m]) &&
+				       !model->services[s].methods[m].options->raw_body;
 	return false;
 }
 

@@ -1,0 +1,136 @@
+/*
+ * answers: what was found, as a message and as headers of HTTP.
+ *
+ * A value is told as what it was kept as: JSON was checked when it came in and goes out as it is, text that
+ * is text goes out as text, and everything else as bytes.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/text.h"
+#include "cached_internal.h"
+
+#define NAME "corbel" /* of this cache, in Cache-Status */
+
+typedef Corbel__V1__CacheEntry Entry;
+
+char *
+token_text(struct arena *arena, uint64_t token)
+{
+	return arena_printf(arena, "%016" PRIx64, token);
+}
+
+uint64_t
+token_read(const char *text)
+{
+	uint8_t bytes[8];
+	uint64_t token = 0;
+
+	if (!text || strlen(text) != 16 || !text_hex_decode(text, 16, bytes))
+		return 0;
+	for (int i = 0; i < 8; i++)
+		token = token << 8 | bytes[i];
+	return token;
+}
+
+static Corbel__V1__CacheOutcome
+outcome_of(const struct get *get)
+{
+	static const Corbel__V1__CacheOutcome OUTCOMES[] = {
+	    [GET_MISS] = CORBEL__V1__CACHE_OUTCOME__MISS,
+	    [GET_HIT] = CORBEL__V1__CACHE_OUTCOME__HIT,
+	    [GET_STALE] = CORBEL__V1__CACHE_OUTCOME__GRACE,
+	    [GET_NEGATIVE] = CORBEL__V1__CACHE_OUTCOME__NEGATIVE,
+	};
+	return OUTCOMES[get->outcome];
+}
+
+static void
+put_value(struct arena *arena, const struct get *get, bool is_raw, Entry *out)
+{
+	const ProtobufCBinaryData bytes = {.len = get->value_length, .data = (uint8_t *)(uintptr_t)get->value};
+	const char *type = get->content_type ? get->content_type : "";
+
+	if (type[0])
+		out->content_type = (char *)(uintptr_t)type;
+	if (!is_raw && strcmp(type, "application/json") == 0) {
+		out->has_json = true;
+		out->json = bytes;
+		return;
+	}
+	bool is_text = strncasecmp(type, "text/", 5) == 0 && text_is_utf8(get->value, get->value_length) &&
+	               !memchr(get->value, 0, get->value_length);
+	if (!is_raw && is_text) {
+		out->text = arena_strndup(arena, get->value, get->value_length);
+		return;
+	}
+	out->has_value = true;
+	out->value = bytes;
+}
+
+void
+answer_entry(struct call *call, const struct get *get, bool is_raw, Entry *out)
+{
+	struct arena *arena = call_arena(call);
+
+	out->key = (char *)(uintptr_t)get->key;
+	out->has_outcome = true;
+	out->outcome = outcome_of(get);
+	out->has_filling = get->is_filling;
+	out->filling = get->is_filling;
+	if (get->token) {
+		out->lease = token_text(arena, get->token);
+		out->has_lease_ms = true;
+		out->lease_ms = get->lease_ms;
+	}
+	if (get->outcome == GET_MISS)
+		return;
+	out->has_version = out->has_age_ms = out->has_fresh_ms = true;
+	out->version = get->version;
+	out->age_ms = get->age_ms;
+	out->fresh_ms = get->fresh_ms;
+	if (get->outcome != GET_NEGATIVE)
+		put_value(arena, get, is_raw, out);
+}
+
+/* RFC 9211: how the answer came about. */
+static void
+put_status(struct call *call, const struct get *get)
+{
+	char text[96];
+
+	if (get->outcome == GET_MISS)
+		snprintf(text, sizeof(text), NAME "; fwd=%s%s", "uri-miss", get->is_filling ? "; collapsed" : "");
+	else
+		snprintf(text, sizeof(text), NAME "; hit; ttl=%lld%s", (long long)(get->fresh_ms / 1000),
+		         get->outcome == GET_NEGATIVE ? "; detail=negative" : "");
+	call_header(call, "Cache-Status", text);
+}
+
+void
+answer_headers(struct call *call, const struct get *get)
+{
+	const struct cached *self = call_service(call);
+	char text[64];
+
+	if (call_is_internal(call))
+		return;
+	put_status(call, get);
+	if (get->token) {
+		call_header(call, "Corbel-Lease", token_text(call_arena(call), get->token));
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)get->lease_ms);
+		call_header(call, "Corbel-Lease-Ms", text);
+	}
+	if (get->outcome == GET_MISS)
+		return;
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)(get->age_ms / 1000));
+	call_header(call, "Age", text);
+	snprintf(text, sizeof(text), "\"%08x-%llx\"", self->epoch, (unsigned long long)get->version);
+	call_header(call, "ETag", text);
+	/* Age counts against max-age, so it is the whole of the freshness: RFC 9111 section 4.2. */
+	long long whole_s = ((long long)get->age_ms + get->fresh_ms) / 1000;
+	snprintf(text, sizeof(text), "private, max-age=%lld", whole_s > 0 ? whole_s : 0);
+	call_header(call, "Cache-Control", text);
+}

@@ -1,0 +1,161 @@
+/*
+ * gets: reading entries, all calls of a bus message at once.
+ *
+ * Calls of one namespace that follow one another are looked up together. What would have to wait, and what is
+ * more than a message of many calls may carry, is sent to Fetch, which travels alone.
+ */
+#include <string.h>
+
+#include "cached_internal.h"
+
+#define TOGETHER_BYTES (6u << 20) /* of values in a message; the bus takes 16 MiB */
+#define MANY_BYTES     (4u << 20)
+
+typedef Corbel__V1__CacheGetRequest GetRequest;
+
+static const GetRequest *
+request_of(const struct call *call)
+{
+	return (const GetRequest *)call_request(call);
+}
+
+static void
+get_init(struct get *get, const GetRequest *request)
+{
+	*get = (struct get){.key = request->key,
+	                    .key_length = strlen(request->key),
+	                    .may_fill = request->lease,
+	                    .has_failed = request->origin_failed};
+}
+
+static void
+must_wait(struct call *call, const char *what)
+{
+	call_problem(call, "must-wait");
+	call_end(call, status_make(STATUS_UNAVAILABLE, "%s: ask Cache/Fetch", what));
+}
+
+static void
+answer(struct call *call, const struct get *get)
+{
+	answer_entry(call, get, true, (Corbel__V1__CacheEntry *)call_reply(call));
+	answer_headers(call, get);
+	call_end(call, status_ok_value());
+}
+
+/* Whether the value is to be waited for; nobody who got the token waits. */
+static bool
+is_to_wait(const struct get *get, const GetRequest *request)
+{
+	return get->outcome == GET_MISS && !get->token && request->wait_ms > 0;
+}
+
+/* The values go into the arena as far as `*room` bytes of it go. */
+static bool
+look_up(struct space *space, struct get gets[], size_t count, struct arena *arena, size_t *room)
+{
+	size_t ceiling = arena->ceiling_bytes, before = arena->used_bytes;
+	bool has_room = true;
+
+	if (!space)
+		return true;
+	if (before + *room < ceiling)
+		arena->ceiling_bytes = before + *room;
+	engine_get(space, gets, count, arena, &has_room);
+	arena->ceiling_bytes = ceiling;
+	*room -= arena->used_bytes - before < *room ? arena->used_bytes - before : *room;
+	return has_room;
+}
+
+static void
+get_run(struct space *space, struct call *calls[], struct get gets[], size_t count, size_t *room)
+{
+	for (size_t i = 0; i < count; i++)
+		get_init(&gets[i], request_of(calls[i]));
+	bool has_room = look_up(space, gets, count, call_arena(calls[0]), room);
+	for (size_t i = 0; i < count; i++) {
+		if (!has_room && gets[i].outcome == GET_MISS && !gets[i].token)
+			must_wait(calls[i], "the value may be too large to travel with others");
+		else if (is_to_wait(&gets[i], request_of(calls[i])))
+			must_wait(calls[i], "the value may be on its way");
+		else
+			answer(calls[i], &gets[i]);
+	}
+}
+
+/* NULL in `out` and false: the call has ended. */
+static bool
+find_space(struct call *call, struct space **out)
+{
+	const GetRequest *request = request_of(call);
+	struct status st = space_of_call(call, request->tenant_id, request->namespace_, request->lease, out);
+
+	if (status_ok(&st))
+		return true;
+	call_end(call, st);
+	return false;
+}
+
+void
+cache_get_batch(void *arg, struct call *calls[], size_t count)
+{
+	struct space *spaces[128];
+	struct get gets[128];
+	struct call *left[128];
+	size_t ready = 0, room = TOGETHER_BYTES;
+
+	(void)arg;
+	for (size_t i = 0; i < count; i++) {
+		if (ready == sizeof(left) / sizeof(left[0]))
+			must_wait(calls[i], "too many calls in a message");
+		else if (find_space(calls[i], &spaces[ready]))
+			left[ready++] = calls[i];
+	}
+	for (size_t from = 0, to; from < ready; from = to) {
+		for (to = from + 1; to < ready && spaces[to] == spaces[from];)
+			to++;
+		get_run(spaces[from], left + from, gets + from, to - from, &room);
+	}
+}
+
+/* ---- many keys of one call ---- */
+
+static struct status
+get_many(struct call *call)
+{
+	const Corbel__V1__CacheGetManyRequest *request =
+	    (const Corbel__V1__CacheGetManyRequest *)call_request(call);
+	Corbel__V1__CacheGetManyReply *reply = (Corbel__V1__CacheGetManyReply *)call_reply(call);
+	struct arena *arena = call_arena(call);
+	struct get *gets = ARENA_ARRAY(arena, struct get, request->n_keys);
+	struct space *space;
+	size_t room = MANY_BYTES;
+	struct status st = space_of_call(call, request->tenant_id, request->namespace_, request->lease, &space);
+
+	if (!status_ok(&st))
+		return st;
+	for (size_t i = 0; i < request->n_keys; i++)
+		gets[i] = (struct get){.key = request->keys[i],
+		                       .key_length = strlen(request->keys[i]),
+		                       .may_fill = request->lease,
+		                       .has_failed = request->origin_failed};
+	bool has_room = look_up(space, gets, request->n_keys, arena, &room);
+	reply->entries = ARENA_ARRAY(arena, Corbel__V1__CacheEntry *, request->n_keys);
+	for (; reply->n_entries < request->n_keys; reply->n_entries++) {
+		const struct get *get = &gets[reply->n_entries];
+		Corbel__V1__CacheEntry *entry = ARENA_NEW(arena, Corbel__V1__CacheEntry);
+		corbel__v1__cache_entry__init(entry);
+		answer_entry(call, get, false, entry);
+		entry->has_left_out = entry->left_out = !has_room && get->outcome == GET_MISS && !get->token;
+		reply->entries[reply->n_entries] = entry;
+	}
+	return st;
+}
+
+void
+cache_get_many_batch(void *arg, struct call *calls[], size_t count)
+{
+	(void)arg;
+	for (size_t i = 0; i < count; i++)
+		call_end(calls[i], get_many(calls[i]));
+}

@@ -1,0 +1,61 @@
+/*
+ * spaces: from a caller and a name to the engine's space, under the rules that hold for it.
+ *
+ * The engine makes a space when it is first used, with rules of its own; the definitions' are put in force
+ * before anything is written to it.
+ */
+#include <string.h>
+
+#include "cached_internal.h"
+#include "daemon/scope.h"
+
+static void
+configure(struct cached *self, struct space *space)
+{
+	struct space_options options = space_options_default();
+	struct definition_rules rules;
+
+	definitions_find(self->definitions, space_tenant(space), space_name(space), &rules);
+	options.ttl_ms = rules.ttl_ms;
+	options.grace_ms = rules.grace_ms;
+	options.error_grace_ms = rules.error_grace_ms;
+	options.negative_ttl_ms = rules.negative_ttl_ms;
+	options.lease_ms = self->lease_ms;
+	options.bytes_max = rules.max_bytes;
+	options.entries_max = rules.max_entries;
+	options.value_max = rules.max_value_bytes;
+	space_configure(space, &options);
+}
+
+static void
+configure_one(void *arg, struct space *space)
+{
+	configure(arg, space);
+}
+
+void
+spaces_configure(struct cached *self)
+{
+	engine_each_space(self->engine, NULL, configure_one, self);
+}
+
+struct status
+space_of_call(struct call *call, const char *tenant_id, const char *name, bool is_made, struct space **out)
+{
+	struct cached *self = call_service(call);
+	const char *tenant;
+	struct status st = scope_tenant(call, tenant_id, &tenant);
+
+	*out = NULL;
+	if (!status_ok(&st))
+		return st;
+	*out = engine_find_space(self->engine, tenant, name);
+	if (!*out && is_made)
+		st = engine_space(self->engine, tenant, name, out);
+	if (*out && !space_is_configured(*out)) {
+		const struct tenant_quota quota = {.bytes_max = self->tenant_bytes, .weight = 1};
+		engine_set_quota(self->engine, tenant, &quota);
+		configure(self, *out);
+	}
+	return st;
+}

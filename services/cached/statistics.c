@@ -1,0 +1,126 @@
+/*
+ * statistics: what became of the calls of a tenant's namespaces.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cached_internal.h"
+#include "daemon/scope.h"
+
+#define NAMESPACES_MAX 4096u
+#define TOP_KEYS       10u
+
+typedef Corbel__V1__CacheNamespaceStatistics Figures;
+
+struct gathering {
+	struct arena *arena;
+	Corbel__V1__CacheStatisticsReply *reply;
+};
+
+static void
+sum_up(const struct space_stats *stats, Figures *out)
+{
+	uint64_t found = stats->hits + stats->stale, gets = found + stats->misses + stats->negative;
+
+#define TELL(field, number)                                                                                  \
+	out->has_##field = true;                                                                                 \
+	out->field = (number)
+	TELL(hits, stats->hits);
+	TELL(misses, stats->misses);
+	TELL(stale, stats->stale);
+	TELL(negative, stats->negative);
+	TELL(sets, stats->sets);
+	TELL(fills, stats->fills);
+	TELL(refused, stats->refused);
+	TELL(deletes, stats->deletes);
+	TELL(invalidations, stats->invalidations);
+	TELL(leases, stats->leases);
+	TELL(leases_lost, stats->leases_lost);
+	TELL(early, stats->early);
+	TELL(evicted, stats->evicted[EVICTED_FOR_ROOM] + stats->evicted[EVICTED_FOR_TENANT] +
+	                  stats->evicted[EVICTED_FOR_SPACE] + stats->evicted[EVICTED_SHRUNK]);
+	TELL(expired, stats->evicted[EVICTED_EXPIRED]);
+	TELL(invalidated, stats->evicted[EVICTED_INVALIDATED]);
+	TELL(entries, stats->entries);
+	TELL(bytes, stats->bytes);
+	TELL(hit_permille, gets > 0 ? (uint32_t)((double)found * 1000 / (double)gets) : 0);
+#undef TELL
+}
+
+static void
+add_space(void *arg, struct space *space)
+{
+	struct gathering *gathering = arg;
+	Corbel__V1__CacheStatisticsReply *reply = gathering->reply;
+	struct space_stats stats;
+
+	if (reply->n_namespaces == NAMESPACES_MAX)
+		return;
+	Figures *figures = ARENA_NEW(gathering->arena, Figures);
+	corbel__v1__cache_namespace_statistics__init(figures);
+	figures->namespace_ = arena_strdup(gathering->arena, space_name(space));
+	engine_space_stats(space, &stats);
+	sum_up(&stats, figures);
+	reply->namespaces[reply->n_namespaces++] = figures;
+}
+
+static void
+add_top_keys(struct space *space, struct arena *arena, Figures *out)
+{
+	struct hot_key hot[TOP_KEYS];
+	size_t count = engine_hot_keys(space, hot, TOP_KEYS, arena);
+
+	out->top_keys = ARENA_ARRAY(arena, Corbel__V1__CacheTopKey *, count + 1);
+	for (; out->n_top_keys < count; out->n_top_keys++) {
+		Corbel__V1__CacheTopKey *key = ARENA_NEW(arena, Corbel__V1__CacheTopKey);
+		corbel__v1__cache_top_key__init(key);
+		key->key = (char *)(uintptr_t)hot[out->n_top_keys].key;
+		key->has_gets = true;
+		key->gets = hot[out->n_top_keys].gets;
+		out->top_keys[out->n_top_keys] = key;
+	}
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+	const Figures *const *left = a, *const *right = b;
+	return strcmp((*left)->namespace_, (*right)->namespace_);
+}
+
+static struct status
+statistics(struct cached *self, struct call *call)
+{
+	const Corbel__V1__CacheStatisticsRequest *request =
+	    (const Corbel__V1__CacheStatisticsRequest *)call_request(call);
+	Corbel__V1__CacheStatisticsReply *reply = (Corbel__V1__CacheStatisticsReply *)call_reply(call);
+	struct gathering gathering = {.arena = call_arena(call), .reply = reply};
+	struct tenant_stats sums = {.bytes = 0};
+	const char *tenant;
+	struct status st = scope_tenant(call, request->tenant_id, &tenant);
+
+	if (!status_ok(&st))
+		return st;
+	reply->namespaces = ARENA_ARRAY(call_arena(call), Figures *, NAMESPACES_MAX);
+	struct space *space =
+	    request->namespace_ ? engine_find_space(self->engine, tenant, request->namespace_) : NULL;
+	if (space) {
+		add_space(&gathering, space);
+		add_top_keys(space, call_arena(call), reply->namespaces[0]);
+	} else if (!request->namespace_) {
+		engine_each_space(self->engine, tenant, add_space, &gathering);
+	}
+	qsort(reply->namespaces, reply->n_namespaces, sizeof(Figures *), by_name);
+	(void)engine_tenant_stats(self->engine, tenant, &sums);
+	reply->has_bytes = reply->has_entries = true;
+	reply->bytes = sums.bytes;
+	reply->entries = sums.entries;
+	return st;
+}
+
+void
+cache_statistics_batch(void *arg, struct call *calls[], size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		call_end(calls[i], statistics(arg, calls[i]));
+}

@@ -1,0 +1,181 @@
+/*
+ * waiting: calls that wait until somebody has filled a key.
+ *
+ *     call ── engine_get ── found, or got the token ───────────────► answer
+ *                  └─ nothing ── engine_wait ── woken, or nobody fills ──► look again
+ *                                     └── time is over ─────────────────► what there is
+ *
+ * A parked call is in the list and in the engine's. Who takes it out of the engine's, the one that wakes it
+ * or the one that looks after the time, takes it out of the list and answers.
+ */
+#include <string.h>
+
+#include "cached_internal.h"
+
+#define MARGIN_MS 100u /* of the caller's deadline, for the way back */
+#define LOOKS_MAX 3    /* at a key that nobody fills */
+
+typedef Corbel__V1__CacheGetRequest GetRequest;
+
+struct parked {
+	struct engine_waiter waiter; /* first */
+	struct waiting *waiting;
+	struct parked *next, **link; /* under the lock */
+	struct call *call;
+	struct space *space;
+	uint64_t until_ms;
+};
+
+struct waiting {
+	struct cached *self;
+	pthread_mutex_t lock;
+	struct parked *first;
+};
+
+static void
+link_in(struct parked *parked)
+{
+	struct waiting *waiting = parked->waiting;
+
+	pthread_mutex_lock(&waiting->lock);
+	parked->next = waiting->first;
+	parked->link = &waiting->first;
+	if (parked->next)
+		parked->next->link = &parked->next;
+	waiting->first = parked;
+	pthread_mutex_unlock(&waiting->lock);
+}
+
+static void
+take_out(struct parked *parked)
+{
+	*parked->link = parked->next;
+	if (parked->next)
+		parked->next->link = parked->link;
+}
+
+static void
+link_out(struct parked *parked)
+{
+	pthread_mutex_lock(&parked->waiting->lock);
+	take_out(parked);
+	pthread_mutex_unlock(&parked->waiting->lock);
+}
+
+/* Ends the call with what there is now; true unless it is worth waiting on. */
+static bool
+look(struct parked *parked, bool is_last)
+{
+	struct call *call = parked->call;
+	const GetRequest *request = (const GetRequest *)call_request(call);
+	struct get get = {.key = request->key,
+	                  .key_length = strlen(request->key),
+	                  .may_fill = request->lease,
+	                  .has_failed = request->origin_failed};
+
+	engine_get(parked->space, &get, 1, call_arena(call), NULL);
+	if (!is_last && get.outcome == GET_MISS && !get.token)
+		return false;
+	answer_entry(call, &get, true, (Corbel__V1__CacheEntry *)call_reply(call));
+	answer_headers(call, &get);
+	call_end(call, status_ok_value());
+	return true;
+}
+
+static void
+look_or_park(struct parked *parked)
+{
+	const struct cached *self = parked->waiting->self;
+	const GetRequest *request = (const GetRequest *)call_request(parked->call);
+	size_t length = strlen(request->key);
+
+	for (int looks = 1;; looks++) {
+		bool is_last = looks == LOOKS_MAX || clock_mono_ms(self->env.clock) >= parked->until_ms;
+		if (look(parked, is_last))
+			return;
+		link_in(parked);
+		if (engine_wait(parked->space, request->key, length, &parked->waiter))
+			return;
+		link_out(parked);
+	}
+}
+
+static void
+wake(struct engine_waiter *waiter)
+{
+	struct parked *parked = (struct parked *)waiter;
+	link_out(parked);
+	look_or_park(parked);
+}
+
+static struct status
+fetch(struct cached *self, struct call *call)
+{
+	const GetRequest *request = (const GetRequest *)call_request(call);
+	struct parked *parked = ARENA_NEW(call_arena(call), struct parked);
+	uint64_t deadline = call_deadline_mono_ms(call);
+	struct status st = space_of_call(call, request->tenant_id, request->namespace_, true, &parked->space);
+
+	if (!status_ok(&st))
+		return st;
+	parked->waiter.wake = wake;
+	parked->waiting = self->waiting;
+	parked->call = call;
+	parked->until_ms = clock_mono_ms(self->env.clock) + request->wait_ms;
+	if (parked->until_ms + MARGIN_MS > deadline)
+		parked->until_ms = deadline > MARGIN_MS ? deadline - MARGIN_MS : 0;
+	look_or_park(parked);
+	return st;
+}
+
+void
+cache_fetch_batch(void *arg, struct call *calls[], size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct status st = fetch(arg, calls[i]);
+		if (!status_ok(&st))
+			call_end(calls[i], st);
+	}
+}
+
+void
+waiting_tick(struct waiting *waiting, bool is_over)
+{
+	uint64_t now = clock_mono_ms(waiting->self->env.clock);
+	struct parked *late = NULL;
+
+	pthread_mutex_lock(&waiting->lock);
+	for (struct parked *parked = waiting->first, *next; parked; parked = next) {
+		next = parked->next;
+		bool is_late = is_over || now >= parked->until_ms;
+		if (!is_late || !engine_wait_end(parked->space, &parked->waiter))
+			continue;
+		take_out(parked);
+		parked->next = late;
+		late = parked;
+	}
+	pthread_mutex_unlock(&waiting->lock);
+	while (late) {
+		struct parked *parked = late;
+		late = parked->next;
+		(void)look(parked, true);
+	}
+}
+
+struct waiting *
+waiting_new(struct cached *self)
+{
+	struct waiting *waiting = mem_alloc(sizeof(*waiting));
+	waiting->self = self;
+	pthread_mutex_init(&waiting->lock, NULL);
+	return waiting;
+}
+
+void
+waiting_free(struct waiting *waiting)
+{
+	if (!waiting)
+		return;
+	pthread_mutex_destroy(&waiting->lock);
+	mem_free(waiting);
+}
