@@ -21,6 +21,7 @@ static const struct sink_field {
 } FIELDS[] = {{"url", HTTP, HTTP},
               {"format", HTTP, 0},
               {"headers", HTTP, 0},
+              {"handshake", HTTP, 0},
               {"signing", HTTP, 0},
               {"hub_signature", HTTP, 0},
               {"timeout_ms", HTTP | CALLBACK, 0},

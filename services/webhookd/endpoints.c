@@ -26,7 +26,7 @@
 static const struct store_sql ENDPOINT_INSERT = {
     "endpoint_insert", "INSERT INTO endpoints (id, tenant_id, disabled, next_at, "
                        "owner, owner_token, owner_until, secret, version,"
-                       " message, pulled) VALUES ($1, $2, 0, $3, '', 0, 0, $4, 1, $5, $6)"};
+                       " message, pulled) VALUES ($1, $2, $7, $3, '', 0, 0, $4, 1, $5, $6)"};
 static const struct store_sql ENDPOINT_GET = {"endpoint_get",
                                               "SELECT " COLUMNS " FROM endpoints WHERE id = $1"};
 static const struct store_sql ENDPOINT_COUNT = {"endpoint_count",
@@ -216,8 +216,19 @@ endpoint_from_request(const Corbel__V1__CreateEndpointRequest *request, Endpoint
 	out->has_format = request->has_format;
 	out->format = request->format;
 	out->order_by = request->order_by;
+	out->has_handshake = request->has_handshake;
+	out->handshake = request->handshake;
 	out->has_payload_version = true;
 	out->payload_version = request->has_payload_version ? request->payload_version : PAYLOAD_VERSION;
+}
+
+/* Nothing is sent to it before its receiver has agreed. */
+static void
+await_consent(Endpoint *endpoint)
+{
+	endpoint->has_consented_at = endpoint->has_allowed_per_minute = false;
+	endpoint->has_disabled = endpoint->has_disabled_reason = endpoint->disabled = true;
+	endpoint->disabled_reason = CORBEL__V1__DISABLED_REASON__UNCONSENTED;
 }
 
 static struct status
@@ -238,7 +249,7 @@ insert(struct call *call, struct store_tx *tx, const Endpoint *endpoint, const s
 		                STORE_PARAMS(store_text(endpoint->id), store_text(endpoint->tenant_id),
 		                             store_i64(NEVER_MS), secret_seal(self, arena, key),
 		                             packed_value(arena, &endpoint->base),
-		                             store_i64(endpoint_is_pulled(endpoint))),
+		                             store_i64(endpoint_is_pulled(endpoint)), store_i64(endpoint->disabled)),
 		                NULL);
 	if (status_ok(&st))
 		st = tell_endpoint(self, tx, arena, "endpoint.created", endpoint);
@@ -274,6 +285,8 @@ endpoints_create(struct call *call, const Corbel__V1__CreateEndpointRequest *req
 	endpoint->has_created_at = endpoint->has_updated_at = true;
 	endpoint->created_at = endpoint->updated_at = call_now_ms(call);
 	endpoint->has_disabled = true;
+	if (endpoint->handshake)
+		await_consent(endpoint);
 	reply->endpoint = endpoint;
 	if (endpoint_is_signed(endpoint)) {
 		endpoint->public_key = public_text(arena, &key);
@@ -326,8 +339,8 @@ endpoints_list(struct call *call, const Corbel__V1__ListEndpointsRequest *reques
 /* ---- change ---- */
 
 /* Reads the endpoint, then locks its log and reads it again: the log comes first everywhere. */
-static struct status
-lock_endpoint(struct call *call, struct store_tx *tx, const char *id, Endpoint *out)
+struct status
+endpoint_lock(struct call *call, struct store_tx *tx, const char *id, Endpoint *out)
 {
 	struct log_state log;
 	struct store_rows *rows;
@@ -391,51 +404,11 @@ take_changes(const Corbel__V1__UpdateEndpointRequest *request, Endpoint *out)
 	TAKE_SCALAR(hub_signature);
 	TAKE_SCALAR(disable_after_ms);
 	TAKE_SCALAR(format);
+	TAKE_SCALAR(handshake);
 	if (request->order_by || scope_has_null(request->nulls, request->n_nulls, "order_by"))
 		out->order_by = request->order_by;
 	if (request->has_payload_version)
 		out->payload_version = request->payload_version;
-}
-
-struct status
-endpoints_update(struct call *call, const Corbel__V1__UpdateEndpointRequest *request, Endpoint *reply)
-{
-	struct store_tx tx;
-	struct status st = store_begin(call_store(call), &tx);
-
-	if (!status_ok(&st))
-		return st;
-	st = lock_endpoint(call, &tx, request->id, reply);
-	if (status_ok(&st)) {
-		take_changes(request, reply);
-		st = check(call, reply);
-	}
-	if (status_ok(&st))
-		st = save(&tx, call_arena(call), reply, call_now_ms(call));
-	if (status_ok(&st))
-		st = tell_endpoint(call_service(call), &tx, call_arena(call), "endpoint.updated", reply);
-	return store_end(&tx, st);
-}
-
-struct status
-endpoints_delete(struct call *call, const Corbel__V1__DeleteEndpointRequest *request,
-                 Corbel__V1__Empty *reply)
-{
-	Endpoint endpoint;
-	struct store_tx tx;
-	struct status st = store_begin(call_store(call), &tx);
-
-	(void)reply;
-	if (!status_ok(&st))
-		return st;
-	st = lock_endpoint(call, &tx, request->id, &endpoint);
-	if (status_ok(&st))
-		st = store_exec(&tx, &ENDPOINT_DELETE, STORE_PARAMS(store_text(request->id)), NULL);
-	if (status_ok(&st))
-		st = log_bump_endpoints(&tx, endpoint.tenant_id);
-	if (status_ok(&st))
-		st = tell_endpoint(call_service(call), &tx, call_arena(call), "endpoint.deleted", &endpoint);
-	return store_end(&tx, st);
 }
 
 static struct status
@@ -458,6 +431,62 @@ set_disabled(const struct webhookd *self, struct store_tx *tx, struct arena *are
 	return st;
 }
 
+/* What follows from a change for a receiver that is asked first: another URL is another one. */
+static struct status
+save_changes(struct call *call, struct store_tx *tx, const Endpoint *before, Endpoint *after)
+{
+	bool is_another = !after->url || !before->url || strcmp(before->url, after->url) != 0;
+
+	if (!after->handshake || (before->handshake && !is_another))
+		return save(tx, call_arena(call), after, call_now_ms(call));
+	await_consent(after);
+	return set_disabled(call_service(call), tx, call_arena(call), after,
+	                    CORBEL__V1__DISABLED_REASON__UNCONSENTED, call_now_ms(call));
+}
+
+struct status
+endpoints_update(struct call *call, const Corbel__V1__UpdateEndpointRequest *request, Endpoint *reply)
+{
+	Endpoint before;
+	struct store_tx tx;
+	struct status st = store_begin(call_store(call), &tx);
+
+	if (!status_ok(&st))
+		return st;
+	st = endpoint_lock(call, &tx, request->id, reply);
+	if (status_ok(&st)) {
+		before = *reply;
+		take_changes(request, reply);
+		st = check(call, reply);
+	}
+	if (status_ok(&st))
+		st = save_changes(call, &tx, &before, reply);
+	if (status_ok(&st))
+		st = tell_endpoint(call_service(call), &tx, call_arena(call), "endpoint.updated", reply);
+	return store_end(&tx, st);
+}
+
+struct status
+endpoints_delete(struct call *call, const Corbel__V1__DeleteEndpointRequest *request,
+                 Corbel__V1__Empty *reply)
+{
+	Endpoint endpoint;
+	struct store_tx tx;
+	struct status st = store_begin(call_store(call), &tx);
+
+	(void)reply;
+	if (!status_ok(&st))
+		return st;
+	st = endpoint_lock(call, &tx, request->id, &endpoint);
+	if (status_ok(&st))
+		st = store_exec(&tx, &ENDPOINT_DELETE, STORE_PARAMS(store_text(request->id)), NULL);
+	if (status_ok(&st))
+		st = log_bump_endpoints(&tx, endpoint.tenant_id);
+	if (status_ok(&st))
+		st = tell_endpoint(call_service(call), &tx, call_arena(call), "endpoint.deleted", &endpoint);
+	return store_end(&tx, st);
+}
+
 struct status
 endpoint_disable(const struct webhookd *self, struct store_tx *tx, struct arena *arena, const char *id,
                  Corbel__V1__DisabledReason reason, int64_t now_ms)
@@ -473,6 +502,14 @@ endpoint_disable(const struct webhookd *self, struct store_tx *tx, struct arena 
 	                                            : st;
 }
 
+struct status
+endpoint_agree(struct call *call, struct store_tx *tx, Endpoint *endpoint)
+{
+	if (endpoint->disabled_reason != CORBEL__V1__DISABLED_REASON__UNCONSENTED)
+		return save(tx, call_arena(call), endpoint, call_now_ms(call));
+	return set_disabled(call_service(call), tx, call_arena(call), endpoint, 0, call_now_ms(call));
+}
+
 static struct status
 switch_endpoint(struct call *call, const char *id, Corbel__V1__DisabledReason reason, Endpoint *reply)
 {
@@ -481,7 +518,9 @@ switch_endpoint(struct call *call, const char *id, Corbel__V1__DisabledReason re
 
 	if (!status_ok(&st))
 		return st;
-	st = lock_endpoint(call, &tx, id, reply);
+	st = endpoint_lock(call, &tx, id, reply);
+	if (status_ok(&st) && reason == 0 && reply->handshake && !reply->has_consented_at)
+		st = status_make(STATUS_FAILED_PRECONDITION, "the receiver has not agreed; handshake first");
 	if (status_ok(&st) && reply->disabled != (reason != 0))
 		st = set_disabled(call_service(call), &tx, call_arena(call), reply, reason, call_now_ms(call));
 	return store_end(&tx, st);
@@ -556,7 +595,7 @@ endpoints_rotate_secret(struct call *call, const Corbel__V1__RotateSecretRequest
 	reply->has_previous_until = true;
 	reply->previous_until =
 	    call_now_ms(call) + (request->has_grace_ms ? (int64_t)request->grace_ms : GRACE_MS);
-	st = lock_endpoint(call, &tx, request->id, &endpoint);
+	st = endpoint_lock(call, &tx, request->id, &endpoint);
 	if (status_ok(&st) && !endpoint_is_signed(&endpoint))
 		st = refuse_unsigned();
 	if (status_ok(&st))

@@ -139,17 +139,27 @@ lane_appetite(const struct lane *lane)
 	return wanted;
 }
 
-/* One rate for all deliveries of an endpoint, with a second's worth at once (GCRA). */
+/* Between two deliveries, by what the endpoint asks for and by what its receiver agreed to; 0: no rate. */
+static uint64_t
+interval_us(const Endpoint *endpoint)
+{
+	uint64_t own = endpoint->has_rate_per_second ? 1000000u / endpoint->rate_per_second : 0;
+	uint64_t agreed = endpoint->handshake && endpoint->has_allowed_per_minute
+	                      ? UINT64_C(60000000) / endpoint->allowed_per_minute
+	                      : 0;
+	return own > agreed ? own : agreed;
+}
+
+/* One rate for all deliveries of an endpoint, with a second's worth at once (GCRA), or one. */
 static bool
 rate_allows(struct lane *lane, uint64_t now_mono)
 {
-	if (!lane->endpoint->has_rate_per_second)
-		return true;
-	uint64_t interval_us = 1000000u / lane->endpoint->rate_per_second;
+	uint64_t interval = interval_us(lane->endpoint);
+	uint64_t at_once = interval > 1000000u ? interval : 1000000u;
 	uint64_t now_us = now_mono * 1000, tat = lane->next_send_mono > now_us ? lane->next_send_mono : now_us;
-	if (tat + interval_us > now_us + 1000000u)
+	if (tat + interval > now_us + at_once)
 		return false;
-	lane->next_send_mono = tat + interval_us;
+	lane->next_send_mono = tat + interval;
 	return true;
 }
 

@@ -4,7 +4,7 @@
 #include "redeliver.h"
 
 static const struct store_sql TARGET = {
-    "redeliver_target", "SELECT tenant_id, disabled, pulled, message FROM endpoints WHERE id = $1"};
+    "redeliver_target", "SELECT tenant_id, disabled, pulled, message FROM endpoints WHERE id = $1 @lock@"};
 static const struct store_sql FIND = {
     "redeliver_find",
     "SELECT id, state FROM deliveries WHERE tenant_id = $1 AND event_id = $2 AND endpoint_id = $3 LIMIT 1"};

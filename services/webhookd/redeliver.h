@@ -15,7 +15,7 @@ struct target {
 	bool is_disabled, is_pulled;
 	const Endpoint *endpoint;
 };
-/* NOT_FOUND when there is none. */
+/* Holds its row: who changes deliveries holds their endpoint first. NOT_FOUND when there is none. */
 struct status target_read(struct store_tx *tx, struct arena *arena, const char *id, struct target *out);
 
 struct redelivery {

@@ -30,8 +30,12 @@ void sinks_free(struct sinks *sinks);
 bool sinks_send(struct sinks *sinks, struct parcel *parcel, const Endpoint *endpoint,
                 const struct signer *signer);
 
+/* A request of another kind than a delivery, to an endpoint of the sink HTTP. As outbound_send(). */
+bool sinks_request(struct sinks *sinks, struct outbound_request *request);
+
 /* ---- the kinds ---- */
 struct status sink_http_new(const struct outbound_options *options, struct sink **out);
+bool sink_http_request(struct sink *sink, struct outbound_request *request);
 struct status sink_redis_new(const struct service_env *env, const char *url, struct sink **out);
 struct status sink_callback_new(const struct service_env *env, struct sink **out);
 /* Where Redis Streams are; NULL or "": nowhere. */

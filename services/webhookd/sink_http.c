@@ -212,6 +212,12 @@ http_send(struct sink *sink, struct parcel *parcel, const Endpoint *endpoint, co
 	return outbound_send(self->outbound, &letter->request);
 }
 
+bool
+sink_http_request(struct sink *sink, struct outbound_request *request)
+{
+	return outbound_send(((struct sink_http *)sink)->outbound, request);
+}
+
 static void
 http_free(struct sink *sink)
 {

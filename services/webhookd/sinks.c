@@ -67,3 +67,9 @@ sinks_send(struct sinks *sinks, struct parcel *parcel, const Endpoint *endpoint,
 	parcel->started_ms = clock_wall_ms(sinks->self->env.clock);
 	return sink ? sink->send(sink, parcel, endpoint, signer) : refuse(parcel);
 }
+
+bool
+sinks_request(struct sinks *sinks, struct outbound_request *request)
+{
+	return sink_http_request(sinks->of_kind[CORBEL__V1__SINK__HTTP], request);
+}

@@ -29,6 +29,11 @@ static const struct config_option OPTIONS[] = {
     {.name = "webhookd.allow",
      .type = CONFIG_TEXT,
      .help = "Networks that endpoints may be in beside public ones, such as \"127.0.0.0/8,[::1]/128\"."},
+    {.name = "webhookd.origin",
+     .type = CONFIG_TEXT,
+     .def = "corbel",
+     .help =
+         "Name by which receivers that are asked for consent know this installation, such as its DNS name."},
     {.name = "webhookd.proxy",
      .type = CONFIG_TEXT,
      .help = "URL of an egress proxy for deliveries. It has to judge addresses itself then."},

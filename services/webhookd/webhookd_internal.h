@@ -79,6 +79,11 @@ bool is_operational(const char *type);
 struct status endpoint_disable(const struct webhookd *self, struct store_tx *tx, struct arena *arena,
                                const char *id, Corbel__V1__DisabledReason reason, int64_t now_ms);
 
+/* Reads the endpoint of a call that sees it, with its log locked. */
+struct status endpoint_lock(struct call *call, struct store_tx *tx, const char *id, Endpoint *out);
+/* Saves that its receiver agrees; enables what waited for that. It is locked. */
+struct status endpoint_agree(struct call *call, struct store_tx *tx, Endpoint *endpoint);
+
 /* ---- logs.c: the tenant's row ---- */
 struct log_state {
 	uint64_t last_sequence, first_sequence;

@@ -28,10 +28,11 @@ class Hook:
 
 
 class Sink:
-    """with Sink() as sink: sink.url, sink.hooks. `answer(hook)` returns a status, or (status, headers)."""
+    """with Sink() as sink: sink.url, sink.hooks. `answer(hook)` returns a status, or (status, headers);
+    `options(headers)` the headers of the answer to OPTIONS, whose own are kept in sink.asked."""
 
-    def __init__(self, answer=lambda hook: 200):
-        self.hooks, self.answer = [], answer
+    def __init__(self, answer=lambda hook: 200, options=lambda headers: []):
+        self.hooks, self.asked, self.answer = [], [], answer
         self.changed = threading.Condition()
         sink = self
 
@@ -51,6 +52,14 @@ class Sink:
                 with sink.changed:
                     sink.hooks.append(hook)
                     sink.changed.notify_all()
+
+            def do_OPTIONS(self):
+                sink.asked.append(dict(self.headers.items()))
+                self.send_response(200)
+                for name, value in options(sink.asked[-1]):
+                    self.send_header(name, value)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
 
             def log_message(self, *args):
                 pass

@@ -42,11 +42,12 @@ def things(stack, sink):
     event = made("/v1/events", {"events": [{"type": "a.b", "data": {}}]}, 200)["events"][0]["id"]
     delivery = until(lambda: operator.get("/v1/deliveries").json().get("deliveries"), "the event is delivered")[0]["id"]
     operator.put("/v1/event-types/contract.made", {"description": "of this test"})
+    asked = made("/v1/webhooks", {"url": sink, "handshake": True})["endpoint"]["id"]
     replay = made(f"/v1/webhooks/{webhook}/replay", {"after": 0}, 202)["id"]
     until(lambda: operator.get(f"/v1/replays/{replay}").json()["state"] == "REPLAYED", "the replay's end")
     cache = made("/v1/caches", {"namespace": {"name": "contract"}})["name"]
     operator.put(f"/v1/cache/{cache}/made", None, data=b"hello")
-    return {"replays": replay, "event-types": "contract.made", "namespace": cache, "key": "made",
+    return {"replays": replay, "handshake": asked, "event-types": "contract.made", "namespace": cache, "key": "made",
             "webhooks": webhook, "queues": queue, "events": event, "deliveries": delivery, "tenant_id": tenant, "tenants": tenant, "plans": plan,
             "users": made("/v1/users", {"email": "contract@example.com"})["id"],
             "limits": made("/v1/limits", {"name": "other", "strategy": "GCRA", "limit": 1, "window_ms": 1000})["id"],
