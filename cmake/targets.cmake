@@ -76,7 +76,7 @@ function(corbel_clients)
   foreach(service ${services})
     target_link_libraries(corbel PRIVATE service_${service})
   endforeach()
-  target_link_libraries(corbel PRIVATE corbel_daemon PkgConfig::CURL PkgConfig::JANSSON PkgConfig::YAML corbel_warnings)
+  target_link_libraries(corbel PRIVATE corbel_daemon corbel_events corbel_http PkgConfig::CURL PkgConfig::JANSSON PkgConfig::YAML corbel_warnings)
   set_target_properties(corbel PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 endfunction()
 

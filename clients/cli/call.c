@@ -84,7 +84,7 @@ put_query(struct command *command, struct strbuf *out)
 
 /* ---- outcomes ---- */
 
-static int
+int
 exit_code_of(long status)
 {
 	switch (status) {

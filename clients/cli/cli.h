@@ -57,6 +57,8 @@ int command_run(struct command *command);
 /* ---- call.c ---- */
 /* Makes the call; returns its exit code, having told what went wrong. *reply is the caller's to free. */
 int call_make(struct command *command, json_t **reply);
+/* The exit code for a status of HTTP; 0: there was no answer. */
+int exit_code_of(long status);
 
 /* ---- arguments.c ---- */
 /* Reads flags and positional path parameters; prints what is wrong and returns false. */

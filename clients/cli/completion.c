@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "cli.h"
+#include "own.h"
 
 struct common_flag {
 	const char *name, *values; /* values NULL: takes none; "": any */
@@ -152,6 +153,10 @@ print_bash(bool is_zsh)
 	strbuf_init(&script.resources, NULL);
 	strbuf_init(&script.lines, NULL);
 	command_each(add_lines, &script);
+	for (size_t i = 0; own_commands[i]; i++)
+		strbuf_printf(&script.lines, "%s|%s\n%s %s|%s --url --profile --verbose --help\n",
+		              own_commands[i]->resource, own_commands[i]->action, own_commands[i]->resource,
+		              own_commands[i]->action, own_commands[i]->flags);
 	if (is_zsh)
 		puts("autoload -U +X compinit && compinit -u\nautoload -U +X bashcompinit && bashcompinit");
 	printf("%s|%s\ncompletion|bash zsh fish\n", LOOK_UP, OWN_WORDS);
@@ -222,6 +227,27 @@ add_fish(void *arg, const struct api_method *method)
 	add_fish_flags(script, method, resource);
 }
 
+/* fish takes flags without their dashes. */
+static void
+add_own_fish(struct script *script, const struct own_command *own)
+{
+	strbuf_printf(&script->lines,
+	              "complete -c corbel -n 'test (count (commandline -opc)) -eq 2; and "
+	              "__fish_seen_subcommand_from %s' -a %s -d ",
+	              own->resource, own->action);
+	put_fish_text(&script->lines, own->summary);
+	strbuf_putc(&script->lines, '\n');
+	for (const char *at = own->flags; *at;) {
+		size_t length = strcspn(at, " ");
+		strbuf_printf(
+		    &script->lines,
+		    "complete -c corbel -n '__fish_seen_subcommand_from %s; and __fish_seen_subcommand_from "
+		    "%s' -l %.*s -x\n",
+		    own->resource, own->action, (int)length - 2, at + 2);
+		at += length + (at[length] == ' ');
+	}
+}
+
 static void
 print_fish(void)
 {
@@ -230,6 +256,8 @@ print_fish(void)
 	strbuf_init(&script.resources, NULL);
 	strbuf_init(&script.lines, NULL);
 	command_each(add_fish, &script);
+	for (size_t i = 0; own_commands[i]; i++)
+		add_own_fish(&script, own_commands[i]);
 	printf("complete -c corbel -f\n"
 	       "complete -c corbel -n __fish_use_subcommand -a '%s'\n"
 	       "complete -c corbel -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'\n",

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "own.h"
 
 static const char COMMON_FLAGS[] =
     "Flags of every command:\n"
@@ -36,6 +37,25 @@ print_line(void *arg, const struct api_method *method)
 	fputc('\n', arg);
 }
 
+/* Those of a resource, or of all (NULL); returns how many. */
+static size_t
+print_own(const char *resource, FILE *out)
+{
+	size_t shown = 0;
+
+	for (size_t i = 0; own_commands[i]; i++) {
+		const struct own_command *own = own_commands[i];
+		if (resource && strcmp(resource, own->resource) != 0)
+			continue;
+		fprintf(out, "  corbel %-*s %s ", (int)strlen(own->resource), own->resource, own->action);
+		fprintf(out, "%*s", 26 - (int)(strlen(own->resource) + 1 + strlen(own->action)), "");
+		first_sentence(own->summary, out);
+		fputc('\n', out);
+		shown++;
+	}
+	return shown;
+}
+
 void
 help_all(FILE *out)
 {
@@ -46,6 +66,7 @@ help_all(FILE *out)
 	      "  corbel completion SHELL          print completion for bash, zsh or fish\n"
 	      "  corbel version                   print the version\n\n",
 	      out);
+	(void)print_own(NULL, out);
 	command_each(print_line, out);
 	fputs("\ncorbel RESOURCE ACTION --help explains one of them.\n\n", out);
 	fputs(COMMON_FLAGS, out);
@@ -73,7 +94,7 @@ help_resource(const char *resource, FILE *out)
 {
 	struct filter filter = {.resource = resource, .out = out};
 	command_each(print_if, &filter);
-	if (filter.shown == 0)
+	if (filter.shown + print_own(resource, out) == 0)
 		fprintf(out, "There is no command '%s'; corbel --help lists all.\n", resource);
 }
 

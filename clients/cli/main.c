@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "own.h"
 #include "serve.h"
 #include "top.h"
 
@@ -72,5 +73,6 @@ main(int argc, char **argv)
 		help_resource(word, stdout);
 		return EXIT_CODE_OK;
 	}
-	return run_method(argc - 1, argv + 1);
+	const struct own_command *own = own_find(argc - 1, argv + 1);
+	return own ? own_run(own, argc - 3, argv + 3) : run_method(argc - 1, argv + 1);
 }

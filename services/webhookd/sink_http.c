@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cloudevents/cloudevent.h"
+#include "events/body.h"
 #include "sink.h"
 
 #define HEADERS_MAX 64
@@ -34,32 +35,19 @@ add_header(struct letter *letter, struct arena *arena, const char *name, const c
 }
 
 static void
-put_member(struct strbuf *out, const char *name, const char *text)
-{
-	if (!text)
-		return;
-	strbuf_printf(out, ",\"%s\":", name);
-	strbuf_json_string(out, text, strlen(text));
-}
-
-/* {"id", "type", "timestamp", "subject", "sequence", "data"}: type, timestamp and data as Standard Webhooks
- * recommends. */
-static void
 put_plain(struct letter *letter, struct arena *arena, const Event *event)
 {
-	char time[TEXT_TIMESTAMP_MAX];
+	const struct event_body body = {.id = event->id,
+	                                .type = event->type,
+	                                .subject = event->subject,
+	                                .timestamp_ms = event->timestamp,
+	                                .sequence = event->sequence,
+	                                .data = event->data.data,
+	                                .data_size = event->data.len};
 	struct strbuf out;
 
 	strbuf_init(&out, arena);
-	text_from_timestamp_ms(event->timestamp, time);
-	strbuf_puts(&out, "{\"id\":");
-	strbuf_json_string(&out, event->id, strlen(event->id));
-	put_member(&out, "type", event->type);
-	put_member(&out, "timestamp", time);
-	put_member(&out, "subject", event->subject);
-	strbuf_printf(&out, ",\"sequence\":%llu,\"data\":", (unsigned long long)event->sequence);
-	strbuf_add(&out, (const char *)event->data.data, event->data.len);
-	strbuf_putc(&out, '}');
+	event_body_write(&body, &out);
 	letter->body = out.data;
 	letter->body_size = out.length;
 	add_header(letter, arena, "Content-Type", "application/json");
