@@ -66,6 +66,7 @@ struct api_method {
 	const char *path;  /* NULL: internal */
 	const char *scope; /* "" : none */
 	bool is_public, is_idempotent, is_fast, is_waiting, is_batched, is_operator_only, is_cloud_events;
+	bool spends_held, ends_held; /* the ingress may answer it from leases of limits; it ends those */
 	enum api_cost cost;
 	uint32_t deadline_ms;
 	const char *route_by; /* "" : any replica */

@@ -8,40 +8,11 @@
 #include "base/hash.h"
 #include "cloudevents.h"
 #include "daemon/authorize.h"
+#include "hot_checks.h"
 
 #define IDEMPOTENCY_KEY_MAX 255u
 
 static void send_call(struct request *request, const struct api_method *method);
-
-/* What could not be answered at once is asked again, of the method that waits. */
-static const struct api_method *
-waiting_method(const struct request *request, const Corbel__Bus__Reply *reply)
-{
-	bool must_wait =
-	    reply->code == STATUS_UNAVAILABLE && reply->problem && strcmp(reply->problem, "must-wait") == 0;
-
-	if (!must_wait || !request->method->or_waits || request->call.method != request->method->id)
-		return NULL;
-	return request->is_orphan ? NULL : api_method_by_name(request->method->or_waits);
-}
-
-static void
-completed(struct pool_call *call)
-{
-	struct request *request = call->user;
-
-	if (call->code == STATUS_OK && call->reply) {
-		const struct api_method *waiting = waiting_method(request, call->reply);
-		if (waiting) {
-			send_call(request, waiting);
-			return;
-		}
-		respond_reply(request, call->reply);
-		return;
-	}
-	struct status st = pool_call_status(call);
-	respond_status(request, &st);
-}
 
 /* The value of a route_by path ("checks.key") as text; NULL when the request has none. */
 static const char *
@@ -74,6 +45,59 @@ route_value(const ProtobufCMessage *message, const char *path)
 		path += length + (path[length] == '.');
 	}
 	return NULL;
+}
+
+/* What is held of limits may be wrong from now on: before the call, so that nothing held is spent behind it,
+ * and after it, so that nothing from before it stays. An operator's call that names no tenant may be about
+ * any. */
+static void
+end_held(const struct request *request)
+{
+	const struct ingress *ingress = request->shard->ingress;
+	const Corbel__Bus__Principal *who = request->key ? &request->key->principal : NULL;
+	const char *named = route_value(request->message, "tenant_id");
+	const char *tenant = named ? named : !who || principal_is_operator(who) ? "" : who->tenant;
+	struct notice notice = {.has_changed_limits = true};
+
+	snprintf(notice.tenant_id, sizeof(notice.tenant_id), "%s", tenant);
+	for (size_t i = 0; i < ingress->shard_count; i++)
+		if (&ingress->shards[i] != request->shard)
+			shard_tell(&ingress->shards[i], &notice);
+	hot_checks_end(request->shard->hot, tenant);
+}
+
+/* What could not be answered at once is asked again, of the method that waits. */
+static const struct api_method *
+waiting_method(const struct request *request, const Corbel__Bus__Reply *reply)
+{
+	bool must_wait =
+	    reply->code == STATUS_UNAVAILABLE && reply->problem && strcmp(reply->problem, "must-wait") == 0;
+
+	if (!must_wait || !request->method->or_waits || request->call.method != request->method->id)
+		return NULL;
+	return request->is_orphan ? NULL : api_method_by_name(request->method->or_waits);
+}
+
+static void
+completed(struct pool_call *call)
+{
+	struct request *request = call->user;
+
+	if (call->code == STATUS_OK && call->reply) {
+		const struct api_method *waiting = waiting_method(request, call->reply);
+		if (waiting) {
+			send_call(request, waiting);
+			return;
+		}
+	}
+	if (request->method->ends_held)
+		end_held(request);
+	if (call->code == STATUS_OK && call->reply) {
+		respond_reply(request, call->reply);
+		return;
+	}
+	struct status st = pool_call_status(call);
+	respond_status(request, &st);
 }
 
 static void
@@ -244,11 +268,28 @@ decode(struct request *request)
 	return false;
 }
 
+void
+call_send(struct request *request)
+{
+	send_call(request, request->method);
+}
+
+static void
+dispatch(struct request *request)
+{
+	struct hot_checks *hot = request->shard->hot;
+
+	if (request->method->ends_held)
+		end_held(request);
+	if (!hot || !request->method->spends_held || !hot_checks_take(hot, request))
+		call_send(request);
+}
+
 static void
 decode_and_send(struct request *request)
 {
 	if (take_idempotency_key(request) && decode(request))
-		send_call(request, request->method);
+		dispatch(request);
 }
 
 void

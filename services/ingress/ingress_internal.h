@@ -25,6 +25,7 @@ struct crowd;
 struct key_cache;
 struct key_entry;
 struct lease_cache;
+struct hot_checks;
 struct stream_ask;
 struct streams;
 struct tls;
@@ -61,9 +62,10 @@ struct target {
 /* What other threads tell a shard. */
 struct notice {
 	struct notice *next;
-	bool is_doubt;         /* publications may have been lost */
-	bool has_new_tls_pair; /* the certificate files changed */
-	struct request *ended; /* its stream is over, and its connection with it; NULL: none */
+	bool is_doubt;           /* publications may have been lost */
+	bool has_new_tls_pair;   /* the certificate files changed */
+	bool has_changed_limits; /* what is held of the tenant's limits ends; without a tenant: of all */
+	struct request *ended;   /* its stream is over, and its connection with it; NULL: none */
 	char key_id[64], tenant_id[64];
 };
 
@@ -83,6 +85,7 @@ struct shard {
 	/* the shard's thread only: */
 	struct key_cache *keys;
 	struct lease_cache *leases;
+	struct hot_checks *hot; /* NULL: checks always travel */
 	struct address_table *addresses;
 	struct request *spare; /* finished requests, to be used again */
 	size_t spare_count;
@@ -179,6 +182,8 @@ bool head_check(struct request *request, const char *version);
 
 /* ---- call.c ---- */
 void call_begin(struct request *request);
+/* Sends the request's message over the bus; the answer follows. */
+void call_send(struct request *request);
 
 /* ---- respond.c ---- */
 void respond_status(struct request *request, const struct status *st);

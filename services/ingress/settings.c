@@ -118,6 +118,11 @@ const struct config_option settings_options[] = {
      .min = 1000,
      .max = 300000,
      .help = "A stream on which nothing happens for so long says that it is there."},
+    {.name = "ingress.hold_checks",
+     .type = CONFIG_BOOL,
+     .def = "true",
+     .help = "Answer checks of busy keys from leased units of fixed windows and from remembered refusals; "
+             "otherwise ratelimitd decides every check."},
     {.name = "ingress.x_ratelimit_headers",
      .type = CONFIG_BOOL,
      .def = "false",
@@ -215,6 +220,7 @@ settings_read(const struct config *config, struct settings *out)
 	out->request_ms = config_duration_ms(config, "ingress.request_timeout");
 	out->key_ttl_ms = config_duration_ms(config, "ingress.key_ttl");
 	out->has_x_headers = config_bool(config, "ingress.x_ratelimit_headers");
+	out->holds_checks = config_bool(config, "ingress.hold_checks");
 	out->anonymous_per_minute = (uint64_t)config_integer(config, "ingress.anonymous_per_minute");
 	out->ipv6_prefix = (unsigned)config_integer(config, "ingress.ipv6_prefix");
 	out->tls_certificate = config_text(config, "ingress.tls_cert");

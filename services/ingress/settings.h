@@ -18,6 +18,7 @@ struct settings {
 	unsigned idle_s;
 	uint64_t request_ms, key_ttl_ms;
 	bool has_x_headers;
+	bool holds_checks;
 	uint64_t anonymous_per_minute;
 	unsigned ipv6_prefix;
 	struct forward_rules *forward_rules;

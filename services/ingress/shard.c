@@ -19,6 +19,7 @@
 #include "base/text.h"
 #include "connection.h"
 #include "crowd.h"
+#include "hot_checks.h"
 #include "tls.h"
 #include "tls_keeper.h"
 
@@ -63,6 +64,8 @@ read_inbox(struct shard *shard)
 		struct notice *next = notice->next;
 		if (notice->has_new_tls_pair)
 			tls_keeper_renew(shard->tls);
+		else if (notice->has_changed_limits)
+			hot_checks_end(shard->hot, notice->tenant_id);
 		else if (notice->ended)
 			request_end_stream(notice->ended);
 		else
@@ -113,6 +116,7 @@ shard_main(void *arg)
 		if (now - shard->inspected_ms >= INSPECT_MS) {
 			shard->inspected_ms = now;
 			connections_inspect(shard, now);
+			hot_checks_tidy(shard->hot, now);
 			tls_keeper_tidy(shard->tls, connections_oldest_tls(shard));
 		}
 	}
@@ -239,6 +243,7 @@ shard_start(struct shard *shard, struct ingress *ingress, const char *address, b
 	pthread_mutex_init(&shard->inbox_lock, NULL);
 	shard->keys = key_cache_new(shard);
 	shard->leases = lease_cache_new(shard);
+	shard->hot = ingress->settings.holds_checks ? hot_checks_new(shard) : NULL;
 	shard->crowd = crowd_new();
 	shard->addresses = address_table_new(ingress->settings.anonymous_per_minute);
 	shard->tls = ingress->tls ? tls_keeper_new(ingress->tls) : NULL;
@@ -287,6 +292,7 @@ shard_stop(struct shard *shard)
 		close(shard->epoll_fd);
 	close(shard->wake_fd);
 	lease_cache_free(shard->leases);
+	hot_checks_free(shard->hot);
 	key_cache_free(shard->keys);
 	address_table_free(shard->addresses);
 	crowd_free(shard->crowd);

@@ -310,6 +310,41 @@ lease_units(const struct job *job, const Corbel__V1__LeaseRequest *request)
 	return job_is_leasable(job) ? units : waiting;
 }
 
+/* What the ingress has decided by itself since it last told. */
+static void
+note_told(struct ratelimitd *self, const Corbel__V1__LeaseRequest *request)
+{
+	const LimitCheck *check = request->check;
+	const struct outcome spent = {.decisions = request->spent}, refused = {.decisions = request->refused,
+	                                                                       .is_throttled = true,
+	                                                                       .waited_ms = request->waited_ms};
+
+	if (!request->tenant_id || !check->key)
+		return;
+	if (request->spent > 0)
+		statistics_note(self->statistics, request->tenant_id, check->limit, check->key, &spent);
+	if (request->refused > 0)
+		statistics_note(self->statistics, request->tenant_id, check->limit, check->key, &refused);
+	counter_add(self->allowed, request->spent);
+	counter_add(self->refused, request->refused);
+}
+
+static struct status
+lease_resolve(struct call *call, const struct gathering *gathering, struct job *job)
+{
+	const Corbel__V1__LeaseRequest *request = (const Corbel__V1__LeaseRequest *)call_request(call);
+	CheckRequest check = CORBEL__V1__CHECK_REQUEST__INIT;
+	LimitCheck *checks[1] = {request->check};
+
+	check.n_checks = 1;
+	check.checks = checks;
+	check.tenant_id = request->tenant_id;
+	struct status st = resolve(call, gathering->snapshot, &check, NULL, &job->inquiry);
+	if (status_ok(&st))
+		job->inquiry.items[0].cost = lease_units(job, request);
+	return st;
+}
+
 static void
 lease_batch(void *self, struct call *calls[], size_t count)
 {
@@ -318,19 +353,17 @@ lease_batch(void *self, struct call *calls[], size_t count)
 	gathering_begin(&gathering, self);
 	for (size_t i = 0; i < count; i++) {
 		const Corbel__V1__LeaseRequest *request = (const Corbel__V1__LeaseRequest *)call_request(calls[i]);
-		CheckRequest check = CORBEL__V1__CHECK_REQUEST__INIT;
-		LimitCheck *checks[1] = {request->check};
+		if (!call_is_internal(calls[i])) {
+			call_end(calls[i], status_make(STATUS_PERMISSION_DENIED, "leases are for ingresses"));
+			continue;
+		}
+		note_told(self, request);
+		if (request->has_units && request->units == 0) {
+			call_end(calls[i], status_ok_value());
+			continue;
+		}
 		struct job *job = job_new(&gathering, calls[i], JOB_LEASE);
-
-		check.n_checks = 1;
-		check.checks = checks;
-		check.tenant_id = request->tenant_id;
-		struct status st = call_is_internal(calls[i])
-		                       ? resolve(calls[i], gathering.snapshot, &check, NULL, &job->inquiry)
-		                       : status_make(STATUS_PERMISSION_DENIED, "leases are for ingresses");
-		if (status_ok(&st))
-			job->inquiry.items[0].cost = lease_units(job, request);
-		job_add(&gathering, job, st);
+		job_add(&gathering, job, lease_resolve(calls[i], &gathering, job));
 	}
 	gathering_end(&gathering);
 }

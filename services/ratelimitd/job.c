@@ -235,6 +235,7 @@ note(struct ratelimitd *self, const struct job *job)
 	for (size_t i = 0; i < inquiry->count; i++) {
 		const struct decision *decision = &inquiry->items[i].decision;
 		const struct outcome outcome = {
+		    .decisions = 1,
 		    .is_throttled = !decision->is_allowed,
 		    .is_shadow_throttled = inquiry->was_refused[i],
 		    .is_degraded = job->is_degraded,

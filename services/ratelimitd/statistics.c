@@ -119,12 +119,13 @@ statistics_note(struct statistics *statistics, const char *tenant, const char *l
 	struct item *item = item_for(stripe, hash, tenant, limit);
 	if (item) {
 		struct top *top = top_for(item, key_hash, key);
-		top->total++;
-		top->throttled += outcome->is_throttled;
-		item->total++;
-		item->throttled += outcome->is_throttled;
-		item->shadow += outcome->is_shadow_throttled;
-		item->degraded += outcome->is_degraded;
+		uint64_t decisions = outcome->decisions;
+		top->total += decisions;
+		top->throttled += outcome->is_throttled ? decisions : 0;
+		item->total += decisions;
+		item->throttled += outcome->is_throttled ? decisions : 0;
+		item->shadow += outcome->is_shadow_throttled ? decisions : 0;
+		item->degraded += outcome->is_degraded ? decisions : 0;
 		item->waited_ms += outcome->waited_ms;
 	}
 	pthread_mutex_unlock(&stripe->lock);

@@ -17,9 +17,11 @@
 
 struct statistics;
 
+/* What became of decisions about one key: of one, or of several that were the same. */
 struct outcome {
+	uint64_t decisions;
 	bool is_throttled, is_shadow_throttled, is_degraded;
-	uint64_t waited_ms;
+	uint64_t waited_ms; /* all together */
 };
 
 struct statistics *statistics_new(void);

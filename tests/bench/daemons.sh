@@ -63,7 +63,8 @@ processes() {
 }
 
 # Defines the limits and writes the load scripts: $1 names them, $2 is the address, $3 the file with the key.
-# The scripts check a thousand keys, one hot key, and one key whose limit is used up.
+# The scripts check a thousand keys, one hot key of a token bucket and of a fixed window, and one key whose limit is
+# used up.
 prepare() {
   local key
   key=$(sed -n 's/^first admin key: //p' "$DIR/$3")
@@ -71,9 +72,11 @@ prepare() {
     curl -sf "$2/v1/limits" -H "Authorization: Bearer $key" -H 'Content-Type: application/json' -d "$1" >/dev/null
   }
   define '{"name":"plenty","strategy":"TOKEN_BUCKET","limit":1000000000,"window_ms":1000}' "$2"
+  define '{"name":"window","strategy":"FIXED_WINDOW","limit":1000000000,"window_ms":60000}' "$2"
   define '{"name":"spent","strategy":"TOKEN_BUCKET","limit":1,"window_ms":86400000}' "$2"
   load_script "$DIR/$1.lua" "$key" plenty 1000
   load_script "$DIR/$1-hot.lua" "$key" plenty 1
+  load_script "$DIR/$1-window.lua" "$key" window 1
   load_script "$DIR/$1-spent.lua" "$key" spent 1
 }
 

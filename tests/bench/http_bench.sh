@@ -59,6 +59,7 @@ for _ in $(seq "$ROUNDS"); do
   done
   measure check-memory 64 "http://127.0.0.1:$HTTP/v1/ratelimits/check" -s "$DIR/memory.lua"
   measure check-redis 64 "http://127.0.0.1:$REDIS_HTTP/v1/ratelimits/check" -s "$DIR/redis.lua"
+  measure check-memory-window 64 "http://127.0.0.1:$HTTP/v1/ratelimits/check" -s "$DIR/memory-window.lua"
   for kind in hot spent; do
     measure "check-memory-$kind" 64 "http://127.0.0.1:$HTTP/v1/ratelimits/check" -s "$DIR/memory-$kind.lua"
     measure "check-redis-$kind" 64 "http://127.0.0.1:$REDIS_HTTP/v1/ratelimits/check" -s "$DIR/redis-$kind.lua"
@@ -81,6 +82,9 @@ for connections in 64 256 512; do line "GET /healthz, $connections connections" 
 line "check, processes, memory" check-memory nginx-64
 line "check, processes, Redis" check-redis nginx-64
 line "check, one process, memory" check-serve nginx-64
+line "check, one hot fixed window" check-memory-window nginx-64
+line "check, one hot token bucket" check-memory-hot nginx-64
+line "check, one refused key" check-memory-spent nginx-64
 line "check: Redis beside memory" check-redis check-memory
 line "one hot key: Redis beside memory" check-redis-hot check-memory-hot
 line "a refused key: Redis beside memory" check-redis-spent check-memory-spent

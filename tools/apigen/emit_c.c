@@ -130,6 +130,8 @@ emit_method(struct strbuf *out, struct arena *arena, const struct model_method *
 	add_flag(out, "is_batched", options->batched);
 	add_flag(out, "is_operator_only", options->operator_only);
 	add_flag(out, "is_cloud_events", options->cloud_events);
+	add_flag(out, "spends_held", options->spends_held);
+	add_flag(out, "ends_held", options->ends_held);
 	add_literal(out, arena, "path", options->path);
 	if (options->or_waits)
 		add_literal(out, arena, "or_waits",
