@@ -261,8 +261,9 @@ is_idle(const struct lane *lane)
 	return lane->queued == 0 && lane->in_flight == 0 && lane->unsettled == 0;
 }
 
+/* Gone, unless it turns out that there is work. */
 static struct status
-release_lane(struct courier *courier, struct store_conn *conn, const struct lane *lane)
+release_lane(struct courier *courier, struct store_conn *conn, struct lane *lane, bool *is_gone)
 {
 	uint64_t now_mono = clock_mono_ms(courier->self->env.clock);
 	int64_t now_ms = clock_wall_ms(courier->self->env.clock), not_before = lane->not_before;
@@ -274,7 +275,14 @@ release_lane(struct courier *courier, struct store_conn *conn, const struct lane
 	struct status st = store_begin(conn, &tx);
 	if (!status_ok(&st))
 		return st;
-	return store_end(&tx, ledger_release(&tx, &courier->arena, lane->endpoint_id, lane->token, not_before));
+	st = store_end(&tx,
+	               ledger_release(&tx, &courier->arena, lane->endpoint_id, lane->token, not_before, is_gone));
+	if (!status_ok(&st) || *is_gone)
+		return st;
+	lane->idle_since_mono = now_mono;
+	st = renew_lane(courier, conn, lane);
+	*is_gone = lane->is_lost;
+	return st;
 }
 
 /* Each lane gets what it needs from the store; those without work are given back. */
@@ -303,13 +311,13 @@ tend_lanes(struct courier *courier, struct store_conn *conn)
 			lane->idle_since_mono = now;
 		bool is_over = is_idle(lane) && (lane->is_lost || courier->is_draining ||
 		                                 (!lane->is_dirty && now - lane->idle_since_mono >= IDLE_MS));
-		if (status_ok(&st) && is_over) {
-			if (!lane->is_lost)
-				st = release_lane(courier, conn, lane);
+		bool is_gone = is_over && lane->is_lost;
+		if (status_ok(&st) && is_over && !lane->is_lost)
+			st = release_lane(courier, conn, lane, &is_gone);
+		if (status_ok(&st) && is_gone)
 			drop_lane(courier, slot);
-			continue;
-		}
-		slot = &lane->next;
+		else
+			slot = &lane->next;
 	}
 	return st;
 }
@@ -440,7 +448,7 @@ has_urgent_work(const struct courier *courier)
 		return false;
 	if (courier->is_claim_due || courier->unsettled)
 		return true;
-	for (const struct lane *lane = courier->lanes; lane; lane = lane->next)
+	for (const struct lane *lane = courier->lanes; lane && !courier->is_draining; lane = lane->next)
 		if (lane->is_dirty && lane->queued * 2 < lane_appetite(lane) && !lane->is_lost)
 			return true;
 	return false;

@@ -26,13 +26,14 @@ static const struct store_sql CLAIM_RENEW = {
     "UPDATE endpoints SET owner_until = $3 WHERE id = $1 AND owner_token = $2 AND disabled = 0"
     " RETURNING id, tenant_id, owner_token, version, failing_since, secret, previous_secret, previous_until,"
     " message"};
-/* Two steps: the second one sees what was committed while the first waited for the row. */
-static const struct store_sql RELEASE_OWNER = {
-    "release_owner", "UPDATE endpoints SET owner = '', owner_until = 0 WHERE id = $1 AND owner_token = $2"};
+/* Not while somebody adds a delivery to it, whose row refers to it until the commit: that would be due at a
+ * time that nobody knows. Whoever adds one later finds what is written here. */
+static const struct store_sql RELEASE_LOCK = {
+    "release_lock", "SELECT id FROM endpoints WHERE id = $1 AND owner_token = $2 @claim@"};
 static const struct store_sql RELEASE_NEXT = {
     "release_next", "SELECT MIN(due_at) FROM deliveries WHERE endpoint_id = $1 AND state = 1"};
-static const struct store_sql RELEASE_DUE = {"release_due",
-                                             "UPDATE endpoints SET next_at = $2 WHERE id = $1"};
+static const struct store_sql RELEASE = {
+    "release", "UPDATE endpoints SET owner = '', owner_until = 0, next_at = $2 WHERE id = $1"};
 static const struct store_sql CLAIM_CHECK = {
     "claim_check", "SELECT owner_token, version FROM endpoints WHERE id = $1 AND disabled = 0"};
 /* Another of its key waits before it. */
@@ -153,20 +154,21 @@ ledger_renew(struct webhookd *self, struct store_tx *tx, struct arena *arena, co
 
 struct status
 ledger_release(struct store_tx *tx, struct arena *arena, const char *endpoint_id, int64_t token,
-               int64_t not_before_ms)
+               int64_t not_before_ms, bool *is_released)
 {
 	struct store_rows *rows;
-	int64_t changed, next = NEVER_MS;
-	struct status st =
-	    store_exec(tx, &RELEASE_OWNER, STORE_PARAMS(store_text(endpoint_id), store_i64(token)), &changed);
+	int64_t next = NEVER_MS;
+	struct status st = store_query(tx, &RELEASE_LOCK, STORE_PARAMS(store_text(endpoint_id), store_i64(token)),
+	                               1, arena, &rows);
 
-	if (!status_ok(&st) || changed == 0)
+	*is_released = status_ok(&st) && rows_count(rows) > 0;
+	if (!*is_released)
 		return st;
 	st = store_query(tx, &RELEASE_NEXT, STORE_PARAMS(store_text(endpoint_id)), 1, arena, &rows);
 	if (status_ok(&st) && rows_count(rows) > 0 && !row_is_null(rows, 0, 0))
 		next = row_i64(rows, 0, 0) > not_before_ms ? row_i64(rows, 0, 0) : not_before_ms;
 	if (status_ok(&st))
-		st = store_exec(tx, &RELEASE_DUE, STORE_PARAMS(store_text(endpoint_id), store_i64(next)), NULL);
+		st = store_exec(tx, &RELEASE, STORE_PARAMS(store_text(endpoint_id), store_i64(next)), NULL);
 	return st;
 }
 

@@ -61,9 +61,10 @@ struct status ledger_claim(struct webhookd *self, struct store_tx *tx, struct ar
 /* NOT_FOUND when it is no longer ours under `token`. */
 struct status ledger_renew(struct webhookd *self, struct store_tx *tx, struct arena *arena,
                            const char *endpoint_id, int64_t token, int64_t until_ms, struct claim *out);
-/* Gives it back, to be claimed again when its next delivery is due, or at `not_before_ms`. */
+/* Gives it back, to be claimed again when its next delivery is due, or at `not_before_ms`; unless it is
+ * another's, or somebody is about to add a delivery or to change it. */
 struct status ledger_release(struct store_tx *tx, struct arena *arena, const char *endpoint_id, int64_t token,
-                             int64_t not_before_ms);
+                             int64_t not_before_ms, bool *is_released);
 /* What is due for an endpoint, and whether it is still as it was claimed. */
 struct due_list {
 	struct due *items;

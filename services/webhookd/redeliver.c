@@ -3,6 +3,7 @@
  */
 #include "redeliver.h"
 
+/* Held, so that nobody gives it back or disables it before what is added is there. */
 static const struct store_sql TARGET = {
     "redeliver_target", "SELECT tenant_id, disabled, pulled, message FROM endpoints WHERE id = $1 @lock@"};
 static const struct store_sql FIND = {

@@ -255,19 +255,25 @@ class Postgres:
         return [line.split("\t") for line in ran.stdout.splitlines()]
 
     @contextlib.contextmanager
-    def locked(self, table):
-        """Nobody writes to the table meanwhile."""
+    def session(self, sql):
+        """A session that has been told to run `sql`, and ends with its input."""
         session = subprocess.Popen([self.bin / "psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "corbel", "-qX",
-                                    "corbel"], stdin=subprocess.PIPE, text=True)
-        session.stdin.write(f"BEGIN; LOCK TABLE {table} IN SHARE MODE;\n")
+                                    "corbel"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        session.stdin.write(f"{sql};\n")
         session.stdin.flush()
-        until(lambda: self.query(f"SELECT 1 FROM pg_locks WHERE relation = '{table}'::regclass AND granted"
-                                 " AND mode = 'ShareLock'"), f"{table} is locked")
         try:
-            yield
+            yield session
         finally:
             session.stdin.close()
             session.wait()
+
+    @contextlib.contextmanager
+    def locked(self, table):
+        """Nobody writes to the table meanwhile."""
+        with self.session(f"BEGIN; LOCK TABLE {table} IN SHARE MODE"):
+            until(lambda: self.query(f"SELECT 1 FROM pg_locks WHERE relation = '{table}'::regclass AND granted"
+                                     " AND mode = 'ShareLock'"), f"{table} is locked")
+            yield
 
     def stop(self):
         return self.process.stop(signal.SIGINT)

@@ -102,6 +102,42 @@ def test_an_attempt_that_the_store_does_not_take_holds_up_its_own_endpoint_only(
               "and those, too, in the end")
 
 
+SLOW_COMMITS = """
+CREATE FUNCTION webhookd.wait() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER wait AFTER INSERT ON webhookd.events DEFERRABLE INITIALLY DEFERRED FOR EACH ROW
+    EXECUTE FUNCTION webhookd.wait()"""
+
+
+def test_an_event_that_is_committed_while_its_endpoint_is_given_back_is_not_forgotten(own):
+    stack = own(Processes, "--webhookd.sweep=1h")
+    client, arrived, answer = tenant(stack), threading.Event(), threading.Event()
+
+    def hold(_):
+        arrived.set()
+        return 200 if answer.wait(60) else 500
+
+    with Sink(hold) as sink:
+        endpoint(client, sink.url, timeout_ms=60000)
+        publish(client, 1)
+        until(arrived.is_set, "the first event")
+        stack.postgres.query(SLOW_COMMITS)
+        with stack.postgres.session("SELECT pg_advisory_lock(1)") as session:
+            until(lambda: stack.postgres.query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 1"),
+                  "commits wait")
+            second = threading.Thread(target=publish, args=(client, 1))
+            second.start()
+            until(lambda: stack.postgres.query("SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"),
+                  "the second event is all but committed")
+            answer.set()  # Its courier has no work from now on: it gives the endpoint back, or finds that it may not.
+            looked = time.monotonic()
+            until(lambda: time.monotonic() - looked > 3 or
+                  stack.postgres.query("SELECT 1 FROM webhookd.endpoints WHERE owner = ''"), "it is given back")
+            session.stdin.close()
+            second.join()
+        sink.wait(lambda h: len(h) == 2, "the second event", 30)
+
+
 def pace(client, sink, seconds=1.5):
     """Deliveries a second."""
     total, end = 0, time.monotonic() + seconds
