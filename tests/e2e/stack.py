@@ -22,6 +22,12 @@ BIN = pathlib.Path(os.environ.get("CORBEL_BIN", pathlib.Path(__file__).parents[2
 START_S = 60
 
 
+def is_sanitized():
+    """Whether the programs have a sanitizer, which keeps what was freed and wants to be the first library."""
+    program = (BIN / "corbel").read_bytes()
+    return b"__asan_init" in program or b"__tsan_init" in program
+
+
 def free_port():
     """Below the ports that the kernel gives to outgoing connections, of which one could take it meanwhile."""
     while True:

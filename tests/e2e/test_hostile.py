@@ -9,7 +9,7 @@ import pytest
 from hostile import (OK, Authority, Hostile, answers_each_with_two, answers_unread, closes_at_once, drips, gzip_bomb,
                      repeats, resets, says, says_nothing)
 from sink import Sink
-from stack import Serve, until
+from stack import Serve, is_sanitized, until
 
 TIMEOUT_MS = 1500
 LATE_MS = 10000   # on a machine that is busy with tests
@@ -121,7 +121,7 @@ def test_what_hostile_endpoints_do_is_told_apart_and_harms_nobody(stack):
     wrong = {name: (found[name], result) for name, result in expected.items() if found[name] != {result}}
     assert not wrong, "\n".join(f"{name}: {one}" for name, one in wrong.items())
     assert {t.get("error") for t in quick} == {None} and len(sink.hooks) == 50
-    assert most_memory_mib(stack) - before < MOST_MIB
+    assert is_sanitized() or most_memory_mib(stack) - before < MOST_MIB
 
 
 def test_a_redirect_is_not_followed(stack):
@@ -180,8 +180,8 @@ def test_a_certificate_that_is_not_good_is_no_connection(stack, authority, wrong
 
 def test_a_name_that_changes_its_answer_is_judged_at_each_connect(tmp_path):
     compiler = shutil.which("cc")
-    if not compiler:
-        pytest.skip("no C compiler, for a resolver that lies")
+    if not compiler or is_sanitized():
+        pytest.skip("no resolver that lies: it needs a C compiler, and programs without sanitizers")
     library = tmp_path / "changing_names.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, pathlib.Path(__file__).with_name("changing_names.c")],
                    check=True)
