@@ -97,9 +97,14 @@ static void
 look(struct desk *desk, struct store_conn *conn, struct waiting *waiting, int64_t now_ms)
 {
 	const ReceiveRequest *request = (const void *)call_request(waiting->call);
-	struct status st = queue_read(conn, &desk->arena, request->id, &waiting->queue);
 
 	waiting->has_due = false;
+	/* After a time of standing still: nobody would get what is leased. */
+	if (call_has_expired(waiting->call)) {
+		waiting->outcome = status_make(STATUS_DEADLINE_EXCEEDED, "the call's time is over");
+		return;
+	}
+	struct status st = queue_read(conn, &desk->arena, request->id, &waiting->queue);
 	if (status_ok(&st) && !scope_sees(waiting->call, waiting->queue.tenant))
 		st = scope_not_found("queue");
 	if (status_ok(&st) && waiting->queue.is_disabled)

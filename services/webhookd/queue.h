@@ -6,9 +6,9 @@
  *      ^                   |      |
  *      +--- nack ----------+      +--- given back or its lease ended, after the last try --->  EXHAUSTED
  *
- * A lease has the number that `attempts` has grown to. It ends at due_at, and its holder can still settle it
- * until the message is leased again: whoever names an older number is told that it is stale. Leases of one
- * queue are given under its row's lock, so that order and bounds hold over all replicas.
+ * A lease has the number that `attempts` has grown to. It ends at due_at. Its holder can still settle it, but
+ * not extend it, until the message is leased again: whoever names an older number is told that it is stale.
+ * Leases of one queue are given under its row's lock, so that order and bounds hold over all replicas.
  */
 #ifndef CORBEL_WEBHOOKD_QUEUE_H
 #define CORBEL_WEBHOOKD_QUEUE_H

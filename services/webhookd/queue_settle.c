@@ -22,7 +22,9 @@ static const struct store_sql HELD_ACK = {
                 " AND leased_at IS NOT NULL RETURNING id, attempts, leased_at, order_key"};
 static const struct store_sql HELD_NACK = {"held_nack",
                                            "UPDATE deliveries SET due_at = $3, leased_at = NULL" UNDER_LEASE};
-static const struct store_sql HELD_EXTEND = {"held_extend", "UPDATE deliveries SET due_at = $3" UNDER_LEASE};
+/* Not one that has ended: others may have been leased in its place. */
+static const struct store_sql HELD_EXTEND = {"held_extend", "UPDATE deliveries SET due_at = $3" UNDER_LEASE
+                                                            " AND due_at > $4"};
 
 /* A receipt of the request, where its result goes. */
 struct item {
@@ -87,8 +89,14 @@ nack(struct settling *s, const struct held *held, ReceiptResult *result, bool *i
 static struct status
 extend(struct settling *s, const struct held *held, ReceiptResult *result, bool *is_done)
 {
+	int64_t changed = 0;
+
 	result->until = s->what->now_ms + s->what->delay_ms;
-	struct status st = change(s, &HELD_EXTEND, held, result->until, is_done);
+	struct status st = store_exec(s->tx, &HELD_EXTEND,
+	                              STORE_PARAMS(store_text(held->delivery_id), store_i64(held->number),
+	                                           store_i64(result->until), store_i64(s->what->now_ms)),
+	                              &changed);
+	*is_done = changed > 0;
 	result->has_until = *is_done;
 	return st;
 }
