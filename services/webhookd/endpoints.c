@@ -5,21 +5,16 @@
  * endpoints as they were when it was recorded.
  */
 #include <string.h>
-#include <strings.h>
 
 #include "base/id.h"
-#include "base/text.h"
 #include "corbel/webhookd.methods.gen.h"
-#include "courier.h"
+#include "endpoint_check.h"
+#include "endpoint_keys.h"
 #include "endpoint_sink.h"
-#include "filter.h"
-#include "order.h"
-#include "events/signature.h"
 #include "webhookd_internal.h"
 
 #define ENDPOINTS_MAX   1000 /* of a tenant */
-#define GRACE_MS        INT64_C(86400000)
-#define PAYLOAD_VERSION 1 /* of the body in sink_http.c */
+#define PAYLOAD_VERSION 1    /* of the body in sink_http.c */
 
 #define COLUMNS "id, tenant_id, disabled, message"
 
@@ -46,12 +41,6 @@ static const struct store_sql ENDPOINT_SKIP = {"endpoint_skip",
 static const struct store_sql ENDPOINT_REST = {
     "endpoint_rest", "UPDATE endpoints SET next_at = $2, failing_since = NULL, owner = '', owner_until = 0,"
                      " owner_token = owner_token + 1 WHERE id = $1"};
-static const struct store_sql SECRET_GET = {
-    "secret_get", "SELECT tenant_id, secret, previous_until, message FROM endpoints WHERE id = $1"};
-static const struct store_sql SECRET_ROTATE = {
-    "secret_rotate", "UPDATE endpoints SET previous_secret = secret, previous_until = $2, secret = $3,"
-                     " version = version + 1 WHERE id = $1"};
-
 /* ---- rows ---- */
 
 static struct status
@@ -74,109 +63,6 @@ endpoint_find(struct call *call, const struct store_rows *rows, Endpoint *out)
 	if (rows_count(rows) == 0 || !scope_sees(call, row_text(rows, 0, 1)))
 		return scope_not_found("endpoint");
 	return endpoint_from_row(call_arena(call), rows, 0, out);
-}
-
-/* ---- what a request may say ---- */
-
-static struct status
-refuse(struct call *call, const char *pointer, const char *why)
-{
-	call_violation(call, pointer, "%s", why);
-	return status_make(STATUS_INVALID_ARGUMENT, "%s: %s", pointer, why);
-}
-
-static bool
-is_reserved(const char *name)
-{
-	static const char *const NAMES[] = {
-	    "host", "content-length", "content-type", "transfer-encoding",   "connection", "expect",
-	    "te",   "upgrade",        "trailer",      "x-hub-signature-256", "traceparent"};
-	for (size_t i = 0; i < sizeof(NAMES) / sizeof(NAMES[0]); i++)
-		if (strcasecmp(NAMES[i], name) == 0)
-			return true;
-	return strncasecmp(name, "webhook-", 8) == 0;
-}
-
-/* A token of RFC 9110, and a value of visible characters and spaces. */
-static bool
-is_header(const char *name, const char *value)
-{
-	static const char TOKEN[] =
-	    "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-	size_t length = strlen(name);
-
-	if (length == 0 || length > 128 || strspn(name, TOKEN) != length)
-		return false;
-	for (; *value; value++)
-		if ((unsigned char)*value < ' ' || (unsigned char)*value == 0x7F)
-			return false;
-	return true;
-}
-
-static struct status
-check_headers(struct call *call, const Endpoint *endpoint)
-{
-	bool is_binary = endpoint->format == CORBEL__V1__DELIVERY_FORMAT__CLOUDEVENTS_BINARY;
-
-	for (size_t i = 0; i < endpoint->n_headers; i++) {
-		const char *name = endpoint->headers[i]->key;
-		const char *pointer = arena_printf(call_arena(call), "/headers/%s", name);
-		if (!is_header(name, endpoint->headers[i]->value))
-			return refuse(call, pointer, "must be a header name, with a value of visible characters");
-		if (is_reserved(name) || (is_binary && strncasecmp(name, "ce-", 3) == 0))
-			return refuse(call, pointer, "is set by the protocol or the signature");
-	}
-	return status_ok_value();
-}
-
-static struct status
-check(struct call *call, const Endpoint *endpoint)
-{
-	struct violations *violations = ARENA_NEW(call_arena(call), struct violations);
-	struct status st = endpoint_check_sink(call, endpoint);
-
-	if (status_ok(&st))
-		st = check_headers(call, endpoint);
-
-	if (status_ok(&st) && endpoint->order_by && !order_rule_is_valid(endpoint->order_by))
-		st = refuse(call, "/order_by", "must be \"subject\" or a JSON pointer such as \"/user/id\"");
-
-	if (!status_ok(&st) || !endpoint->filter ||
-	    filter_check(endpoint->filter, "/filter", call_arena(call), violations))
-		return st;
-	for (size_t i = 0; i < violations->count; i++)
-		call_violation(call, violations->items[i].pointer, "%s", violations->items[i].detail);
-	return violations_status(violations);
-}
-
-/* The key of a request, or a new one. */
-static struct status
-choose_key(struct call *call, const char *given, struct signing_key *out)
-{
-	struct webhookd *self = call_service(call);
-
-	if (!given) {
-		signing_key_make(self->env.random, out);
-		return status_ok_value();
-	}
-	struct status st = signing_key_parse(given, strlen(given), self->env.random, out);
-	return status_ok(&st) ? st : refuse(call, "/secret", st.message);
-}
-
-static char *
-secret_text(struct arena *arena, const struct signing_key *key)
-{
-	char *text = arena_alloc(arena, SIGNING_KEY_TEXT_MAX);
-	signing_key_secret_text(key, text);
-	return text;
-}
-
-static char *
-public_text(struct arena *arena, const struct signing_key *key)
-{
-	char *text = arena_alloc(arena, SIGNING_KEY_TEXT_MAX);
-	signing_key_public_text(key, text);
-	return text;
 }
 
 /* ---- create, read ---- */
@@ -271,11 +157,11 @@ endpoints_create(struct call *call, const Corbel__V1__CreateEndpointRequest *req
 	endpoint_from_request(request, endpoint);
 	struct status st = scope_tenant(call, request->tenant_id, &tenant);
 	if (status_ok(&st))
-		st = check(call, endpoint);
+		st = endpoint_check(call, endpoint);
 	if (status_ok(&st) && request->secret && !endpoint_is_signed(endpoint))
-		st = refuse(call, "/secret", "is for the sink HTTP, whose deliveries are signed");
+		st = endpoint_refuse(call, "/secret", "is for the sink HTTP, whose deliveries are signed");
 	if (status_ok(&st))
-		st = choose_key(call, request->secret, &key);
+		st = key_choose(call, request->secret, &key);
 	if (status_ok(&st))
 		st = store_begin(call_store(call), &tx);
 	if (!status_ok(&st))
@@ -289,8 +175,8 @@ endpoints_create(struct call *call, const Corbel__V1__CreateEndpointRequest *req
 		await_consent(endpoint);
 	reply->endpoint = endpoint;
 	if (endpoint_is_signed(endpoint)) {
-		endpoint->public_key = public_text(arena, &key);
-		reply->secret = secret_text(arena, &key);
+		endpoint->public_key = key_public_text(arena, &key);
+		reply->secret = key_secret_text(arena, &key);
 	}
 	st = store_end(&tx, insert(call, &tx, endpoint, &key));
 	signing_key_wipe(&key);
@@ -356,8 +242,8 @@ endpoint_lock(struct call *call, struct store_tx *tx, const char *id, Endpoint *
 	return status_ok(&st) ? endpoint_find(call, rows, out) : st;
 }
 
-static struct status
-save(struct store_tx *tx, struct arena *arena, Endpoint *endpoint, int64_t now_ms)
+struct status
+endpoint_save(struct store_tx *tx, struct arena *arena, Endpoint *endpoint, int64_t now_ms)
 {
 	endpoint->has_updated_at = true;
 	endpoint->updated_at = now_ms;
@@ -419,7 +305,7 @@ set_disabled(const struct webhookd *self, struct store_tx *tx, struct arena *are
 	endpoint->disabled = reason != 0;
 	endpoint->has_disabled_reason = endpoint->disabled;
 	endpoint->disabled_reason = reason;
-	struct status st = save(tx, arena, endpoint, now_ms);
+	struct status st = endpoint_save(tx, arena, endpoint, now_ms);
 	if (status_ok(&st) && endpoint->disabled)
 		st = store_exec(tx, &ENDPOINT_SKIP, STORE_PARAMS(store_text(endpoint->id), store_i64(now_ms)), NULL);
 	if (status_ok(&st))
@@ -438,7 +324,7 @@ save_changes(struct call *call, struct store_tx *tx, const Endpoint *before, End
 	bool is_another = !after->url || !before->url || strcmp(before->url, after->url) != 0;
 
 	if (!after->handshake || (before->handshake && !is_another))
-		return save(tx, call_arena(call), after, call_now_ms(call));
+		return endpoint_save(tx, call_arena(call), after, call_now_ms(call));
 	await_consent(after);
 	return set_disabled(call_service(call), tx, call_arena(call), after,
 	                    CORBEL__V1__DISABLED_REASON__UNCONSENTED, call_now_ms(call));
@@ -457,7 +343,7 @@ endpoints_update(struct call *call, const Corbel__V1__UpdateEndpointRequest *req
 	if (status_ok(&st)) {
 		before = *reply;
 		take_changes(request, reply);
-		st = check(call, reply);
+		st = endpoint_check(call, reply);
 	}
 	if (status_ok(&st))
 		st = save_changes(call, &tx, &before, reply);
@@ -506,7 +392,7 @@ struct status
 endpoint_agree(struct call *call, struct store_tx *tx, Endpoint *endpoint)
 {
 	if (endpoint->disabled_reason != CORBEL__V1__DISABLED_REASON__UNCONSENTED)
-		return save(tx, call_arena(call), endpoint, call_now_ms(call));
+		return endpoint_save(tx, call_arena(call), endpoint, call_now_ms(call));
 	return set_disabled(call_service(call), tx, call_arena(call), endpoint, 0, call_now_ms(call));
 }
 
@@ -536,79 +422,4 @@ struct status
 endpoints_disable(struct call *call, const Corbel__V1__DisableEndpointRequest *request, Endpoint *reply)
 {
 	return switch_endpoint(call, request->id, CORBEL__V1__DISABLED_REASON__BY_REQUEST, reply);
-}
-
-/* ---- secrets ---- */
-
-static struct status
-refuse_unsigned(void)
-{
-	return status_make(STATUS_FAILED_PRECONDITION, "only endpoints of the sink HTTP sign, with a secret");
-}
-
-struct status
-endpoints_secret(struct call *call, const Corbel__V1__GetSecretRequest *request,
-                 Corbel__V1__EndpointSecret *reply)
-{
-	struct webhookd *self = call_service(call);
-	struct signing_key key;
-	struct store_rows *rows;
-	struct status st = store_read(call_store(call), &SECRET_GET, STORE_PARAMS(store_text(request->id)), 1,
-	                              call_arena(call), &rows);
-
-	if (!status_ok(&st))
-		return st;
-	if (rows_count(rows) == 0 || !scope_sees(call, row_text(rows, 0, 0)))
-		return scope_not_found("endpoint");
-	const Endpoint *endpoint =
-	    (Endpoint *)unpacked(call_arena(call), &corbel__v1__endpoint__descriptor, rows, 0, 3);
-	if (endpoint && !endpoint_is_signed(endpoint))
-		return refuse_unsigned();
-	if (!secret_open(self, call_arena(call), rows, 0, 1, &key))
-		return status_make(STATUS_DATA_LOSS, "the secret was kept under a secret of webhookd.secrets that is "
-		                                     "no longer there");
-	reply->secret = secret_text(call_arena(call), &key);
-	signing_key_wipe(&key);
-	reply->has_previous_until = !row_is_null(rows, 0, 2) && row_i64(rows, 0, 2) > call_now_ms(call);
-	reply->previous_until = row_i64(rows, 0, 2);
-	log_info(self->env.log, "signing secret shown", LOG_TEXT("endpoint", request->id),
-	         LOG_TEXT("key_id", call_key_id(call)), LOG_TEXT("request_id", call_request_id(call)));
-	return st;
-}
-
-struct status
-endpoints_rotate_secret(struct call *call, const Corbel__V1__RotateSecretRequest *request,
-                        Corbel__V1__EndpointSecret *reply)
-{
-	struct webhookd *self = call_service(call);
-	struct arena *arena = call_arena(call);
-	struct signing_key key;
-	Endpoint endpoint;
-	struct store_tx tx;
-	struct status st = choose_key(call, request->secret, &key);
-
-	if (status_ok(&st))
-		st = store_begin(call_store(call), &tx);
-	if (!status_ok(&st))
-		return st;
-	reply->secret = secret_text(arena, &key);
-	reply->has_previous_until = true;
-	reply->previous_until =
-	    call_now_ms(call) + (request->has_grace_ms ? (int64_t)request->grace_ms : GRACE_MS);
-	st = endpoint_lock(call, &tx, request->id, &endpoint);
-	if (status_ok(&st) && !endpoint_is_signed(&endpoint))
-		st = refuse_unsigned();
-	if (status_ok(&st))
-		st = store_exec(&tx, &SECRET_ROTATE,
-		                STORE_PARAMS(store_text(request->id), store_i64(reply->previous_until),
-		                             secret_seal(self, arena, &key)),
-		                NULL);
-	if (status_ok(&st)) {
-		endpoint.public_key = public_text(arena, &key);
-		st = save(&tx, arena, &endpoint, call_now_ms(call));
-	}
-	if (status_ok(&st))
-		st = tell_rotated(self, &tx, arena, &endpoint, reply->previous_until);
-	signing_key_wipe(&key);
-	return store_end(&tx, st);
 }

@@ -81,6 +81,8 @@ struct status endpoint_disable(const struct webhookd *self, struct store_tx *tx,
 
 /* Reads the endpoint of a call that sees it, with its log locked. */
 struct status endpoint_lock(struct call *call, struct store_tx *tx, const char *id, Endpoint *out);
+/* Saves what was changed of one that is locked. */
+struct status endpoint_save(struct store_tx *tx, struct arena *arena, Endpoint *endpoint, int64_t now_ms);
 /* Saves that its receiver agrees; enables what waited for that. It is locked. */
 struct status endpoint_agree(struct call *call, struct store_tx *tx, Endpoint *endpoint);
 
