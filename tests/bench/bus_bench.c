@@ -1,9 +1,12 @@
 /*
  * bus: logical calls a second with 64 and 256 outstanding, each call alone and together, over ipc, tcp and
- * inproc, beside a bare ping-pong over a unix socket pair. Absolute rates vary from host to host: the
+ * inproc, beside nng's bare REQ and REP with the same payload and as many outstanding, and a ping-pong over a
+ * unix socket pair. Absolute rates vary from host to host: the
  * ratios count. The server is another process (this program, started as `bus_bench serve ADDRESS`),
  * except over inproc.
  */
+#include "bare_nng.h"
+
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,7 +20,7 @@
 #include "bus/pool.h"
 #include "bus/server.h"
 
-#define RUN_MS      1000u
+#define RUN_MS      500u
 #define OUTSTANDING 256
 
 static uint64_t
@@ -172,45 +175,96 @@ ping_pong(void)
 	return rate;
 }
 
+/* Medians of three turns of all that is compared. */
+#define TURNS 3
+
+static int
+by_value(const void *a, const void *b)
+{
+	double left = *(const double *)a, right = *(const double *)b;
+	return (left > right) - (left < right);
+}
+
+static double
+median(double values[TURNS])
+{
+	qsort(values, TURNS, sizeof(values[0]), by_value);
+	return values[TURNS / 2];
+}
+
 static void
-report(struct bus *bus, const char *name, const char *address, double bare, const char *noted)
+report(struct bus *bus, const char *name, const char *address, const char *nng_address)
 {
 	static const size_t LEVELS[] = {64, 256};
 	for (size_t i = 0; i < 2; i++) {
-		double alone = measure(bus, address, false, LEVELS[i]),
-		       together = measure(bus, address, true, LEVELS[i]);
-		printf("%-7s %4zu  %8.0f  %8.0f  %6.1f  %10.1f   %s\n", name, LEVELS[i], alone, together,
-		       together / alone, together / bare, i == 0 ? noted : "");
+		double bare[TURNS], alone[TURNS], together[TURNS];
+		for (int turn_of = 0; turn_of < TURNS; turn_of++) {
+			bare[turn_of] = bare_measure(nng_address, LEVELS[i], RUN_MS);
+			alone[turn_of] = measure(bus, address, false, LEVELS[i]);
+			together[turn_of] = measure(bus, address, true, LEVELS[i]);
+		}
+		double of_nng = median(bare);
+		printf("%-7s %4zu  %8.0f  %8.0f  %8.0f  %10.2f  %12.2f\n", name, LEVELS[i], of_nng, median(alone),
+		       median(together), median(alone) / of_nng, median(together) / of_nng);
 	}
 }
+
+static pid_t
+start_bare(const char *address)
+{
+	pid_t pid = fork();
+	if (pid == 0) {
+		execl("/proc/self/exe", "bus_bench", "bare", address, (char *)NULL);
+		_exit(1);
+	}
+	return pid;
+}
+
+static void
+serve_forever(const char *kind, const char *address)
+{
+	struct bus *bus;
+
+	if (strcmp(kind, "serve") == 0)
+		(void)serve(address, &bus);
+	else
+		bare_serve(address);
+	for (;;)
+		pause();
+}
+
+#define TCP      "tcp://127.0.0.1:47391"
+#define BARE_TCP "tcp://127.0.0.1:47392"
 
 int
 main(int argc, char **argv)
 {
 	struct bus *bus, *server_bus;
-	char ipc[64];
+	char ipc[64], bare_ipc[80];
 
-	if (argc == 3 && strcmp(argv[1], "serve") == 0) {
-		(void)serve(argv[2], &server_bus);
-		for (;;)
-			pause();
-	}
-	double bare = ping_pong();
+	if (argc == 3)
+		serve_forever(argv[1], argv[2]);
+	double ping = ping_pong();
 	snprintf(ipc, sizeof(ipc), "ipc:///tmp/corbel-bus-bench.%ld", (long)getpid());
-	pid_t local = start_server(ipc), network = start_server("tcp://127.0.0.1:47391");
+	snprintf(bare_ipc, sizeof(bare_ipc), "%s.bare", ipc);
+	const pid_t servers[] = {start_server(ipc), start_server(TCP), start_bare(bare_ipc),
+	                         start_bare(BARE_TCP)};
 	must(bus_new(&(struct bus_options){.node = "caller"}, &bus));
-	printf("unix socket ping-pong, one at a time: %.0f k/s\n", bare);
-	printf("                   k/s       k/s   ratio       ratio\n");
-	printf("         out     alone  together          to ping-pong\n");
-	report(bus, "ipc", ipc, bare, "prototype: 137 alone, 491 together");
-	report(bus, "tcp", "tcp://127.0.0.1:47391", bare, "prototype: 59-83 alone, 502 together");
-	kill(local, SIGKILL);
-	kill(network, SIGKILL);
-	waitpid(local, NULL, 0);
-	waitpid(network, NULL, 0);
+	usleep(300000); /* until nng's bare servers listen, too */
+	printf("unix socket ping-pong, one at a time: %.0f k/s\n", ping);
+	printf("                   k/s       k/s       k/s       ratio         ratio\n");
+	printf("         out  bare nng     alone  together  alone/bare together/bare\n");
+	report(bus, "ipc", ipc, bare_ipc);
+	report(bus, "tcp", TCP, BARE_TCP);
+	for (size_t i = 0; i < sizeof(servers) / sizeof(servers[0]); i++) {
+		kill(servers[i], SIGKILL);
+		waitpid(servers[i], NULL, 0);
+	}
 	unlink(ipc + 6);
+	unlink(bare_ipc + 6);
 	struct server *server = serve("inproc://bench", &server_bus);
-	report(bus, "inproc", "inproc://bench", bare, "");
+	bare_serve("inproc://bare");
+	report(bus, "inproc", "inproc://bench", "inproc://bare");
 	server_free(server, 100);
 	bus_free(server_bus);
 	bus_free(bus);
