@@ -9,12 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
+
+#define AHEAD_BYTES 512
 
 static void
-system_fill(const struct random *random, void *bytes, size_t length)
+kernel_fill(unsigned char *out, size_t length)
 {
-	unsigned char *out = bytes;
-	(void)random;
 	while (length > 0) {
 		ssize_t got = getrandom(out, length, 0);
 		if (got < 0) {
@@ -26,6 +27,32 @@ system_fill(const struct random *random, void *bytes, size_t length)
 		out += got;
 		length -= (size_t)got;
 	}
+}
+
+/* Ids need a few bytes each and many a second, at a system call each. A page of them is fetched at a time;
+ * what is handed out is wiped here, and a child process fetches its own. */
+static void
+system_fill(const struct random *random, void *bytes, size_t length)
+{
+	static _Thread_local struct {
+		unsigned char bytes[AHEAD_BYTES];
+		size_t left;
+		pid_t owner;
+	} ahead;
+	(void)random;
+
+	if (length > AHEAD_BYTES / 8) {
+		kernel_fill(bytes, length);
+		return;
+	}
+	if (ahead.left < length || ahead.owner != getpid()) {
+		kernel_fill(ahead.bytes, sizeof(ahead.bytes));
+		ahead.left = sizeof(ahead.bytes);
+		ahead.owner = getpid();
+	}
+	ahead.left -= length;
+	memcpy(bytes, ahead.bytes + ahead.left, length);
+	memset(ahead.bytes + ahead.left, 0, length);
 }
 
 const struct random *

@@ -6,6 +6,10 @@
  * once: SQLite itself polls with growing pauses. Between processes its busy handler decides.
  *
  * A statement that overruns its time is interrupted from the progress handler.
+ *
+ * 8 MiB of pages are kept by a connection, and up to 16 MiB in the WAL before they move to the file: pages at
+ * the end of indexes are written thousands of times a second by a busy service, and move once for all of
+ * these.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -144,7 +148,8 @@ configure(struct store_conn *conn)
 	sqlite3_busy_timeout(conn->handle, (int)conn->timeout_ms);
 	struct status st = enter_wal(conn);
 	if (status_ok(&st))
-		st = script(conn, "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY");
+		st = script(conn, "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY;"
+		                  " PRAGMA cache_size=-8192; PRAGMA wal_autocheckpoint=4000");
 	sqlite3_progress_handler(conn->handle, PROGRESS_STEPS, is_overdue, conn);
 	return st;
 }

@@ -2,7 +2,7 @@
 # Events: how fast they are recorded and delivered, on SQLite and on PostgreSQL, beside the bare means in the
 # same run, in turns: medians of rounds.
 #
-#   CORBEL_BIN=build/bin tests/bench/events_bench.sh [ROUNDS] [SECONDS] [STORES]
+#   CORBEL_BIN=build/bin tests/bench/events_bench.sh [ROUNDS] [SECONDS] [STORES] [WHAT]
 #
 # publish: durable events through HTTP, JSON, key, bus and a webhookd of its own, one or a hundred a request,
 #          beside bare INSERTs of the same rows in commits of the same size (insert_load).
@@ -11,7 +11,7 @@
 # hang:    a hundred endpoints, 200 events a second; the others' latency while one of them does not answer.
 set -euo pipefail
 
-BIN=${CORBEL_BIN:-build/bin} ROUNDS=${1:-3} SECONDS_EACH=${2:-2} STORES=${3:-sqlite postgres}
+BIN=${CORBEL_BIN:-build/bin} ROUNDS=${1:-3} SECONDS_EACH=${2:-2} STORES=${3:-sqlite postgres} WHAT=${4:-latency publish deliver hang}
 source "$(dirname "$0")/daemons.sh"
 
 SINK=$(port)
@@ -114,6 +114,7 @@ deliver_round() {
 }
 
 measure_deliver() {
+  publish_script "$DIR/publish-100.lua" 100
   local endpoint file=$DIR/$STORE-deliver
   endpoint=$(api POST /v1/webhooks -d '{"url":"http://127.0.0.1:'"$SINK"'/fast","concurrency":64,"filter":{"types":["bench.*"]}}' | id_of)
   for _ in $(seq "$ROUNDS"); do deliver_round "$endpoint"; done
@@ -157,9 +158,6 @@ for STORE in $STORES; do
     event_processes "$STORE" "$HTTP" "$ADMIN"
   fi
   KEY=$(sed -n 's/^first admin key: //p' "$DIR/$STORE.accountd")
-  measure_latency
-  measure_publish
-  measure_deliver
-  measure_hang
+  for what in $WHAT; do "measure_$what"; done
   for daemon in ingress webhookd ratelimitd accountd; do kill "${PID_OF[$STORE.$daemon]}"; done
 done

@@ -80,7 +80,8 @@ open_like(const char *path, sqlite3 *source)
 	sqlite3 *db;
 
 	must(sqlite3_open(path, &db) == SQLITE_OK, path, "cannot be opened");
-	run(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY");
+	run(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY;"
+	        " PRAGMA cache_size=-8192; PRAGMA wal_autocheckpoint=4000");
 	sqlite3_stmt *parts = prepared(
 	    source,
 	    "SELECT sql FROM sqlite_master WHERE tbl_name = 'events' AND sql IS NOT NULL ORDER BY rootpage");
