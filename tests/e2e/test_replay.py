@@ -1,10 +1,13 @@
 """Replays: events of the log sent again, or to an endpoint that was not there."""
+import json
+import os
 import signal
+import subprocess
 import threading
 
 import pytest
 from sink import Sink
-from stack import Processes, Serve, until
+from stack import BIN, Processes, Serve, until
 
 SCOPES = ["events.*", "webhooks.*"]
 
@@ -152,6 +155,41 @@ def test_a_replay_needs_a_range(stack, body, pointer):
     with Sink() as sink:
         refused = replay(client, endpoint(client, sink), 400, **body)
         assert refused["errors"][0]["pointer"] == pointer
+
+
+def test_replays_are_begun_and_followed_on_the_command_line(stack):
+    client = tenant(stack)
+    publish(client, 3)
+
+    def corbel(*words):
+        ran = subprocess.run([str(BIN / "corbel"), *words, "--output", "json"], capture_output=True, text=True, timeout=60,
+                             env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "CORBEL_URL": stack.url,
+                                  "CORBEL_API_KEY": client.key})
+        assert ran.returncode == 0, ran.stderr
+        return json.loads(ran.stdout)
+    with Sink() as sink:
+        made = endpoint(client, sink)
+        one = corbel("webhooks", "replay", made, "--after", "1", "--type", "a.*")
+        until(lambda: corbel("replays", "get", one["id"])["state"] == "REPLAYED", "its end")
+        assert corbel("replays", "list")["replays"][0]["deliveries"] == 3
+        sink.wait(lambda h: len(h) == 3, "the events", timeout_s=60)
+        until(lambda: not client.get("/v1/deliveries?state=PENDING").json().get("deliveries"), "nothing waits")
+        assert corbel("events", "replay", "a-b-0")["deliveries"] == 1
+        sink.wait(lambda h: len(h) == 4, "one of them again", timeout_s=60)
+
+
+def test_replicas_side_by_side_make_each_delivery_once(own):
+    stack = own(Processes, replicas={"webhookd": 3})
+    client = tenant(stack)
+    publish(client, 1500)
+    with Sink() as first, Sink() as second:
+        made = [endpoint(client, sink, order_by="/key") for sink in (first, second)]
+        for one in [replay(client, m, after=1) for m in made]:
+            assert finished(client, one)["deliveries"] == 1500
+        for sink in (first, second):
+            sink.wait(lambda h: len(h) >= 1500, "all of them", timeout_s=90)
+        until(lambda: not client.get("/v1/deliveries?state=PENDING").json().get("deliveries"), "nothing waits")
+        assert [len(sink.hooks) for sink in (first, second)] == [1500, 1500]
 
 
 @pytest.mark.parametrize("make", [Serve, Processes])
