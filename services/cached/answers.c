@@ -97,11 +97,14 @@ answer_entry(struct call *call, const struct get *get, bool is_raw, Entry *out)
 
 /* RFC 9211: how the answer came about. */
 static void
-put_status(struct call *call, const struct get *get)
+put_status(struct call *call, const struct get *get, bool was_parked)
 {
 	char text[96];
 
-	if (get->outcome == GET_MISS)
+	if (was_parked && get->outcome != GET_MISS)
+		snprintf(text, sizeof(text), NAME "; fwd=uri-miss; stored; ttl=%lld",
+		         (long long)(get->fresh_ms / 1000));
+	else if (get->outcome == GET_MISS)
 		snprintf(text, sizeof(text), NAME "; fwd=%s%s", "uri-miss", get->is_filling ? "; collapsed" : "");
 	else
 		snprintf(text, sizeof(text), NAME "; hit; ttl=%lld%s", (long long)(get->fresh_ms / 1000),
@@ -110,14 +113,14 @@ put_status(struct call *call, const struct get *get)
 }
 
 void
-answer_headers(struct call *call, const struct get *get)
+answer_headers(struct call *call, const struct get *get, bool was_parked)
 {
 	const struct cached *self = call_service(call);
 	char text[64];
 
 	if (call_is_internal(call))
 		return;
-	put_status(call, get);
+	put_status(call, get, was_parked);
 	if (get->token) {
 		call_header(call, "Corbel-Lease", token_text(call_arena(call), get->token));
 		snprintf(text, sizeof(text), "%llu", (unsigned long long)get->lease_ms);

@@ -8,6 +8,8 @@
 
 #include "cached_internal.h"
 #include "corbel/cached.handlers.gen.h"
+#include "daemon/keyring.h"
+#include "fetches.h"
 
 #define REFRESH_MS   1000u
 #define TICK_MS      20
@@ -34,6 +36,22 @@ static const struct config_option OPTIONS[] = {
      .min = 100,
      .max = 600000,
      .help = "How long a caller who was asked to fill a key has for it; then another one is."},
+    {.name = "cached.secrets",
+     .type = CONFIG_TEXT,
+     .is_secret = true,
+     .help =
+         "Secrets that headers of origins are sealed under, as id:hex texts separated by commas; the last "
+         "one is current. Kept in a file of the data directory when unset; on PostgreSQL there are no such "
+         "headers then."},
+    {.name = "cached.allow",
+     .type = CONFIG_TEXT,
+     .help = "Networks that origins may be in beside public ones, such as \"10.0.0.0/8\"."},
+    {.name = "cached.proxy",
+     .type = CONFIG_TEXT,
+     .help = "URL of an egress proxy for origins. It has to judge addresses itself then."},
+    {.name = "cached.ca_file",
+     .type = CONFIG_TEXT,
+     .help = "Authorities that origins' certificates are checked against, PEM; the system's when unset."},
     {.name = NULL}};
 
 static void
@@ -59,6 +77,7 @@ create(const struct service_env *env, void **out)
 
 	self->env = *env;
 	self->definitions = definitions_new();
+	pthread_mutex_init(&self->refresh_lock, NULL);
 	self->tenant_bytes = config_size_bytes(env->config, "cached.tenant_memory");
 	self->lease_ms = config_duration_ms(env->config, "cached.lease");
 	self->epoch = (uint32_t)random_u64(env->random);
@@ -66,7 +85,11 @@ create(const struct service_env *env, void **out)
 	self->waiting = waiting_new(self);
 	self->gauges = gauges_new(self);
 	*out = self;
-	return status_ok_value();
+	struct status st = fetches_new(self, &self->fetches);
+	bool has_secrets = config_text(env->config, "cached.secrets") || !store_is_postgres(env->store);
+	if (status_ok(&st) && has_secrets)
+		st = keyring_load(env, "cached.secrets", "cached.secret", &self->keyring);
+	return st;
 }
 
 /* A thread of its own, which nothing keeps from ending leases in time. */
@@ -153,10 +176,13 @@ destroy(void *arg)
 	if (self->has_upkeep)
 		(void)pthread_join(self->upkeep, NULL);
 	subscriber_free(self->changes);
+	fetches_free(self->fetches);
 	waiting_free(self->waiting);
 	gauges_free(self->gauges);
 	engine_free(self->engine);
 	definitions_free(self->definitions);
+	keyring_free(self->keyring);
+	pthread_mutex_destroy(&self->refresh_lock);
 	mem_free(self);
 }
 

@@ -12,16 +12,21 @@
 #include "definitions.h"
 #include "engine.h"
 
+struct fetches;
 struct gauges;
+struct keyring;
 struct waiting;
 
 struct cached {
 	struct service_env env;
 	struct definitions *definitions;
-	struct subscriber *changes; /* of other replicas' definitions */
+	pthread_mutex_t refresh_lock; /* one refresh of them at a time, so that an older one is never the last */
+	struct subscriber *changes;   /* of other replicas' definitions */
 	struct engine *engine;
 	struct waiting *waiting; /* calls that wait for a value */
 	struct gauges *gauges;
+	struct fetches *fetches; /* from origins */
+	struct keyring *keyring; /* that headers of origins are sealed under; NULL: there is none */
 	uint64_t tenant_bytes, lease_ms;
 	uint32_t epoch; /* of this process: entity tags of another one's versions differ */
 	/* the upkeep thread */
@@ -37,18 +42,48 @@ struct status namespaces_refresh(struct cached *self, struct store_conn *conn);
 
 /* ---- spaces.c ---- */
 /* The namespace of a call's tenant, or of the one that an operator names. NULL: no call has used it, which
- * only `is_made` changes. */
+ * only `is_made` or an origin changes. */
 struct status space_of_call(struct call *call, const char *tenant_id, const char *name, bool is_made,
                             struct space **out);
 /* After the definitions changed: they hold for every space that is in use. */
 void spaces_configure(struct cached *self);
+
+/* ---- origins.c ---- */
+/* What a caller gave, checked; an empty header has the value that is kept. NULL: none was given. */
+struct status origin_take(struct call *call, const char *prefix, const Corbel__V1__CacheOrigin *given,
+                          const Corbel__V1__CacheOrigin *kept, Corbel__V1__CacheOrigin **out);
+/* The same without the values of its headers. */
+Corbel__V1__CacheOrigin *origin_shown(struct arena *arena, const Corbel__V1__CacheOrigin *origin);
+
+/* ---- sealed.c ---- */
+/* The headers of an origin as a column; null without any. FAILED_PRECONDITION when there is no secret. */
+struct status headers_seal(const struct cached *self, struct arena *arena,
+                           const Corbel__V1__CacheOrigin *origin, struct store_value *out);
+/* Puts them back; false when they cannot be read. */
+bool headers_open(const struct cached *self, struct arena *arena, const struct store_rows *rows, size_t row,
+                  size_t column, Corbel__V1__CacheOrigin *origin);
+
+/* ---- lookups.c ---- */
+/* One key of one call, and whether the namespace has an origin that makes its value. */
+struct lookup {
+	const Corbel__V1__CacheGetRequest *request;
+	struct space *space;
+	bool has_origin, has_failed;
+};
+void lookup_init(struct cached *self, struct lookup *lookup, struct get *get);
+/* After the engine has looked: a token that the origin is to use starts a fetch. */
+void lookup_follow(struct cached *self, struct lookup *lookup, struct get *get);
+/* Nothing is there, and nobody who can make it is waited for. */
+bool lookup_is_over(const struct lookup *lookup, const struct get *get);
+/* Ends the call with what was found; `was_parked` tells that it had to wait for that. */
+void lookup_answer(struct call *call, const struct lookup *lookup, const struct get *get, bool was_parked);
 
 /* ---- answers.c ---- */
 /* What was found as an entry; pointers of `get` are borrowed. `is_raw`: the value's bytes whatever they are.
  */
 void answer_entry(struct call *call, const struct get *get, bool is_raw, Corbel__V1__CacheEntry *out);
 /* Age, ETag, Cache-Control, Cache-Status and the token, for callers by HTTP. */
-void answer_headers(struct call *call, const struct get *get);
+void answer_headers(struct call *call, const struct get *get, bool was_parked);
 char *token_text(struct arena *arena, uint64_t token);
 uint64_t token_read(const char *text); /* NULL: 0 */
 

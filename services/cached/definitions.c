@@ -4,6 +4,7 @@
 #include "definitions.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -13,6 +14,7 @@ struct node {
 	const char *tenant, *name;
 	uint64_t hash;
 	struct definition_rules rules;
+	struct definition_origin origin; /* url NULL: none */
 };
 
 struct definition_table {
@@ -22,11 +24,13 @@ struct definition_table {
 	size_t count;
 	struct node **buckets;
 	size_t mask;
+	bool has_origins;
 };
 
 struct definitions {
 	pthread_rwlock_t lock;
 	struct definition_table *table; /* guarded by `lock` */
+	_Atomic bool has_origins;       /* of the table in force, or of one before */
 };
 
 static uint64_t
@@ -66,6 +70,22 @@ rules_of(const Corbel__V1__CacheNamespace *from, struct definition_rules *out)
 	    .max_value_bytes = from->has_max_value_bytes ? from->max_value_bytes : DEFINITIONS_VALUE_MAX};
 }
 
+static void
+take_origin(struct definition_table *table, const Corbel__V1__CacheOrigin *from, struct node *node)
+{
+	struct arena *arena = &table->arena;
+	struct definition_origin *out = &node->origin;
+
+	out->url = arena_strdup(arena, from->url);
+	out->timeout_ms = from->has_timeout_ms ? from->timeout_ms : DEFINITIONS_ORIGIN_MS;
+	out->headers = ARENA_ARRAY(arena, const char *, from->n_headers + 1);
+	for (; out->header_count < from->n_headers; out->header_count++)
+		out->headers[out->header_count] = arena_printf(arena, "%s: %s", from->headers[out->header_count]->key,
+		                                               from->headers[out->header_count]->value);
+	node->rules.origin_timeout_ms = out->timeout_ms;
+	table->has_origins = true;
+}
+
 void
 definition_table_add(struct definition_table *table, const char *tenant,
                      const Corbel__V1__CacheNamespace *definition)
@@ -76,6 +96,8 @@ definition_table_add(struct definition_table *table, const char *tenant,
 	node->name = arena_strdup(&table->arena, definition->name);
 	node->hash = hash_of(tenant, node->name);
 	rules_of(definition, &node->rules);
+	if (definition->origin && definition->origin->url)
+		take_origin(table, definition->origin, node);
 	node->next = table->all;
 	table->all = node;
 	table->count++;
@@ -125,6 +147,7 @@ definitions_put(struct definitions *definitions, struct definition_table *table)
 	pthread_rwlock_wrlock(&definitions->lock);
 	struct definition_table *old = definitions->table;
 	definitions->table = table;
+	atomic_store(&definitions->has_origins, table->has_origins);
 	pthread_rwlock_unlock(&definitions->lock);
 	table_free(old);
 }
@@ -138,35 +161,54 @@ definitions_version(struct definitions *definitions)
 	return version;
 }
 
+/* NULL: nobody defined it. Under the lock. */
+static const struct node *
+find(const struct definition_table *table, const char *tenant, const char *name)
+{
+	uint64_t hash = hash_of(tenant, name);
+	const struct node *node = table->buckets[hash & table->mask];
+
+	while (node && (node->hash != hash || strcmp(node->name, name) != 0 || strcmp(node->tenant, tenant) != 0))
+		node = node->next;
+	return node;
+}
+
 void
 definitions_find(struct definitions *definitions, const char *tenant, const char *name,
                  struct definition_rules *out)
 {
 	static const Corbel__V1__CacheNamespace UNDEFINED = CORBEL__V1__CACHE_NAMESPACE__INIT;
-	uint64_t hash = hash_of(tenant, name);
 
 	rules_of(&UNDEFINED, out);
 	pthread_rwlock_rdlock(&definitions->lock);
-	const struct definition_table *table = definitions->table;
-	for (const struct node *node = table->buckets[hash & table->mask]; node; node = node->next) {
-		if (node->hash == hash && strcmp(node->name, name) == 0 && strcmp(node->tenant, tenant) == 0) {
-			*out = node->rules;
-			break;
-		}
-	}
+	const struct node *node = find(definitions->table, tenant, name);
+	if (node)
+		*out = node->rules;
 	pthread_rwlock_unlock(&definitions->lock);
 }
 
-void
-definitions_each(struct definitions *definitions,
-                 void (*each)(void *arg, const char *tenant, const char *name,
-                              const struct definition_rules *rules),
-                 void *arg)
+bool
+definitions_have_origins(const struct definitions *definitions)
 {
+	return atomic_load_explicit(&definitions->has_origins, memory_order_relaxed);
+}
+
+bool
+definitions_origin(struct definitions *definitions, const char *tenant, const char *name, struct arena *arena,
+                   struct definition_origin *out)
+{
+	if (!definitions_have_origins(definitions))
+		return false;
 	pthread_rwlock_rdlock(&definitions->lock);
-	const struct definition_table *table = definitions->table;
-	for (size_t i = 0; i <= table->mask; i++)
-		for (const struct node *node = table->buckets[i]; node; node = node->next)
-			each(arg, node->tenant, node->name, &node->rules);
+	const struct node *node = find(definitions->table, tenant, name);
+	bool has_origin = node && node->origin.url;
+	if (has_origin) {
+		*out = node->origin;
+		out->url = arena_strdup(arena, out->url);
+		out->headers = ARENA_ARRAY(arena, const char *, out->header_count + 1);
+		for (size_t i = 0; i < out->header_count; i++)
+			out->headers[i] = arena_strdup(arena, node->origin.headers[i]);
+	}
 	pthread_rwlock_unlock(&definitions->lock);
+	return has_origin;
 }

@@ -6,6 +6,7 @@
 #ifndef CORBEL_CACHED_DEFINITIONS_H
 #define CORBEL_CACHED_DEFINITIONS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/arena.h"
@@ -15,14 +16,22 @@
 #define DEFINITIONS_VALUE_MAX      (1u << 20)
 #define DEFINITIONS_TTL_MS         3600000u
 #define DEFINITIONS_NEGATIVE_MS    10000u
-#define DEFINITIONS_TTL_MAX_MS     2592000000u /* 30 days */
-#define DEFINITIONS_NAMESPACES_MAX 1000u       /* of a tenant */
+#define DEFINITIONS_ORIGIN_MS      10000u
+#define DEFINITIONS_NAMESPACES_MAX 1000u /* of a tenant */
 
 /* Absent fields have their defaults; 0 is no bound. */
 struct definition_rules {
 	uint64_t ttl_ms, grace_ms, error_grace_ms, negative_ttl_ms;
 	uint64_t max_bytes, max_entries;
 	uint32_t max_value_bytes;
+	uint32_t origin_timeout_ms; /* 0: it has no origin */
+};
+
+struct definition_origin {
+	const char *url;      /* with "{key}" */
+	const char **headers; /* "Name: value" */
+	size_t header_count;
+	uint32_t timeout_ms;
 };
 
 struct definitions;
@@ -42,10 +51,9 @@ int64_t definitions_version(struct definitions *definitions);
 /* Any thread. `out` of a namespace that nobody defined are the defaults. */
 void definitions_find(struct definitions *definitions, const char *tenant, const char *name,
                       struct definition_rules *out);
-/* Calls `each` for every definition of the table in force. */
-void definitions_each(struct definitions *definitions,
-                      void (*each)(void *arg, const char *tenant, const char *name,
-                                   const struct definition_rules *rules),
-                      void *arg);
-
+/* Whether any namespace has an origin; without a lock. */
+bool definitions_have_origins(const struct definitions *definitions);
+/* Copied into the arena; false when the namespace has none. */
+bool definitions_origin(struct definitions *definitions, const char *tenant, const char *name,
+                        struct arena *arena, struct definition_origin *out);
 #endif

@@ -20,34 +20,18 @@ request_of(const struct call *call)
 }
 
 static void
-get_init(struct get *get, const GetRequest *request)
-{
-	*get = (struct get){.key = request->key,
-	                    .key_length = strlen(request->key),
-	                    .may_fill = request->lease,
-	                    .has_failed = request->origin_failed};
-}
-
-static void
 must_wait(struct call *call, const char *what)
 {
 	call_problem(call, "must-wait");
 	call_end(call, status_make(STATUS_UNAVAILABLE, "%s: ask Cache/Fetch", what));
 }
 
-static void
-answer(struct call *call, const struct get *get)
-{
-	answer_entry(call, get, true, (Corbel__V1__CacheEntry *)call_reply(call));
-	answer_headers(call, get);
-	call_end(call, status_ok_value());
-}
-
 /* Whether the value is to be waited for; nobody who got the token waits. */
 static bool
-is_to_wait(const struct get *get, const GetRequest *request)
+is_to_wait(const struct lookup *lookup, const struct get *get)
 {
-	return get->outcome == GET_MISS && !get->token && request->wait_ms > 0;
+	bool wants_to = lookup->has_origin || lookup->request->wait_ms > 0;
+	return wants_to && get->outcome == GET_MISS && !get->token && !lookup_is_over(lookup, get);
 }
 
 /* The values go into the arena as far as `*room` bytes of it go. */
@@ -68,28 +52,34 @@ look_up(struct space *space, struct get gets[], size_t count, struct arena *aren
 }
 
 static void
-get_run(struct space *space, struct call *calls[], struct get gets[], size_t count, size_t *room)
+get_run(struct cached *self, struct lookup lookups[], struct call *calls[], struct get gets[], size_t count,
+        size_t *room)
 {
 	for (size_t i = 0; i < count; i++)
-		get_init(&gets[i], request_of(calls[i]));
-	bool has_room = look_up(space, gets, count, call_arena(calls[0]), room);
+		lookup_init(self, &lookups[i], &gets[i]);
+	bool has_room = look_up(lookups[0].space, gets, count, call_arena(calls[0]), room);
 	for (size_t i = 0; i < count; i++) {
-		if (!has_room && gets[i].outcome == GET_MISS && !gets[i].token)
+		if (!has_room && gets[i].outcome == GET_MISS && !gets[i].token) {
 			must_wait(calls[i], "the value may be too large to travel with others");
-		else if (is_to_wait(&gets[i], request_of(calls[i])))
+			continue;
+		}
+		lookup_follow(self, &lookups[i], &gets[i]);
+		if (is_to_wait(&lookups[i], &gets[i]))
 			must_wait(calls[i], "the value may be on its way");
 		else
-			answer(calls[i], &gets[i]);
+			lookup_answer(calls[i], &lookups[i], &gets[i], false);
 	}
 }
 
-/* NULL in `out` and false: the call has ended. */
+/* False: the call has ended. */
 static bool
-find_space(struct call *call, struct space **out)
+find_space(struct call *call, struct lookup *lookup)
 {
 	const GetRequest *request = request_of(call);
-	struct status st = space_of_call(call, request->tenant_id, request->namespace_, request->lease, out);
+	struct status st =
+	    space_of_call(call, request->tenant_id, request->namespace_, request->lease, &lookup->space);
 
+	lookup->request = request;
 	if (status_ok(&st))
 		return true;
 	call_end(call, st);
@@ -99,22 +89,21 @@ find_space(struct call *call, struct space **out)
 void
 cache_get_batch(void *arg, struct call *calls[], size_t count)
 {
-	struct space *spaces[128];
+	struct lookup lookups[128];
 	struct get gets[128];
 	struct call *left[128];
 	size_t ready = 0, room = TOGETHER_BYTES;
 
-	(void)arg;
 	for (size_t i = 0; i < count; i++) {
 		if (ready == sizeof(left) / sizeof(left[0]))
 			must_wait(calls[i], "too many calls in a message");
-		else if (find_space(calls[i], &spaces[ready]))
+		else if (find_space(calls[i], &lookups[ready]))
 			left[ready++] = calls[i];
 	}
 	for (size_t from = 0, to; from < ready; from = to) {
-		for (to = from + 1; to < ready && spaces[to] == spaces[from];)
+		for (to = from + 1; to < ready && lookups[to].space == lookups[from].space;)
 			to++;
-		get_run(spaces[from], left + from, gets + from, to - from, &room);
+		get_run(arg, lookups + from, left + from, gets + from, to - from, &room);
 	}
 }
 

@@ -14,21 +14,23 @@ static const struct store_sql COUNT = {"namespace_count",
                                        "SELECT COUNT(*) FROM namespaces WHERE tenant_id = $1"};
 static const struct store_sql INSERT = {"namespace_insert",
                                         "INSERT INTO namespaces (tenant_id, name, definition, created_at, "
-                                        "updated_at) VALUES ($1, $2, $3, $4, $4)"};
+                                        "updated_at, origin_headers) VALUES ($1, $2, $3, $4, $4, $5)"};
 static const struct store_sql GET = {"namespace_get",
                                      "SELECT definition FROM namespaces WHERE tenant_id = $1 AND name = $2"};
 /* Locked until the transaction ends: of two changes the later one sees the earlier. */
-static const struct store_sql LOCK = {
-    "namespace_lock",
-    "UPDATE namespaces SET updated_at = $3 WHERE tenant_id = $1 AND name = $2 RETURNING definition"};
+static const struct store_sql LOCK = {"namespace_lock",
+                                      "UPDATE namespaces SET updated_at = $3 WHERE tenant_id = $1 AND name = "
+                                      "$2 RETURNING definition, origin_headers"};
 static const struct store_sql UPDATE = {
-    "namespace_update", "UPDATE namespaces SET definition = $3 WHERE tenant_id = $1 AND name = $2"};
+    "namespace_update",
+    "UPDATE namespaces SET definition = $3, origin_headers = $4 WHERE tenant_id = $1 AND name = $2"};
 static const struct store_sql LIST = {
     "namespace_list",
     "SELECT definition FROM namespaces WHERE tenant_id = $1 AND name > $2 ORDER BY name LIMIT $3"};
 static const struct store_sql DELETE = {
     "namespace_delete", "DELETE FROM namespaces WHERE tenant_id = $1 AND name = $2 RETURNING name"};
-static const struct store_sql ALL = {"namespace_all", "SELECT tenant_id, definition FROM namespaces"};
+static const struct store_sql ALL = {"namespace_all",
+                                     "SELECT tenant_id, definition, origin_headers FROM namespaces"};
 static const struct store_sql VERSION_GET = {"namespace_version",
                                              "SELECT version FROM namespaces_version WHERE id = 1"};
 static const struct store_sql VERSION_RAISE = {
@@ -68,6 +70,7 @@ namespaces_refresh(struct cached *self, struct store_conn *conn)
 	int64_t version = 0;
 
 	arena_init(&arena, 64u << 10, 512u << 20);
+	pthread_mutex_lock(&self->refresh_lock);
 	/* The version is read before the rows: a change in between is seen the next time. */
 	struct status st = store_read(conn, &VERSION_GET, NULL, 0, 1, &arena, &rows);
 	if (status_ok(&st) && rows_count(rows) > 0)
@@ -76,7 +79,14 @@ namespaces_refresh(struct cached *self, struct store_conn *conn)
 		st = store_read(conn, &ALL, NULL, 0, DEFINITIONS_MAX, &arena, &rows);
 		struct definition_table *table = status_ok(&st) ? definition_table_new(version) : NULL;
 		for (size_t row = 0; table && row < rows_count(rows); row++) {
-			const Namespace *definition = from_row(rows, row, 1, &arena);
+			Namespace *definition = from_row(rows, row, 1, &arena);
+			if (definition && definition->origin &&
+			    !headers_open(self, &arena, rows, row, 2, definition->origin)) {
+				log_error(self->env.log, "headers of an origin cannot be read: is their secret there?",
+				          LOG_TEXT("tenant", row_text(rows, row, 0)),
+				          LOG_TEXT("namespace", definition->name));
+				definition->origin = NULL;
+			}
 			if (definition && definition->name)
 				definition_table_add(table, row_text(rows, row, 0), definition);
 		}
@@ -85,6 +95,7 @@ namespaces_refresh(struct cached *self, struct store_conn *conn)
 			spaces_configure(self);
 		}
 	}
+	pthread_mutex_unlock(&self->refresh_lock);
 	arena_fini(&arena);
 	return st;
 }
@@ -134,6 +145,9 @@ struct status
 cache_namespaces_create(struct call *call, const Corbel__V1__CreateCacheNamespaceRequest *request,
                         Namespace *reply)
 {
+	struct arena *arena = call_arena(call);
+	Corbel__V1__CacheOrigin *origin = NULL;
+	struct store_value headers;
 	const char *tenant;
 	struct store_tx tx;
 	struct status st = scope_tenant(call, request->tenant_id, &tenant);
@@ -143,20 +157,25 @@ cache_namespaces_create(struct call *call, const Corbel__V1__CreateCacheNamespac
 		st = status_make(STATUS_INVALID_ARGUMENT, "/namespace/name: is required");
 	}
 	if (status_ok(&st))
+		st = origin_take(call, "/namespace", request->namespace_->origin, NULL, &origin);
+	if (status_ok(&st))
+		st = headers_seal(call_service(call), arena, origin, &headers);
+	if (status_ok(&st))
 		st = store_begin(call_store(call), &tx);
 	if (!status_ok(&st))
 		return st;
 	*reply = *request->namespace_;
+	reply->origin = origin_shown(arena, origin);
 	reply->tenant_id = (char *)(uintptr_t)tenant;
 	reply->has_created_at = reply->has_updated_at = true;
 	reply->created_at = reply->updated_at = call_now_ms(call);
 	st = check_count(call, &tx, tenant);
 	if (status_ok(&st))
-		st = store_exec(&tx, &INSERT,
-		                STORE_PARAMS(store_text(tenant), store_text(reply->name),
-		                             packed_value(call_arena(call), &reply->base),
-		                             store_i64(reply->created_at)),
-		                NULL);
+		st =
+		    store_exec(&tx, &INSERT,
+		               STORE_PARAMS(store_text(tenant), store_text(reply->name),
+		                            packed_value(arena, &reply->base), store_i64(reply->created_at), headers),
+		               NULL);
 	if (st.code == STATUS_ALREADY_EXISTS)
 		st = status_make(STATUS_ALREADY_EXISTS, "namespace '%s' is already defined", reply->name);
 	return commit(call, &tx, st);
@@ -227,12 +246,38 @@ patch(const Corbel__V1__UpdateCacheNamespaceRequest *request, Namespace *to)
 		to->description = request->description;
 }
 
+/* The origin after a change: `headers` is what its column then holds. */
+static struct status
+patch_origin(struct call *call, const Corbel__V1__UpdateCacheNamespaceRequest *request,
+             const struct store_rows *rows, Namespace *to, struct store_value *headers)
+{
+	const struct cached *self = call_service(call);
+	struct arena *arena = call_arena(call);
+	Corbel__V1__CacheOrigin *origin = to->origin;
+	bool is_removed = scope_has_null(request->nulls, request->n_nulls, "origin");
+	bool is_open = !origin || headers_open(self, arena, rows, 0, 1, origin);
+	struct status st = status_ok_value();
+
+	if (request->origin)
+		st = origin_take(call, "", request->origin, is_open ? to->origin : NULL, &origin);
+	else if (is_removed)
+		origin = NULL;
+	else if (!is_open)
+		st = status_make(STATUS_FAILED_PRECONDITION,
+		                 "the headers of the origin cannot be read: give the origin anew, or null");
+	if (status_ok(&st))
+		st = headers_seal(self, arena, origin, headers);
+	to->origin = origin_shown(arena, origin);
+	return st;
+}
+
 struct status
 cache_namespaces_update(struct call *call, const Corbel__V1__UpdateCacheNamespaceRequest *request,
                         Namespace *reply)
 {
 	struct arena *arena = call_arena(call);
 	struct store_rows *rows;
+	struct store_value headers;
 	const char *tenant;
 	struct store_tx tx;
 	struct status st = scope_tenant(call, request->tenant_id, &tenant);
@@ -247,12 +292,14 @@ cache_namespaces_update(struct call *call, const Corbel__V1__UpdateCacheNamespac
 	    arena, &rows);
 	if (status_ok(&st))
 		st = first_row(rows, request->namespace_, arena, reply);
+	if (status_ok(&st))
+		st = patch_origin(call, request, rows, reply, &headers);
 	if (status_ok(&st)) {
 		patch(request, reply);
 		reply->updated_at = call_now_ms(call);
 		st = store_exec(&tx, &UPDATE,
 		                STORE_PARAMS(store_text(tenant), store_text(request->namespace_),
-		                             packed_value(arena, &reply->base)),
+		                             packed_value(arena, &reply->base), headers),
 		                NULL);
 	}
 	return commit(call, &tx, st);

@@ -9,6 +9,19 @@
 #include "cached_internal.h"
 #include "daemon/scope.h"
 
+#define ORIGIN_MARGIN_MS 1000u
+
+static bool
+has_origin(struct cached *self, const char *tenant, const char *name)
+{
+	struct definition_rules rules;
+
+	if (!definitions_have_origins(self->definitions))
+		return false;
+	definitions_find(self->definitions, tenant, name, &rules);
+	return rules.origin_timeout_ms > 0;
+}
+
 static void
 configure(struct cached *self, struct space *space)
 {
@@ -20,7 +33,10 @@ configure(struct cached *self, struct space *space)
 	options.grace_ms = rules.grace_ms;
 	options.error_grace_ms = rules.error_grace_ms;
 	options.negative_ttl_ms = rules.negative_ttl_ms;
+	/* Whoever fetches from the origin keeps the token for as long as that may take. */
 	options.lease_ms = self->lease_ms;
+	if (rules.origin_timeout_ms + ORIGIN_MARGIN_MS > options.lease_ms && rules.origin_timeout_ms > 0)
+		options.lease_ms = rules.origin_timeout_ms + ORIGIN_MARGIN_MS;
 	options.bytes_max = rules.max_bytes;
 	options.entries_max = rules.max_entries;
 	options.value_max = rules.max_value_bytes;
@@ -50,7 +66,7 @@ space_of_call(struct call *call, const char *tenant_id, const char *name, bool i
 	if (!status_ok(&st))
 		return st;
 	*out = engine_find_space(self->engine, tenant, name);
-	if (!*out && is_made)
+	if (!*out && (is_made || has_origin(self, tenant, name)))
 		st = engine_space(self->engine, tenant, name, out);
 	if (*out && !space_is_configured(*out)) {
 		const struct tenant_quota quota = {.bytes_max = self->tenant_bytes, .weight = 1};

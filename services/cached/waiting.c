@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "cached_internal.h"
+#include "fetches.h"
 
 #define MARGIN_MS 100u /* of the caller's deadline, for the way back */
 #define LOOKS_MAX 3    /* at a key that nobody fills */
@@ -22,7 +23,8 @@ struct parked {
 	struct waiting *waiting;
 	struct parked *next, **link; /* under the lock */
 	struct call *call;
-	struct space *space;
+	struct lookup lookup;
+	bool was_parked;
 	uint64_t until_ms;
 };
 
@@ -66,19 +68,17 @@ link_out(struct parked *parked)
 static bool
 look(struct parked *parked, bool is_last)
 {
+	struct cached *self = parked->waiting->self;
 	struct call *call = parked->call;
-	const GetRequest *request = (const GetRequest *)call_request(call);
-	struct get get = {.key = request->key,
-	                  .key_length = strlen(request->key),
-	                  .may_fill = request->lease,
-	                  .has_failed = request->origin_failed};
+	struct get get;
 
-	engine_get(parked->space, &get, 1, call_arena(call), NULL);
-	if (!is_last && get.outcome == GET_MISS && !get.token)
+	lookup_init(self, &parked->lookup, &get);
+	engine_get(parked->lookup.space, &get, 1, call_arena(call), NULL);
+	lookup_follow(self, &parked->lookup, &get);
+	bool is_found = get.outcome != GET_MISS || get.token;
+	if (!is_last && !is_found && !lookup_is_over(&parked->lookup, &get))
 		return false;
-	answer_entry(call, &get, true, (Corbel__V1__CacheEntry *)call_reply(call));
-	answer_headers(call, &get);
-	call_end(call, status_ok_value());
+	lookup_answer(call, &parked->lookup, &get, parked->was_parked);
 	return true;
 }
 
@@ -93,10 +93,12 @@ look_or_park(struct parked *parked)
 		bool is_last = looks == LOOKS_MAX || clock_mono_ms(self->env.clock) >= parked->until_ms;
 		if (look(parked, is_last))
 			return;
+		parked->was_parked = true;
 		link_in(parked);
-		if (engine_wait(parked->space, request->key, length, &parked->waiter))
+		if (engine_wait(parked->lookup.space, request->key, length, &parked->waiter))
 			return;
 		link_out(parked);
+		parked->was_parked = looks > 1;
 	}
 }
 
@@ -114,14 +116,18 @@ fetch(struct cached *self, struct call *call)
 	const GetRequest *request = (const GetRequest *)call_request(call);
 	struct parked *parked = ARENA_NEW(call_arena(call), struct parked);
 	uint64_t deadline = call_deadline_mono_ms(call);
-	struct status st = space_of_call(call, request->tenant_id, request->namespace_, true, &parked->space);
+	struct status st =
+	    space_of_call(call, request->tenant_id, request->namespace_, true, &parked->lookup.space);
 
 	if (!status_ok(&st))
 		return st;
 	parked->waiter.wake = wake;
 	parked->waiting = self->waiting;
 	parked->call = call;
+	parked->lookup.request = request;
 	parked->until_ms = clock_mono_ms(self->env.clock) + request->wait_ms;
+	if (request->wait_ms == 0 && fetches_has_origin(self, parked->lookup.space))
+		parked->until_ms = deadline;
 	if (parked->until_ms + MARGIN_MS > deadline)
 		parked->until_ms = deadline > MARGIN_MS ? deadline - MARGIN_MS : 0;
 	look_or_park(parked);
@@ -148,7 +154,7 @@ waiting_tick(struct waiting *waiting, bool is_over)
 	for (struct parked *parked = waiting->first, *next; parked; parked = next) {
 		next = parked->next;
 		bool is_late = is_over || now >= parked->until_ms;
-		if (!is_late || !engine_wait_end(parked->space, &parked->waiter))
+		if (!is_late || !engine_wait_end(parked->lookup.space, &parked->waiter))
 			continue;
 		take_out(parked);
 		parked->next = late;

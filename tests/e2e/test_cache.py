@@ -148,20 +148,18 @@ def test_nobody_waits_for_a_key_that_nobody_fills(tenant):
 
 
 def test_a_thousand_callers_of_one_cold_key_make_one_value(tenant):
-    made, lock = [], threading.Lock()
+    made, lock, own = [], threading.Lock(), threading.local()
 
     def read():
-        client = stack_client(tenant)
-        for _ in range(50):
-            reply = get(client, "pages/hot", lease="true", wait_ms=20000)
-            if reply.status_code == 200:
-                return reply.content
-            if "Corbel-Lease" in reply.headers:
-                with lock:
-                    made.append(1)
-                put(client, "pages/hot", b"made", lease=reply.headers["Corbel-Lease"])
-                return b"made"
-        raise AssertionError("no value")
+        if not hasattr(own, "client"):
+            own.client = stack_client(tenant)
+        reply = get(own.client, "pages/hot", lease="true", wait_ms=20000)
+        if reply.status_code == 200:
+            return reply.content
+        with lock:
+            made.append(1)
+        put(own.client, "pages/hot", b"made", lease=reply.headers["Corbel-Lease"])
+        return b"made"
 
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
         assert {f.result() for f in [pool.submit(read) for _ in range(1000)]} == {b"made"}
