@@ -85,6 +85,29 @@ def test_a_call_waits_for_a_message_no_longer_than_it_says(stack):
     assert subjects(messages) == ["1"]
 
 
+def test_many_calls_wait_at_once_and_hold_up_no_others(stack):
+    client = tenant(stack)
+    made = queue(client)
+
+    def wait():
+        mine = stack.client(client.key)
+        return subjects(receive(mine, made, max=1, lease_ms=600000, wait_ms=15000))
+
+    with concurrent.futures.ThreadPoolExecutor(150) as pool:
+        waiting = [pool.submit(wait) for _ in range(150)]
+        for _ in range(20):  # more than a daemon has workers
+            assert client.get("/v1/webhooks").status_code == 200
+        for start in range(0, 150, 50):
+            publish(client, *range(start, start + 50))
+        got = [subject for done in waiting for subject in done.result(60)]
+    # Whoever waited too long got nothing, and nobody got what another has.
+    assert len(got) == len(set(got)) and set(got) <= {str(n) for n in range(150)}
+    rest = []
+    until(lambda: rest.extend(subjects(receive(client, made, max=100, lease_ms=600000))) or len(got + rest) == 150,
+          "the others are received")
+    assert sorted(got + rest, key=int) == [str(n) for n in range(150)]
+
+
 def test_a_lease_that_ends_gives_the_message_to_the_next_and_makes_its_receipt_stale(stack):
     client = tenant(stack)
     made = queue(client, retry_ms=[100])
