@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 
 import pytest
 from sink import Sink
@@ -155,6 +156,25 @@ def test_a_replay_needs_a_range(stack, body, pointer):
     with Sink() as sink:
         refused = replay(client, endpoint(client, sink), 400, **body)
         assert refused["errors"][0]["pointer"] == pointer
+
+
+def test_what_happens_now_waits_for_a_few_of_a_replay_only(stack):
+    client = tenant(stack)
+    publish(client, 2000)
+
+    def answer(hook):
+        time.sleep(0.005)  # a receiver that takes its time
+        return 200
+    with Sink(answer) as sink:
+        one = replay(client, endpoint(client, sink), after=1)
+        sink.wait(lambda h: len(h) >= 300, "it is under way", timeout_s=60)
+        before = len(sink.hooks)
+        publish(client, 1, "live.now")
+        hooks = sink.wait(lambda h: any(x.json["type"] == "live.now" for x in h), "what happens now", timeout_s=60)
+        ahead = [h.json["type"] for h in hooks].index("live.now") - before
+        assert ahead <= 256 + 64, ahead  # what waited already, and what arrived while it was published
+        finished(client, one)
+        sink.wait(lambda h: len({x.id for x in h}) == 2001, "the rest", timeout_s=90)
 
 
 def test_replays_are_begun_and_followed_on_the_command_line(stack):
