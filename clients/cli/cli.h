@@ -113,6 +113,7 @@ bool output_format_from(const char *text, enum output_format *out);
 
 /* ---- help.c ---- */
 void help_all(FILE *out);
+void help_exit_codes(FILE *out);
 void help_resource(const char *resource, FILE *out);
 void help_method(const struct api_method *method, FILE *out);
 

@@ -19,9 +19,17 @@ static const char COMMON_FLAGS[] =
     "  --idempotency-key KEY          name of a POST: repeated under it, it is done once (default: a random "
     "one)\n"
     "  --verbose                      show the request, the response's headers, the time and the trace id\n"
-    "The API key is read from CORBEL_API_KEY or the profile, never from a flag.\n\n"
+    "The API key is read from CORBEL_API_KEY or the profile, never from a flag.\n\n";
+
+static const char EXIT_CODES[] =
     "Exit codes: 0 success, 1 other, 2 usage, 3 not allowed, 4 not found, 5 conflict, 6 invalid, 7 limited,\n"
     "8 unavailable.\n";
+
+void
+help_exit_codes(FILE *out)
+{
+	fputs(EXIT_CODES, out);
+}
 
 static void
 first_sentence(const char *doc, FILE *out)
@@ -70,6 +78,7 @@ help_all(FILE *out)
 	command_each(print_line, out);
 	fputs("\ncorbel RESOURCE ACTION --help explains one of them.\n\n", out);
 	fputs(COMMON_FLAGS, out);
+	help_exit_codes(out);
 }
 
 struct filter {
@@ -198,4 +207,5 @@ help_method(const struct api_method *method, FILE *out)
 	}
 	fputc('\n', out);
 	fputs(COMMON_FLAGS, out);
+	help_exit_codes(out);
 }

@@ -40,7 +40,8 @@ help(const struct own_command *command, const struct own_flag *flags, FILE *out)
 	for (; flags->name; flags++)
 		fprintf(out, "  --%s %s%s\n      %s\n", flags->name, flags->placeholder,
 		        flags->is_list ? " (may be repeated)" : "", flags->doc);
-	fputs("\n  --url URL, --profile NAME, --verbose, --help\n", out);
+	fputs("\n  --url URL, --profile NAME, --verbose, --help\n\n", out);
+	help_exit_codes(out);
 }
 
 static const char *

@@ -1,12 +1,7 @@
 /*
  * stream_tokens: what a browser opens a stream with, in place of a key.
- *
- *   cst_PEPPER.CONTENT.MAC     PEPPER: id of the secret; CONTENT: base64url of what it is good for;
- *                              MAC: base64url of an HMAC-SHA-256 over the text below
- *
- * A token is not stored: every replica that has the peppers can tell a genuine one, and the key that made it
- * is looked up each time. What is authenticated begins with words and a line end, so it can never be the text
- * of a key, which the same secrets authenticate.
+ * A token is not stored (token.h): every replica that has the peppers can tell a genuine one, and the key
+ * that made it is looked up each time.
  */
 #include <string.h>
 
@@ -14,37 +9,12 @@
 #include "base/text.h"
 #include "corbel/accountd.methods.gen.h"
 #include "events/pattern.h"
+#include "token.h"
 
-#define PREFIX         "cst_"
 #define TTL_DEFAULT_MS UINT64_C(60000)
 #define SCOPE          "events.read"
 
 typedef Corbel__V1__StreamToken StreamToken;
-
-/* ---- text ---- */
-
-/* Base64 of RFC 4648 section 5: '+' would be a space in a query. */
-static char *
-url_text(struct arena *arena, const void *bytes, size_t size)
-{
-	char *text = arena_alloc(arena, text_base64_encoded_size(size) + 1);
-	size_t length = text_base64_encode(bytes, size, text);
-
-	while (length > 0 && text[length - 1] == '=')
-		length--;
-	text[length] = '\0';
-	for (char *at = text; *at; at++)
-		*at = *at == '+' ? '-' : *at == '/' ? '_' : *at;
-	return text;
-}
-
-static bool
-mac_of(const struct accountd *self, struct arena *arena, const char *pepper, const char *content,
-       uint8_t out[SHA256_BYTES])
-{
-	return keyring_mac(self->peppers, pepper,
-	                   arena_printf(arena, "token of a stream\n%s\n%s", pepper, content), out);
-}
 
 /* ---- making ---- */
 
@@ -65,7 +35,7 @@ check_types(struct call *call, const Corbel__V1__CreateStreamTokenRequest *reque
 	return first;
 }
 
-/* A line each: the key, the end in milliseconds, and the patterns. Neither has line ends. */
+/* A line each: the key, the end in milliseconds, and the patterns. None of them has line ends. */
 static const char *
 content_of(struct call *call, const Corbel__V1__CreateStreamTokenRequest *request, int64_t expires_at)
 {
@@ -79,7 +49,7 @@ content_of(struct call *call, const Corbel__V1__CreateStreamTokenRequest *reques
 		strbuf_putc(&text, '\n');
 		strbuf_puts(&text, request->types[i]);
 	}
-	return url_text(call_arena(call), text.data, text.length);
+	return text.data;
 }
 
 struct status
@@ -87,9 +57,6 @@ stream_tokens_create(struct call *call, const Corbel__V1__CreateStreamTokenReque
                      StreamToken *reply)
 {
 	const struct accountd *self = call_service(call);
-	struct arena *arena = call_arena(call);
-	const char *pepper = keyring_current(self->peppers);
-	uint8_t mac[SHA256_BYTES];
 	struct status st = check_types(call, request);
 
 	if (!status_ok(&st))
@@ -98,33 +65,11 @@ stream_tokens_create(struct call *call, const Corbel__V1__CreateStreamTokenReque
 		return status_make(STATUS_FAILED_PRECONDITION, "a token is made with a key");
 	reply->has_expires_at = true;
 	reply->expires_at = call_now_ms(call) + (int64_t)(request->has_ttl_ms ? request->ttl_ms : TTL_DEFAULT_MS);
-	const char *content = content_of(call, request, reply->expires_at);
-	(void)mac_of(self, arena, pepper, content, mac);
-	reply->token = arena_printf(arena, PREFIX "%s.%s.%s", pepper, content, url_text(arena, mac, sizeof(mac)));
+	reply->token = token_seal(self->peppers, content_of(call, request, reply->expires_at), call_arena(call));
 	return st;
 }
 
 /* ---- verifying ---- */
-
-/* The content of a genuine token, NUL-terminated; NULL: it is none. */
-static char *
-open_token(const struct accountd *self, struct arena *arena, const char *token)
-{
-	size_t length = strlen(token), size;
-	char *text = arena_strdup(arena, token);
-	char *dot = strchr(text, '.'), *last = strrchr(text, '.');
-	uint8_t expected[SHA256_BYTES], *said = arena_alloc(arena, length + 1);
-
-	if (strncmp(text, PREFIX, strlen(PREFIX)) != 0 || !dot || dot == last)
-		return NULL;
-	*dot = *last = '\0';
-	bool has_pepper = mac_of(self, arena, text + strlen(PREFIX), dot + 1, expected);
-	if (!text_base64_decode(last + 1, strlen(last + 1), said, &size) || size != SHA256_BYTES ||
-	    !hash_equal(said, expected, SHA256_BYTES) || !has_pepper)
-		return NULL;
-	char *content = arena_alloc(arena, length + 1);
-	return text_base64_decode(dot + 1, strlen(dot + 1), (uint8_t *)content, &size) ? content : NULL;
-}
 
 /* Cuts the first line off; NULL: there is none. */
 static char *
@@ -145,8 +90,9 @@ struct status
 stream_tokens_verify(struct call *call, const Corbel__V1__VerifyStreamTokenRequest *request,
                      Corbel__V1__VerifyStreamTokenReply *reply)
 {
+	const struct accountd *self = call_service(call);
 	struct arena *arena = call_arena(call);
-	char *rest = open_token(call_service(call), arena, request->token), *line;
+	char *rest = token_open(self->peppers, request->token, arena), *line;
 	const char *id = next_line(&rest), *end = next_line(&rest);
 	int64_t expires_at;
 
