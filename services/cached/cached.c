@@ -10,8 +10,10 @@
 #include "corbel/cached.handlers.gen.h"
 #include "daemon/keyring.h"
 #include "fetches.h"
+#include "warming.h"
 
 #define REFRESH_MS   1000u
+#define SAVE_MS      60000u
 #define TICK_MS      20
 #define GAUGES_TURNS 25
 
@@ -83,6 +85,7 @@ create(const struct service_env *env, void **out)
 	self->epoch = (uint32_t)random_u64(env->random);
 	self->engine = engine_new(&options);
 	self->waiting = waiting_new(self);
+	self->warming = warming_new(self);
 	self->gauges = gauges_new(self);
 	*out = self;
 	struct status st = fetches_new(self, &self->fetches);
@@ -102,6 +105,7 @@ upkeep_main(void *arg)
 	for (unsigned turn = 0; !atomic_load(&self->is_stopping); turn++) {
 		engine_tick(self->engine);
 		waiting_tick(self->waiting, false);
+		warming_tick(self->warming);
 		if (turn % GAUGES_TURNS == 0)
 			gauges_tick(self->gauges, self->engine);
 		nanosleep(&pause, NULL);
@@ -117,6 +121,8 @@ load(struct cached *self)
 	if (!status_ok(&st))
 		return st;
 	st = namespaces_refresh(self, conn);
+	if (status_ok(&st))
+		st = warming_load(self->warming, conn);
 	store_put(self->env.store, conn);
 	return st;
 }
@@ -136,10 +142,26 @@ start(void *arg)
 		st = subscriber_new(self->env.bus, &options, &self->changes);
 	if (status_ok(&st))
 		st = host_every(self->env.host, &cached_service, REFRESH_MS, namespaces_refresh_task, self);
+	if (status_ok(&st))
+		st = host_every(self->env.host, &cached_service, SAVE_MS, warming_save_task, self);
 	if (!status_ok(&st))
 		return st;
 	self->has_upkeep = pthread_create(&self->upkeep, NULL, upkeep_main, self) == 0;
 	return self->has_upkeep ? st : status_make(STATUS_UNAVAILABLE, "the kernel gives no thread");
+}
+
+static void
+save(struct cached *self, uint32_t grace_ms)
+{
+	struct store_conn *conn;
+	struct status st = store_take(self->env.store, grace_ms, &conn);
+
+	if (!status_ok(&st)) {
+		log_warn(self->env.log, "hot keys not written down at the end", LOG_STATUS(&st));
+		return;
+	}
+	warming_save_task(self, conn);
+	store_put(self->env.store, conn);
 }
 
 /* Who waits for a value is told that there is none, and goes on without. */
@@ -147,8 +169,8 @@ static void
 drain(void *arg, uint32_t grace_ms)
 {
 	struct cached *self = arg;
-	(void)grace_ms;
 	waiting_tick(self->waiting, true);
+	save(self, grace_ms);
 }
 
 static service_batch
@@ -178,6 +200,7 @@ destroy(void *arg)
 	subscriber_free(self->changes);
 	fetches_free(self->fetches);
 	waiting_free(self->waiting);
+	warming_free(self->warming);
 	gauges_free(self->gauges);
 	engine_free(self->engine);
 	definitions_free(self->definitions);

@@ -16,6 +16,7 @@ struct fetches;
 struct gauges;
 struct keyring;
 struct waiting;
+struct warming;
 
 struct cached {
 	struct service_env env;
@@ -26,6 +27,7 @@ struct cached {
 	struct waiting *waiting; /* calls that wait for a value */
 	struct gauges *gauges;
 	struct fetches *fetches; /* from origins */
+	struct warming *warming; /* after a start */
 	struct keyring *keyring; /* that headers of origins are sealed under; NULL: there is none */
 	uint64_t tenant_bytes, lease_ms;
 	uint32_t epoch; /* of this process: entity tags of another one's versions differ */
@@ -45,6 +47,9 @@ struct status namespaces_refresh(struct cached *self, struct store_conn *conn);
  * only `is_made` or an origin changes. */
 struct status space_of_call(struct call *call, const char *tenant_id, const char *name, bool is_made,
                             struct space **out);
+struct status space_make(struct cached *self, const char *tenant, const char *name, struct space **out);
+/* Whether the definition of a namespace names an origin. */
+bool space_has_origin(struct cached *self, const char *tenant, const char *name);
 /* After the definitions changed: they hold for every space that is in use. */
 void spaces_configure(struct cached *self);
 

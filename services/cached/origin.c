@@ -8,6 +8,24 @@
 
 #include "base/text.h"
 
+/* Whether the path of a URL has a segment "." or "..", percent-encoded or not: RFC 3986 section 5.2.4. */
+static bool
+has_dot_segment(const char *url)
+{
+	const char *at = strstr(url, "://") + 3, *end = url + strcspn(url, "?#");
+
+	for (at += strcspn(at, "/?#"); at < end;) {
+		size_t dots = 0;
+		for (at++; at < end && (*at == '.' || strncasecmp(at, "%2e", 3) == 0); dots++)
+			at += *at == '.' ? 1 : 3;
+		if (dots > 0 && dots <= 2 && (at >= end || *at == '/'))
+			return true;
+		while (at < end && *at != '/')
+			at++;
+	}
+	return false;
+}
+
 bool
 origin_is_template(const char *url)
 {
@@ -21,20 +39,8 @@ origin_is_template(const char *url)
 			return false;
 	/* What the key may choose is never whom to ask. */
 	size_t length = strcspn(host + 3, "/?#");
-	return length > 0 && host + 3 + length < key && host[3 + length] != '#' && !memchr(host + 3, '@', length);
-}
-
-static bool
-leads_elsewhere(const char *key)
-{
-	for (const char *at = key;; at++) {
-		size_t length = strcspn(at, "/");
-		if ((length == 1 && at[0] == '.') || (length == 2 && at[0] == '.' && at[1] == '.'))
-			return true;
-		at += length;
-		if (!*at)
-			return false;
-	}
+	return length > 0 && host + 3 + length < key && host[3 + length] != '#' &&
+	       !memchr(host + 3, '@', length) && !has_dot_segment(url);
 }
 
 char *
@@ -44,7 +50,7 @@ origin_url(const char *url, const char *key, struct arena *arena)
 	const char *place = strstr(url, ORIGIN_KEY);
 	struct strbuf out;
 
-	if (!place || leads_elsewhere(key))
+	if (!place)
 		return NULL;
 	strbuf_init(&out, arena);
 	strbuf_add(&out, url, (size_t)(place - url));
@@ -55,7 +61,8 @@ origin_url(const char *url, const char *key, struct arena *arena)
 			strbuf_printf(&out, "%%%02X", (unsigned char)*key);
 	}
 	strbuf_puts(&out, place + sizeof(ORIGIN_KEY) - 1);
-	return out.data;
+	/* The whole, since the key may become a part of a segment. */
+	return has_dot_segment(out.data) ? NULL : out.data;
 }
 
 bool

@@ -11,10 +11,11 @@
 
 #define ORIGIN_KEY "{key}"
 
-/* Whether the template is an http or https URL with "{key}" once, behind its host. */
+/* Whether the template is an http or https URL with "{key}" once, behind its host, and without a segment "."
+ * or "..". */
 bool origin_is_template(const char *url);
-/* The template with the key, percent-encoded but for its slashes. NULL when a segment of the key is "." or
- * "..", which would lead elsewhere. */
+/* The template with the key, percent-encoded but for its slashes. NULL when that makes a segment "." or
+ * "..", which would lead elsewhere. The template is one. */
 char *origin_url(const char *url, const char *key, struct arena *arena);
 /* A token of RFC 9110 section 5.6.2 that is not the protocol's own, and a value of visible characters. */
 bool origin_is_header(const char *name, const char *value);

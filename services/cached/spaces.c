@@ -11,8 +11,8 @@
 
 #define ORIGIN_MARGIN_MS 1000u
 
-static bool
-has_origin(struct cached *self, const char *tenant, const char *name)
+bool
+space_has_origin(struct cached *self, const char *tenant, const char *name)
 {
 	struct definition_rules rules;
 
@@ -55,6 +55,27 @@ spaces_configure(struct cached *self)
 	engine_each_space(self->engine, NULL, configure_one, self);
 }
 
+/* Before anything is written to it. */
+static void
+put_in_force(struct cached *self, struct space *space)
+{
+	const struct tenant_quota quota = {.bytes_max = self->tenant_bytes, .weight = 1};
+
+	if (space_is_configured(space))
+		return;
+	engine_set_quota(self->engine, space_tenant(space), &quota);
+	configure(self, space);
+}
+
+struct status
+space_make(struct cached *self, const char *tenant, const char *name, struct space **out)
+{
+	struct status st = engine_space(self->engine, tenant, name, out);
+	if (status_ok(&st))
+		put_in_force(self, *out);
+	return st;
+}
+
 struct status
 space_of_call(struct call *call, const char *tenant_id, const char *name, bool is_made, struct space **out)
 {
@@ -66,12 +87,9 @@ space_of_call(struct call *call, const char *tenant_id, const char *name, bool i
 	if (!status_ok(&st))
 		return st;
 	*out = engine_find_space(self->engine, tenant, name);
-	if (!*out && (is_made || has_origin(self, tenant, name)))
-		st = engine_space(self->engine, tenant, name, out);
-	if (*out && !space_is_configured(*out)) {
-		const struct tenant_quota quota = {.bytes_max = self->tenant_bytes, .weight = 1};
-		engine_set_quota(self->engine, tenant, &quota);
-		configure(self, *out);
-	}
+	if (*out)
+		put_in_force(self, *out);
+	else if (is_made || space_has_origin(self, tenant, name))
+		st = space_make(self, tenant, name, out);
 	return st;
 }

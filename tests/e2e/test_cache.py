@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from stack import BIN, until
+from stack import BIN, Processes, until
 
 SCOPES = ["cache.*"]
 
@@ -439,3 +439,21 @@ def test_the_command_line_keeps_gets_and_tells(stack, tenant):
     corbel("cache", "invalidate", "cli", "--tags", "y")
     corbel("cache", "get", "cli", "a/b", code=4)
     assert b"cli" in corbel("cache", "stats")
+
+
+def test_a_cache_that_is_killed_comes_back_empty_with_its_definitions(own):
+    stack = own(Processes)
+    client = stack.tenant(plan="unlimited", scopes=SCOPES)
+    assert client.post("/v1/caches", {"namespace": {"name": "kept", "ttl_ms": 77000}}).status_code == 201
+    put(client, "kept/k")
+    tag = get(client, "kept/k").headers["ETag"]
+    stack.by_name["cached", 0].popen.kill()
+    stack.by_name["cached", 0].popen.wait()
+    until(lambda: get(client, "kept/k").status_code in (503, 504), "it is away", 60)
+    assert client.get("/v1/limits").status_code in (200, 403)  # nothing else is
+    stack.start_daemon("cached")
+    until(lambda: get(client, "kept/k").status_code == 404, "it is back", 60)
+    assert client.get("/v1/caches/kept").json()["ttl_ms"] == 77000
+    put(client, "kept/k")
+    reply = client.get("/v1/cache/kept/k", headers={"If-None-Match": tag})
+    assert reply.status_code == 200 and 68 <= int(reply.headers["Cache-Control"].split("=")[1]) <= 86

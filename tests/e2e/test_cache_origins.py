@@ -198,3 +198,18 @@ def test_private_addresses_are_refused_unless_they_are_allowed(own, origin):
     tenant = stack.tenant(plan="unlimited", scopes=SCOPES)
     define(tenant, origin)
     assert get(tenant, "k").status_code == 503 and not origin.asked
+
+
+def test_what_was_hot_is_fetched_again_after_a_start(own, origin):
+    stack = own(Serve, "--cached.allow=127.0.0.0/8")
+    tenant = stack.tenant(plan="unlimited", scopes=SCOPES)
+    define(tenant, origin)
+    for key in ("hot", "a/b"):
+        for _ in range(3):
+            assert get(tenant, key).status_code == 200
+    assert stack.serve.stop() == 0
+    origin.asked.clear()
+    stack.start()
+    until(lambda: sorted(origin.asked) == ["/pages/a/b", "/pages/hot"], "they are fetched", 60)
+    until(lambda: "corbel; hit" in get(tenant, "hot").headers["Cache-Status"], "it is there", 60)
+    assert len(origin.asked) == 2

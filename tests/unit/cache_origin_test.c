@@ -38,7 +38,9 @@ START_TEST(a_template_has_the_key_once_and_behind_the_host)
 	                                  "http://a#{key}",
 	                                  "http://a/ {key}",
 	                                  "http://a/\n{key}",
-	                                  "http://a/\xC3\xBC{key}"};
+	                                  "http://a/\xC3\xBC{key}",
+	                                  "http://a/../{key}",
+	                                  "http://a/{key}/%2e%2E"};
 	for (size_t i = 0; i < sizeof(GOOD) / sizeof(GOOD[0]); i++)
 		ck_assert_msg(origin_is_template(GOOD[i]), "%s", GOOD[i]);
 	for (size_t i = 0; i < sizeof(BAD) / sizeof(BAD[0]); i++)
@@ -60,6 +62,9 @@ START_TEST(a_key_that_leads_elsewhere_has_no_url)
 	static const char *const KEYS[] = {".", "..", "../x", "a/..", "a/../b", "./a", "a/."};
 	for (size_t i = 0; i < sizeof(KEYS) / sizeof(KEYS[0]); i++)
 		ck_assert_msg(!origin_url("http://a/{key}", KEYS[i], &arena), "%s", KEYS[i]);
+	ck_assert_ptr_null(origin_url("http://a/x/{key}../y", "b/", &arena));
+	ck_assert_ptr_null(origin_url("http://a/x/%2E{key}", ".", &arena));
+	ck_assert_ptr_nonnull(origin_url("http://a/x?k={key}", "../y", &arena));
 }
 END_TEST
 
