@@ -1,20 +1,15 @@
 /*
- * eviction: see eviction.h. Nodes of 20 bytes lie in chunks that never move; a queue is a chain of them from
- * its tail, the oldest, to its head.
- *
- *	state:  size:20  where:2  uses:2  used_at:8
- *
- * used_at is a reading of the main queue's clock, of which 32 ticks are about as many turns as the queue is
- * long.
+ * eviction: see eviction.h. A queue is a chain of nodes from its tail, the oldest, to its head. The main
+ * queue has a clock, of which 32 ticks are about as many turns as the queue is long.
  */
 #include "eviction.h"
 
 #include <assert.h>
 #include <stdatomic.h>
-#include <string.h>
 
 #include "base/arena.h"
 #include "duel.h"
+#include "eviction_nodes.h"
 #include "ghost.h"
 
 #define USES_MAX    3u   /* that a turn of the main queue forgives, as in the paper */
@@ -22,24 +17,6 @@
 #define TURNS_MAX   256u /* forgiven for one eviction: a bound on its time */
 #define TICKS       32u  /* of the clock, in one length of the main queue */
 #define SMALL_SHARE 10u  /* the small queue's part of the size, one in so many */
-#define CHUNK_NODES 256u
-
-#define WHERE_SHIFT 10u
-#define USES_SHIFT  8u
-#define SIZE_SHIFT  12u
-#define TICK_MASK   0xFFu
-
-/* GONE: a hole, still in its queue's chain. */
-enum where { GONE, SMALL, MAIN, PLACES };
-
-struct node {
-	_Atomic uint32_t item[2]; /* a pointer, in halves: the node is aligned to 4 */
-	uint32_t next;            /* towards the head; of a free one: the next free one */
-	uint32_t hash;
-	_Atomic uint32_t state;
-};
-
-_Static_assert(sizeof(struct node) == 20, "what an entry costs");
 
 struct queue {
 	uint32_t head, tail, count, holes;
@@ -47,10 +24,7 @@ struct queue {
 };
 
 struct eviction {
-	struct node **_Atomic chunks; /* longer ones replace it; readers may hold one of before */
-	struct node ***old_chunks;    /* which are kept */
-	uint32_t old_count, chunk_count, chunk_capacity;
-	uint32_t used, free; /* free: first of them */
+	struct nodes nodes;
 	struct queue queues[PLACES];
 	_Atomic uint32_t clock;
 	uint32_t next_tick; /* turns until it */
@@ -68,7 +42,7 @@ eviction_new(uint64_t size_max, enum eviction_policy policy)
 	struct eviction *eviction = mem_alloc(sizeof(*eviction));
 
 	eviction->size_max = size_max;
-	eviction->free = EVICTION_NONE;
+	nodes_init(&eviction->nodes);
 	for (int i = 0; i < PLACES; i++)
 		eviction->queues[i].head = eviction->queues[i].tail = EVICTION_NONE;
 	eviction->ghost = ghost_new();
@@ -82,13 +56,7 @@ eviction_free(struct eviction *eviction)
 {
 	if (!eviction)
 		return;
-	struct node **chunks = atomic_load_explicit(&eviction->chunks, memory_order_relaxed);
-	for (uint32_t i = 0; i < eviction->chunk_count; i++)
-		mem_free(chunks[i]);
-	for (uint32_t i = 0; i < eviction->old_count; i++)
-		mem_free(eviction->old_chunks[i]);
-	mem_free(eviction->old_chunks);
-	mem_free(chunks);
+	nodes_fini(&eviction->nodes);
 	duel_free(atomic_load_explicit(&eviction->duel, memory_order_relaxed));
 	ghost_free(eviction->ghost);
 	mem_free(eviction);
@@ -98,114 +66,6 @@ enum eviction_policy
 eviction_policy(const struct eviction *eviction)
 {
 	return (enum eviction_policy)atomic_load_explicit(&eviction->policy, memory_order_relaxed);
-}
-
-/* ---- nodes ---- */
-
-static struct node *
-node_at(const struct eviction *eviction, uint32_t entry)
-{
-	struct node **chunks = atomic_load_explicit(&eviction->chunks, memory_order_acquire);
-	return &chunks[entry / CHUNK_NODES][entry % CHUNK_NODES];
-}
-
-static uint32_t
-state_of(const struct node *node)
-{
-	return atomic_load_explicit(&node->state, memory_order_relaxed);
-}
-
-static enum where
-where_of(uint32_t state)
-{
-	return (enum where)(state >> WHERE_SHIFT & 3u);
-}
-
-static uint32_t
-uses_of(uint32_t state)
-{
-	return state >> USES_SHIFT & 3u;
-}
-
-static uint32_t
-size_of(uint32_t state)
-{
-	return state >> SIZE_SHIFT;
-}
-
-/* Changes the bits of `mask` and keeps what others write to the rest meanwhile. */
-static void
-state_change(struct node *node, uint32_t mask, uint32_t bits)
-{
-	uint32_t old = state_of(node);
-	while (!atomic_compare_exchange_weak_explicit(&node->state, &old, (old & ~mask) | bits,
-	                                              memory_order_relaxed, memory_order_relaxed))
-		;
-}
-
-static void
-item_put(struct node *node, const void *item)
-{
-	uint64_t bits = (uintptr_t)item;
-
-	atomic_store_explicit(&node->item[0], (uint32_t)bits, memory_order_relaxed);
-	atomic_store_explicit(&node->item[1], (uint32_t)(bits >> 32), memory_order_relaxed);
-}
-
-static void *
-item_get(const struct node *node)
-{
-	uint64_t low = atomic_load_explicit(&node->item[0], memory_order_relaxed);
-	uint64_t high = atomic_load_explicit(&node->item[1], memory_order_relaxed);
-
-	return (void *)(uintptr_t)(high << 32 | low);
-}
-
-/* A longer list of chunks; the one before stays for readers that look into it now. Doubling keeps their sum
- * below the newest one's size. */
-static void
-chunks_grow(struct eviction *eviction)
-{
-	uint32_t capacity = eviction->chunk_capacity ? eviction->chunk_capacity * 2 : 4;
-	struct node **old = atomic_load_explicit(&eviction->chunks, memory_order_relaxed);
-	struct node **chunks = mem_array(capacity, sizeof(struct node *));
-
-	if (old) {
-		memcpy(chunks, old, eviction->chunk_count * sizeof(struct node *));
-		eviction->old_chunks =
-		    mem_resize(eviction->old_chunks, eviction->old_count + 1, sizeof(eviction->old_chunks[0]));
-		eviction->old_chunks[eviction->old_count++] = old;
-	}
-	eviction->chunk_capacity = capacity;
-	atomic_store_explicit(&eviction->chunks, chunks, memory_order_release);
-}
-
-static uint32_t
-node_take(struct eviction *eviction)
-{
-	uint32_t entry = eviction->free;
-
-	if (entry != EVICTION_NONE) {
-		eviction->free = node_at(eviction, entry)->next;
-		return entry;
-	}
-	if (eviction->used == eviction->chunk_count * CHUNK_NODES) {
-		if (eviction->chunk_count == eviction->chunk_capacity)
-			chunks_grow(eviction);
-		struct node **chunks = atomic_load_explicit(&eviction->chunks, memory_order_relaxed);
-		chunks[eviction->chunk_count++] = mem_array(CHUNK_NODES, sizeof(struct node));
-	}
-	return eviction->used++;
-}
-
-static void
-node_give_back(struct eviction *eviction, uint32_t entry)
-{
-	struct node *node = node_at(eviction, entry);
-
-	state_change(node, 3u << WHERE_SHIFT, (uint32_t)GONE << WHERE_SHIFT);
-	node->next = eviction->free;
-	eviction->free = entry;
 }
 
 /* ---- queues ---- */
@@ -222,13 +82,13 @@ tick(struct eviction *eviction)
 static void
 link_node(struct eviction *eviction, uint32_t entry, enum where where, uint32_t uses)
 {
-	struct node *node = node_at(eviction, entry);
+	struct node *node = node_at(&eviction->nodes, entry);
 	struct queue *queue = &eviction->queues[where];
 
 	state_change(node, 3u << WHERE_SHIFT | 3u << USES_SHIFT,
 	             (uint32_t)where << WHERE_SHIFT | uses << USES_SHIFT);
 	node->next = EVICTION_NONE;
-	*(queue->head == EVICTION_NONE ? &queue->tail : &node_at(eviction, queue->head)->next) = entry;
+	*(queue->head == EVICTION_NONE ? &queue->tail : &node_at(&eviction->nodes, queue->head)->next) = entry;
 	queue->head = entry;
 	queue->count++;
 	queue->size += size_of(state_of(node));
@@ -242,7 +102,7 @@ pop_tail(struct eviction *eviction, struct queue *queue)
 {
 	uint32_t entry = queue->tail;
 
-	queue->tail = node_at(eviction, entry)->next;
+	queue->tail = node_at(&eviction->nodes, entry)->next;
 	if (queue->tail == EVICTION_NONE)
 		queue->head = EVICTION_NONE;
 	return entry;
@@ -252,8 +112,8 @@ pop_tail(struct eviction *eviction, struct queue *queue)
 static void
 skip_holes(struct eviction *eviction, struct queue *queue)
 {
-	while (where_of(state_of(node_at(eviction, queue->tail))) == GONE) {
-		node_give_back(eviction, pop_tail(eviction, queue));
+	while (where_of(state_of(node_at(&eviction->nodes, queue->tail))) == GONE) {
+		nodes_put_back(&eviction->nodes, pop_tail(eviction, queue));
 		queue->holes--;
 	}
 }
@@ -265,10 +125,10 @@ drop_holes(struct eviction *eviction, struct queue *queue)
 
 	queue->head = EVICTION_NONE;
 	for (; entry != EVICTION_NONE; entry = next) {
-		struct node *node = node_at(eviction, entry);
+		struct node *node = node_at(&eviction->nodes, entry);
 		next = node->next;
 		if (where_of(state_of(node)) == GONE) {
-			node_give_back(eviction, entry);
+			nodes_put_back(&eviction->nodes, entry);
 			continue;
 		}
 		*link = queue->head = entry;
@@ -285,7 +145,7 @@ queue_take(struct eviction *eviction, struct queue *queue)
 	uint32_t entry = pop_tail(eviction, queue);
 
 	queue->count--;
-	queue->size -= size_of(state_of(node_at(eviction, entry)));
+	queue->size -= size_of(state_of(node_at(&eviction->nodes, entry)));
 	return entry;
 }
 
@@ -315,8 +175,8 @@ fit(struct eviction *eviction)
 uint32_t
 eviction_add(struct eviction *eviction, uint32_t hash, uint32_t size, void *item)
 {
-	uint32_t entry = node_take(eviction);
-	struct node *node = node_at(eviction, entry);
+	uint32_t entry = nodes_take(&eviction->nodes);
+	struct node *node = node_at(&eviction->nodes, entry);
 
 	assert(size > 0 && size <= EVICTION_SIZE_MAX);
 	item_put(node, item);
@@ -335,19 +195,23 @@ eviction_add(struct eviction *eviction, uint32_t hash, uint32_t size, void *item
 void *
 eviction_item(const struct eviction *eviction, uint32_t entry)
 {
-	return item_get(node_at(eviction, entry));
+	return item_get(node_at(&eviction->nodes, entry));
 }
 
 void
 eviction_prefetch(const struct eviction *eviction, uint32_t entry)
 {
-	__builtin_prefetch(node_at(eviction, entry));
+	const struct node *node = node_at(&eviction->nodes, entry);
+
+	/* One in four lies in two cache lines. */
+	__builtin_prefetch(node);
+	__builtin_prefetch(&node->state);
 }
 
 void
 eviction_use(struct eviction *eviction, uint32_t entry)
 {
-	struct node *node = node_at(eviction, entry);
+	struct node *node = node_at(&eviction->nodes, entry);
 	uint32_t old = state_of(node), uses = uses_of(old) < USES_MAX ? uses_of(old) + 1 : USES_MAX;
 	uint32_t now = atomic_load_explicit(&eviction->clock, memory_order_relaxed) & TICK_MASK;
 	uint32_t state = (old & ~(3u << USES_SHIFT | TICK_MASK)) | uses << USES_SHIFT | now;
@@ -362,7 +226,7 @@ eviction_use(struct eviction *eviction, uint32_t entry)
 void
 eviction_replace(struct eviction *eviction, uint32_t entry, uint32_t size, void *item)
 {
-	struct node *node = node_at(eviction, entry);
+	struct node *node = node_at(&eviction->nodes, entry);
 	struct queue *queue = &eviction->queues[where_of(state_of(node))];
 
 	assert(size > 0 && size <= EVICTION_SIZE_MAX);
@@ -375,7 +239,7 @@ eviction_replace(struct eviction *eviction, uint32_t entry, uint32_t size, void 
 void
 eviction_remove(struct eviction *eviction, uint32_t entry)
 {
-	struct node *node = node_at(eviction, entry);
+	struct node *node = node_at(&eviction->nodes, entry);
 	struct queue *queue = &eviction->queues[where_of(state_of(node))];
 
 	queue->count--;
@@ -414,11 +278,11 @@ evict_small(struct eviction *eviction)
 {
 	uint32_t entry = queue_take(eviction, &eviction->queues[SMALL]);
 
-	if (is_admitted(eviction, state_of(node_at(eviction, entry)))) {
+	if (is_admitted(eviction, state_of(node_at(&eviction->nodes, entry)))) {
 		link_node(eviction, entry, MAIN, 0);
 		return EVICTION_NONE;
 	}
-	ghost_add(eviction->ghost, node_at(eviction, entry)->hash);
+	ghost_add(eviction->ghost, node_at(&eviction->nodes, entry)->hash);
 	return entry;
 }
 
@@ -440,7 +304,7 @@ static uint32_t
 evict_main(struct eviction *eviction, bool may_forgive)
 {
 	uint32_t entry = queue_take(eviction, &eviction->queues[MAIN]);
-	uint32_t state = state_of(node_at(eviction, entry));
+	uint32_t state = state_of(node_at(&eviction->nodes, entry));
 
 	if (!may_forgive || !is_forgiven(eviction, state))
 		return entry;
@@ -470,7 +334,7 @@ eviction_evict(struct eviction *eviction)
 		entry = is_small ? evict_small(eviction) : evict_main(eviction, turn < TURNS_MAX);
 	}
 	if (entry != EVICTION_NONE)
-		node_give_back(eviction, entry);
+		nodes_put_back(&eviction->nodes, entry);
 	return entry;
 }
 
@@ -504,19 +368,19 @@ eviction_count(const struct eviction *eviction)
 uint32_t
 eviction_hash(const struct eviction *eviction, uint32_t entry)
 {
-	return node_at(eviction, entry)->hash;
+	return node_at(&eviction->nodes, entry)->hash;
 }
 
 uint32_t
 eviction_entries_end(const struct eviction *eviction)
 {
-	return eviction->used;
+	return eviction->nodes.used;
 }
 
 bool
 eviction_holds(const struct eviction *eviction, uint32_t entry)
 {
-	return where_of(state_of(node_at(eviction, entry))) != GONE;
+	return where_of(state_of(node_at(&eviction->nodes, entry))) != GONE;
 }
 
 size_t
@@ -524,7 +388,6 @@ eviction_overhead(const struct eviction *eviction)
 {
 	struct duel *duel = atomic_load_explicit(&eviction->duel, memory_order_relaxed);
 
-	return sizeof(*eviction) + (size_t)eviction->chunk_count * CHUNK_NODES * sizeof(struct node) +
-	       2 * (size_t)eviction->chunk_capacity * sizeof(struct node *) + ghost_bytes(eviction->ghost) +
+	return sizeof(*eviction) + nodes_bytes(&eviction->nodes) + ghost_bytes(eviction->ghost) +
 	       (duel ? duel_overhead(duel) : 0);
 }
