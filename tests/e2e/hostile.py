@@ -124,6 +124,42 @@ def drips(text, every_s):
     return behave
 
 
+# ---- HTTP/2 (RFC 9113), frame by frame; for contexts with ALPN "h2".
+
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
+END_STREAM, END_HEADERS = 1, 4
+STATUS_200 = b"\x88"  # indexed in HPACK's static table
+
+
+def frame(kind, payload=b"", flags=0, stream=0):
+    return struct.pack("!I", len(payload))[1:] + struct.pack("!BBI", kind, flags, stream) + payload
+
+
+def read_frames(file, last):
+    """Up to the first frame of the kind `last`."""
+    file.read(24)  # the preface
+    while True:
+        head = file.read(9)
+        if len(head) < 9:
+            raise OSError
+        file.read(int.from_bytes(head[:3], "big"))
+        if head[3] == last:
+            return
+
+
+def http2(first, *parts, settings=b"", after=HEADERS):
+    """Says `first` when the request's head is there, or its body, then `parts` again and again without reading."""
+    def behave(connection, stop):
+        connection.sendall(frame(SETTINGS, settings))
+        read_frames(connection.makefile("rb"), after)
+        connection.sendall(first)
+        flood = b"".join(parts) * (65536 // max(1, len(b"".join(parts))) + 1)
+        while flood and not stop.wait(0.001):  # others in this process have to have their turn
+            connection.sendall(flood)
+        stop.wait()
+    return behave
+
+
 def gzip_bomb():
     return gzip.compress(bytes(64 << 20))
 
@@ -159,7 +195,7 @@ class Authority:
     def _openssl(*arguments):
         subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
 
-    def context(self, name, end="20991231000000Z", is_ours=True):
+    def context(self, name, end="20991231000000Z", is_ours=True, protocol="http/1.1"):
         """`name` as subjectAltName says it: IP:127.0.0.1. One that is not ours is signed by itself."""
         made = self.directory / f"{len(list(self.directory.iterdir()))}.pem"
         request, extensions = made.with_suffix(".csr"), made.with_suffix(".ext")
@@ -174,4 +210,5 @@ class Authority:
                           "-days", 2, "-out", made)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(made, self.key)
+        context.set_alpn_protocols([protocol])
         return context

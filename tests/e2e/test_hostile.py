@@ -3,15 +3,18 @@ within bounded memory, and other deliveries do not notice.
 """
 import pathlib
 import shutil
+import struct
 import subprocess
 
 import pytest
-from hostile import (OK, Authority, Hostile, answers_each_with_two, answers_unread, closes_at_once, drips, gzip_bomb,
-                     repeats, resets, says, says_nothing)
+from hostile import (CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, OK, PING, RST_STREAM, SETTINGS, STATUS_200,
+                     Authority, Hostile, answers_each_with_two, answers_unread, closes_at_once, drips, frame, gzip_bomb,
+                     http2, repeats, resets, says, says_nothing)
 from sink import Sink
 from stack import Serve, is_sanitized, until
 
-TIMEOUT_MS = 1500
+TIMEOUT_MS = 1500    # of those that do not end by themselves
+PATIENCE_MS = 20000  # of those that do
 LATE_MS = 10000   # on a machine that is busy with tests
 EACH = 5          # events to each of them
 MOST_MIB = 48     # that the process may grow by, for all of them at once
@@ -48,6 +51,26 @@ ENDPOINTS = {
     "an error": (says(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"), ("status", 500)),
 }
 
+LONG = b"\x40\x01a\x7f\x81\x1e" + b"b" * 4000  # a header that HPACK's table keeps, to be named by one byte from then on
+
+# None: any error.
+HTTP2_ENDPOINTS = {
+    "a good answer": (http2(frame(HEADERS, STATUS_200, END_HEADERS | END_STREAM, 1), after=DATA), (None, 200)),
+    "a body that never ends": (http2(frame(HEADERS, STATUS_200, END_HEADERS, 1), frame(DATA, bytes(1000), stream=1)),
+                               (None, 200)),
+    "no answer": (http2(b""), ("timeout", None)),
+    "no room for the request's body": (http2(b"", settings=struct.pack("!HI", 4, 0)), ("timeout", None)),
+    "settings for ever": (http2(b"", frame(SETTINGS)), None),
+    "pings for ever": (http2(b"", frame(PING, bytes(8))), None),
+    "empty data for ever": (http2(frame(HEADERS, STATUS_200, END_HEADERS, 1), frame(DATA, stream=1)), None),
+    "a head without an end": (http2(frame(HEADERS, STATUS_200, 0, 1), frame(CONTINUATION, b"\x00\x01a\x01b" * 100, 0, 1)),
+                              None),
+    "a bomb of headers": (http2(frame(HEADERS, STATUS_200 + LONG + b"\xbe" * 8000, END_HEADERS, 1)), None),
+    "a farewell": (http2(frame(GOAWAY, struct.pack("!II", 0, 0))), None),
+    "a refusal": (http2(frame(RST_STREAM, struct.pack("!I", 7), stream=1)), None),
+    "no frames": (http2(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" * 10), None),
+}
+
 
 def tenant(stack):
     client = stack.tenant(plan="unlimited", scopes=["events.*", "webhooks.*"])
@@ -56,9 +79,13 @@ def tenant(stack):
 
 
 def endpoint(client, url, **options):
-    made = client.post("/v1/webhooks", {"url": url, "timeout_ms": TIMEOUT_MS, "retry_ms": [3600000], **options})
+    made = client.post("/v1/webhooks", {"url": url, "timeout_ms": PATIENCE_MS, "retry_ms": [3600000], **options})
     assert made.status_code == 201, made.text
     return made.json()["endpoint"]["id"]
+
+
+def timeout_for(expected):
+    return PATIENCE_MS if expected and expected[0] != "timeout" else TIMEOUT_MS
 
 
 def publish(client, count, type_="a.b", data=None):
@@ -97,7 +124,7 @@ def outcomes(client, endpoints):
     found = {}
     for name, made in endpoints.items():
         tries = tried(client, made, 1)
-        assert all(t["latency_ms"] < TIMEOUT_MS + LATE_MS for t in tries), (name, tries)
+        assert all(t["latency_ms"] < PATIENCE_MS + LATE_MS for t in tries), (name, tries)
         found[name] = {(t.get("error"), t.get("status")) for t in tries}
     return found
 
@@ -109,8 +136,9 @@ def test_what_hostile_endpoints_do_is_told_apart_and_harms_nobody(stack):
     expected = {name: result for name, (_, result) in ENDPOINTS.items()} | {"a queue that is full": ("timeout", None)}
     before = most_memory_mib(stack)
     with Sink() as sink:
-        endpoints = {name: endpoint(client, server.url) for name, server in servers.items()}
-        well = endpoint(other, sink.url)
+        endpoints = {name: endpoint(client, server.url, timeout_ms=timeout_for(expected[name]))
+                     for name, server in servers.items()}
+        well = endpoint(other, sink.url, timeout_ms=PATIENCE_MS)
         publish(client, EACH)
         for _ in range(10):
             publish(other, 5)
@@ -121,6 +149,28 @@ def test_what_hostile_endpoints_do_is_told_apart_and_harms_nobody(stack):
     wrong = {name: (found[name], result) for name, result in expected.items() if found[name] != {result}}
     assert not wrong, "\n".join(f"{name}: {one}" for name, one in wrong.items())
     assert {t.get("error") for t in quick} == {None} and len(sink.hooks) == 50
+    assert is_sanitized() or most_memory_mib(stack) - before < MOST_MIB
+
+
+def test_what_hostile_endpoints_do_in_http_2_ends_in_time_and_harms_nobody(stack, authority):
+    client, other = tenant(stack), tenant(stack)
+    context = authority.context("IP:127.0.0.1", protocol="h2")
+    servers = {name: Hostile(behave, context) for name, (behave, _) in HTTP2_ENDPOINTS.items()}
+    before = most_memory_mib(stack)
+    with Sink() as sink:
+        endpoints = {name: endpoint(client, server.url, timeout_ms=timeout_for(HTTP2_ENDPOINTS[name][1]))
+                     for name, server in servers.items()}
+        well = endpoint(other, sink.url, timeout_ms=PATIENCE_MS)
+        publish(client, 1)
+        publish(other, 50)
+        found = outcomes(client, endpoints)
+        quick = tried(other, well, 50)
+    for server in servers.values():
+        server.close()
+    for name, (_, expected) in HTTP2_ENDPOINTS.items():
+        [(error, status)] = found[name]
+        assert (error, status) == expected if expected else error, (name, error, status)
+    assert {t.get("error") for t in quick} == {None}
     assert is_sanitized() or most_memory_mib(stack) - before < MOST_MIB
 
 
@@ -148,7 +198,7 @@ def test_an_answer_too_many_is_not_taken_for_the_next_one(stack):
 def test_a_large_event_that_nobody_reads_ends_in_time(stack):
     client = tenant(stack)
     deaf = Hostile(says_nothing)
-    made = endpoint(client, deaf.url)
+    made = endpoint(client, deaf.url, timeout_ms=TIMEOUT_MS)
     publish(client, 2, data={"text": "a" * 200000})
     assert {t["error"] for t in tried(client, made, 2)} == {"timeout"}
     deaf.close()
