@@ -3,6 +3,7 @@
  * them.
  *
  *   streams.c      the thread: its loop, its inbox, the life of a stream
+ *   stream_life.c  a stream from its offer to its end
  *   stream_feed.c  a tenant's log: following it, and pages of it for streams that are behind
  *   stream_keys.c  the keys that streams were opened with, and what becomes of them
  *   stream_out.c   writing
@@ -110,7 +111,15 @@ struct stream_end {
 	const char *reason; /* for people; NULL: that of `event` */
 	uint16_t code;      /* of WebSocket's close frame */
 };
-extern const struct stream_end STREAM_END_SLOW, STREAM_END_STOPPING, STREAM_END_REVOKED;
+extern const struct stream_end STREAM_END_SLOW, STREAM_END_STOPPING, STREAM_END_RESTORED, STREAM_END_REVOKED;
+/* For a client to read what it is told at the end, and to end, too; and the same while the process stops. */
+#define STREAM_GOODBYE_MS  30000u
+#define STREAM_DRAINING_MS 1000u
+void stream_new(struct streams *streams, const struct stream_offer *offer);
+/* The tenant's place is free from here on, whatever is still to be said. */
+void stream_leave(struct stream *stream);
+/* Frees the dead. */
+void streams_bury(struct streams *streams);
 /* Says so behind what is under way, then ends it. */
 void stream_finish(struct stream *stream, const struct stream_end *end, const char *reason);
 

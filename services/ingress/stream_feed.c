@@ -319,6 +319,13 @@ next_member(struct stream *stream)
 }
 
 static void
+end_members(struct feed *feed)
+{
+	while (!LIST_EMPTY(&feed->members))
+		stream_finish(LIST_FIRST(&feed->members), &STREAM_END_RESTORED, NULL);
+}
+
+static void
 tail_read_done(void *arg, const struct stream_page *page)
 {
 	struct feed *feed = arg;
@@ -326,6 +333,12 @@ tail_read_done(void *arg, const struct stream_page *page)
 	feed->tail_ms = streams_now_ms(feed->feeds->streams);
 	if (!page->is_good)
 		return;
+	/* A log that ends before what was read of it is another one: it was restored from a copy. Its streams
+	 * end, and who would resume one is told that there is no such position. */
+	if (page->last < page->run.from) {
+		end_members(feed);
+		return;
+	}
 	/* All that was kept is gone from the log, and more. */
 	if (page->first > feed->to + 1) {
 		while (feed->count > 0)

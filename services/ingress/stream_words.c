@@ -19,6 +19,7 @@
 const struct stream_end STREAM_END_SLOW = {
     "stream.slow", "events were not read fast enough; resume after the last one", 1013};
 const struct stream_end STREAM_END_STOPPING = {NULL, "the server restarts; connect again", 1012};
+const struct stream_end STREAM_END_RESTORED = {NULL, "the log is not the one that it was; begin again", 1012};
 const struct stream_end STREAM_END_REVOKED = {"stream.revoked", "the key is no longer good", 1008};
 
 #define OPCODE_TEXT 0x1u

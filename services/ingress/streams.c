@@ -26,9 +26,6 @@
 #define TICK_MS       250u
 /* A client that takes nothing for so long, while there is something for it, is slow. */
 #define STALL_MS 30000u
-/* For a client to read what it is told at the end, and to end, too. */
-#define GOODBYE_MS  30000u
-#define DRAINING_MS 1000u
 /* Answers that wait for a client to read. */
 #define WORDS_MAX 16384u
 /* A client that was not heard of for so many heartbeats is gone. */
@@ -129,117 +126,7 @@ streams_forgo(struct streams *streams, const char *tenant)
 	stream_quota_leave(streams->quota, tenant);
 }
 
-/* ---- the life of a stream ---- */
-
-void
-stream_watch(struct stream *stream)
-{
-	struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | (stream->is_blocked ? EPOLLOUT : 0u),
-	                            .data.ptr = stream};
-
-	(void)epoll_ctl(stream->streams->epoll_fd, EPOLL_CTL_MOD, stream->wire.fd, &event);
-}
-
-/* The tenant's place is free from here on, whatever is still to be said. */
-static void
-leave(struct stream *stream)
-{
-	if (!stream->feed)
-		return;
-	stream_quota_leave(stream->streams->quota, feed_tenant(stream->feed));
-	gauge_add(stream->streams->open, -1);
-	if (stream->kind == STREAM_CLOUDEVENTS_SOCKET)
-		stream->streams->cloud_count--;
-	feeds_leave(stream);
-	stream_keys_leave(stream);
-}
-
-static void
-give_back(struct stream *stream)
-{
-	if (stream->owner)
-		shard_tell(stream->owner->shard, &(struct notice){.ended = stream->owner});
-	else
-		close(stream->wire.fd);
-}
-
-void
-stream_kill(struct stream *stream)
-{
-	if (stream->is_dead)
-		return;
-	leave(stream);
-	stream->is_dead = true;
-	LIST_REMOVE(stream, of_all);
-	TAILQ_INSERT_TAIL(&stream->streams->dead, stream, in_line);
-	/* Not left to the close: the connection that it came from may still have the same socket open. */
-	(void)epoll_ctl(stream->streams->epoll_fd, EPOLL_CTL_DEL, stream->wire.fd, NULL);
-	give_back(stream);
-	atomic_fetch_sub(&stream->streams->alive, 1);
-}
-
-void
-stream_finish(struct stream *stream, const struct stream_end *end, const char *reason)
-{
-	bool is_draining = atomic_load(&stream->streams->is_draining);
-
-	if (stream->is_dead || stream->is_ending)
-		return;
-	stream_say_end(stream, end, reason);
-	leave(stream);
-	stream->is_ending = true;
-	stream->end_by_ms = streams_now_ms(stream->streams) + (is_draining ? DRAINING_MS : GOODBYE_MS);
-	if (!stream->is_blocked)
-		(void)stream_flush(stream);
-}
-
-static void
-bury(struct streams *streams)
-{
-	while (!TAILQ_EMPTY(&streams->dead)) {
-		struct stream *stream = TAILQ_FIRST(&streams->dead);
-		TAILQ_REMOVE(&streams->dead, stream, in_line);
-		if (stream->item)
-			stream_item_release(stream->item);
-		stream_socket_free(stream->socket);
-		mem_free(stream->words);
-		mem_free(stream->filter);
-		mem_free(stream);
-	}
-}
-
-static void
-begin(struct streams *streams, const struct stream_offer *offer)
-{
-	struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP};
-	struct stream *stream = mem_alloc(sizeof(*stream));
-
-	stream->streams = streams;
-	stream->kind = offer->kind;
-	stream->filter = offer->filter;
-	stream->owner = offer->owner;
-	stream->at = offer->after;
-	stream->moved_ms = stream->heard_ms = stream->pinged_ms = streams_now_ms(streams);
-	stream_wire_init(&stream->wire, offer->fd, offer->tls);
-	LIST_INSERT_HEAD(&streams->all, stream, of_all);
-	gauge_add(streams->open, 1);
-	if (stream->kind == STREAM_CLOUDEVENTS_SOCKET)
-		streams->cloud_count++;
-	feeds_join(streams->feeds, stream, offer->tenant, offer->last);
-	stream_keys_join(streams->keys, stream, offer);
-	event.data.ptr = stream;
-	if (epoll_ctl(streams->epoll_fd, EPOLL_CTL_ADD, offer->fd, &event) != 0) {
-		stream_kill(stream);
-		return;
-	}
-	stream_say_raw(stream, offer->head, offer->head_size);
-	stream_say_begin(stream);
-	if (stream->at + 1 < offer->first) {
-		stream_say_gap(stream, offer->first);
-		stream->at = offer->first - 1;
-	}
-	feeds_serve(stream);
-}
+/* ---- taking messages ---- */
 
 static void
 message_free(struct stream_message *message)
@@ -256,7 +143,7 @@ take_message(struct streams *streams, struct stream_message *message)
 {
 	switch (message->kind) {
 	case MESSAGE_OPEN:
-		begin(streams, &message->offer);
+		stream_new(streams, &message->offer);
 		break;
 	case MESSAGE_KEYS:
 		stream_keys_notice(streams->keys, &message->notice);
@@ -292,9 +179,9 @@ static void
 part(struct stream *stream)
 {
 	stream->has_left = true;
-	leave(stream);
+	stream_leave(stream);
 	if (!stream->is_ending)
-		stream->end_by_ms = streams_now_ms(stream->streams) + GOODBYE_MS;
+		stream->end_by_ms = streams_now_ms(stream->streams) + STREAM_GOODBYE_MS;
 	stream->is_ending = true;
 }
 
@@ -414,7 +301,7 @@ streams_main(void *arg)
 		tick(streams);
 		feeds_turn(streams->feeds);
 		port_flush(streams->port);
-		bury(streams);
+		streams_bury(streams);
 	}
 	return NULL;
 }
@@ -489,8 +376,11 @@ void
 streams_drain(struct streams *streams)
 {
 	const struct timespec pause = {.tv_nsec = 5000000};
-	uint64_t end = streams_now_ms(streams) + 2 * DRAINING_MS, one = 1;
+	uint64_t one = 1;
 
+	if (!streams) /* the start failed before it */
+		return;
+	uint64_t end = streams_now_ms(streams) + 2 * STREAM_DRAINING_MS;
 	atomic_store(&streams->is_draining, true);
 	(void)!write(streams->wake_fd, &one, sizeof(one));
 	while (atomic_load(&streams->alive) > 0 && streams_now_ms(streams) < end)
@@ -512,7 +402,7 @@ streams_free(struct streams *streams)
 	read_inbox(streams);
 	while (!LIST_EMPTY(&streams->all))
 		stream_kill(LIST_FIRST(&streams->all));
-	bury(streams);
+	streams_bury(streams);
 	feeds_turn(streams->feeds);
 	/* What is under way ends CANCELLED, and nobody is left to hear of it. */
 	port_free(streams->port);

@@ -3,6 +3,7 @@ import concurrent.futures
 import json
 import signal
 import socket
+import subprocess
 import threading
 import time
 
@@ -383,6 +384,18 @@ def test_open_streams_outlive_the_log_and_go_on_when_it_is_back(own):
             stack.start_daemon("webhookd")
             until(lambda: client.post("/v1/events", {"events": [{"type": "doc.made"}]}).status_code == 200, "webhookd is back")
             assert stream.next().event == "doc.made" and resumed.next().event == "doc.made"
+
+
+def test_a_log_that_is_another_ends_its_streams(own):
+    stack = own(Processes)
+    client = tenant(stack)
+    publish(client, 5)
+    with Sse(client) as stream:
+        assert stream.first_id == "6"
+        subprocess.run([stack.postgres.bin / "psql", "-q", stack.postgres.url, "-c", "BEGIN; DELETE FROM webhookd.events WHERE"
+                        " sequence > 3; UPDATE webhookd.logs SET last_sequence = 3 WHERE last_sequence > 3; COMMIT"], check=True)
+        assert stream.next() is None
+    assert ask(client, "/v1/stream?after=6").status_code == 400
 
 
 def test_a_server_that_stops_ends_its_streams_in_order(own):
