@@ -26,7 +26,8 @@ struct waiting {
 	struct waiting *next;
 	struct call *call;
 	uint64_t until_mono, look_mono;
-	char tenant[72]; /* once it has been looked at */
+	char caller[72]; /* tenant */
+	char tenant[72]; /* the queue's, once it has been looked at */
 	/* of the present turn: */
 	struct queue queue;
 	struct status outcome;
@@ -40,9 +41,10 @@ struct desk {
 	bool has_thread;
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t wake;
-	struct waiting *first, **last;
-	size_t count;
-	uint64_t news; /* hints so far: what is being looked at may have missed one */
+	struct waiting *first, **last; /* who waits for another look */
+	struct waiting *turn;          /* who is looked at now */
+	size_t count;                  /* of both */
+	uint64_t news;                 /* hints so far: what is being looked at may have missed one */
 	bool is_draining, is_stopping;
 	/* the thread's own: */
 	struct arena arena; /* of a turn */
@@ -62,7 +64,6 @@ append(struct desk *desk, struct waiting *waiting)
 	waiting->next = NULL;
 	*desk->last = waiting;
 	desk->last = &waiting->next;
-	desk->count++;
 }
 
 /* Takes those out that are to be looked at now; the rest stays in order. */
@@ -74,7 +75,6 @@ take_turn(struct desk *desk, uint64_t now)
 
 	desk->first = NULL;
 	desk->last = &desk->first;
-	desk->count = 0;
 	while (rest) {
 		struct waiting *waiting = rest;
 		rest = rest->next;
@@ -88,6 +88,7 @@ take_turn(struct desk *desk, uint64_t now)
 		end = &waiting->next;
 		taken++;
 	}
+	desk->turn = turn;
 	return turn;
 }
 
@@ -209,6 +210,7 @@ serve(struct desk *desk, struct waiting *turn, uint64_t news)
 	look_at_all(desk, turn);
 	pthread_mutex_lock(&desk->lock);
 	uint64_t now = now_mono(desk);
+	desk->turn = NULL;
 	while (turn) {
 		struct waiting *waiting = turn;
 		turn = turn->next;
@@ -216,6 +218,7 @@ serve(struct desk *desk, struct waiting *turn, uint64_t news)
 		if (is_over(desk, waiting, now)) {
 			waiting->next = ended;
 			ended = waiting;
+			desk->count--;
 		} else {
 			append(desk, waiting);
 		}
@@ -282,6 +285,24 @@ desk_main(void *arg)
 
 /* ---- what other threads say ---- */
 
+static size_t
+calls_of(const struct waiting *list, const char *tenant)
+{
+	size_t count = 0;
+
+	for (; list; list = list->next)
+		count += strcmp(list->caller, tenant) == 0;
+	return count;
+}
+
+/* No tenant holds more of what may wait than is left for the others. */
+static bool
+may_wait(const struct desk *desk, const char *tenant)
+{
+	size_t theirs = calls_of(desk->first, tenant) + calls_of(desk->turn, tenant);
+	return desk->count < desk->waiting_max && theirs < desk->waiting_max - desk->count;
+}
+
 /* True when it was taken. More than may wait are looked at once, and answered with what there is. */
 static bool
 submit(struct desk *desk, struct call *call)
@@ -291,15 +312,17 @@ submit(struct desk *desk, struct call *call)
 	struct waiting *waiting = ARENA_NEW(call_arena(call), struct waiting);
 
 	waiting->call = call;
+	snprintf(waiting->caller, sizeof(waiting->caller), "%s", call_tenant(call));
 	waiting->until_mono = now + (request->has_wait_ms ? request->wait_ms : 0);
 	if (deadline > 0 && waiting->until_mono + MARGIN_MS > deadline)
 		waiting->until_mono = deadline > MARGIN_MS ? deadline - MARGIN_MS : 0;
 	pthread_mutex_lock(&desk->lock);
 	bool is_taken = !desk->is_stopping && desk->count < desk->waiting_max + ARRIVALS_MAX;
-	if (desk->count >= desk->waiting_max)
+	if (!may_wait(desk, waiting->caller))
 		waiting->until_mono = now;
 	if (is_taken) {
 		append(desk, waiting);
+		desk->count++;
 		pthread_cond_signal(&desk->wake);
 	}
 	pthread_mutex_unlock(&desk->lock);

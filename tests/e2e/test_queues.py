@@ -108,6 +108,25 @@ def test_many_calls_wait_at_once_and_hold_up_no_others(stack):
     assert sorted(got + rest, key=int) == [str(n) for n in range(150)]
 
 
+def test_no_tenants_calls_take_the_waiting_room_of_others(own):
+    stack = own(Serve, "--webhookd.queue_waiting=4")
+    crowd, other = tenant(stack), tenant(stack)
+    crowded, quiet = queue(crowd), queue(other)
+
+    def timed(client, made, wait_ms):
+        begin = time.monotonic()
+        assert receive(stack.client(client.key), made, max=1, wait_ms=wait_ms) == []
+        return time.monotonic() - begin
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(timed, crowd, crowded, 15000) for _ in range(6)]
+        until(lambda: sum(w.done() for w in waiting) == 4, "those that find no room are answered")
+        assert timed(other, quiet, 300) >= 0.3
+        assert not all(w.done() for w in waiting)
+        publish(crowd, 1, 2)  # ends the others' wait: with a message, which is no failure of theirs
+        assert sum(isinstance(w.exception(30), AssertionError) for w in waiting) == 2
+
+
 def test_a_lease_that_ends_gives_the_message_to_the_next_and_makes_its_receipt_stale(stack):
     client = tenant(stack)
     made = queue(client, retry_ms=[100])
