@@ -9,9 +9,10 @@
 #include "base/arena.h"
 #include "engine_internal.h"
 
-#define PLACES_AT_ONCE 256u   /* under one hold of a space's lock */
-#define PLACES_A_TICK  65536u /* of all spaces */
-#define EXPIRY_MS      10000u /* between two sweeps without an invalidation */
+#define PLACES_AT_ONCE 256u              /* under one hold of a space's lock */
+#define PLACES_A_TICK  65536u            /* of all spaces */
+#define SWEEP_NS       UINT64_C(5000000) /* of a tick, then the rest waits for the next */
+#define EXPIRY_MS      10000u            /* between two sweeps without an invalidation */
 
 struct keeping {
 	struct space *space;
@@ -73,53 +74,80 @@ forget(struct space *space)
 	space->forgotten = until > space->forgotten ? until : space->forgotten;
 }
 
-static void
-tend(struct space *space, uint64_t *places)
-{
-	struct engine_waiter *woken = NULL;
-	uint64_t now_ms = engine_now_ms(space->engine);
-	bool is_sweeping = true;
+struct round {
+	uint64_t places, until_ns; /* left to sweep; and the time */
+	size_t first, at;          /* the space it begins with; the one it is at */
+};
 
-	while (is_sweeping && *places >= PLACES_AT_ONCE) {
+static bool
+may_sweep(const struct engine *engine, const struct round *round)
+{
+	return round->places >= PLACES_AT_ONCE && clock_mono_ns(engine->options.clock) < round->until_ns;
+}
+
+static void
+sweep_some(struct space *space, struct round *round)
+{
+	uint64_t now_ms = engine_now_ms(space->engine);
+
+	for (bool is_sweeping = true; is_sweeping && may_sweep(space->engine, round);) {
 		pthread_mutex_lock(&space->lock);
 		is_sweeping = sweep(space, now_ms);
 		pthread_mutex_unlock(&space->lock);
-		*places -= PLACES_AT_ONCE;
+		round->places -= PLACES_AT_ONCE;
 	}
+}
+
+static void
+sweep_after_first(void *arg, struct space *space)
+{
+	struct round *round = arg;
+	if (round->at++ >= round->first)
+		sweep_some(space, round);
+}
+
+static void
+sweep_before_first(void *arg, struct space *space)
+{
+	struct round *round = arg;
+	if (round->at++ < round->first)
+		sweep_some(space, round);
+}
+
+/* Each tick begins with another space, so that a large one does not keep others waiting for long. */
+static void
+sweep_all(struct engine *engine)
+{
+	struct round round = {.places = PLACES_A_TICK,
+	                      .until_ns = clock_mono_ns(engine->options.clock) + SWEEP_NS,
+	                      .first = engine->next_upkeep++};
+
+	engine_each_space(engine, NULL, sweep_after_first, &round);
+	if (round.at <= round.first)
+		engine->next_upkeep = 0;
+	round.at = 0;
+	engine_each_space(engine, NULL, sweep_before_first, &round);
+}
+
+static void
+tend(void *arg, struct space *space)
+{
+	struct engine_waiter *woken = NULL;
+
+	(void)arg;
 	pthread_mutex_lock(&space->lock);
-	space->counts.leases_lost += leases_expire(space->leases, now_ms, &woken);
+	space->counts.leases_lost += leases_expire(space->leases, engine_now_ms(space->engine), &woken);
 	forget(space);
 	room_charge(space);
 	pthread_mutex_unlock(&space->lock);
 	wake_all(woken);
 }
 
-struct round {
-	uint64_t places, first, at; /* the space it begins with; the one it is at */
-	bool is_second;             /* pass: those before the first */
-};
-
-static void
-tend_each(void *arg, struct space *space)
-{
-	struct round *round = arg;
-
-	if ((round->at++ < round->first) == round->is_second)
-		tend(space, &round->places);
-}
-
-/* Each tick begins with another space, so that a large one does not keep others waiting for long. */
 void
 engine_tick(struct engine *engine)
 {
-	struct round round = {.places = PLACES_A_TICK, .first = engine->next_upkeep++};
-
-	engine_each_space(engine, NULL, tend_each, &round);
-	if (round.at <= round.first)
-		engine->next_upkeep = 0;
-	round.at = 0;
-	round.is_second = true;
-	engine_each_space(engine, NULL, tend_each, &round);
+	sweep_all(engine);
+	engine_each_space(engine, NULL, tend, NULL);
 	room_enforce(engine, engine->options.bytes_max, EVICTED_FOR_ROOM);
 }
 

@@ -257,6 +257,14 @@ small_max(const struct eviction *eviction)
 	return eviction_policy(eviction) == EVICTION_CLOCK ? 0 : eviction->size_max / SMALL_SHARE;
 }
 
+/* What HOLD fills the main queue to. With some distance to the small queue's part, whatever the sizes are:
+ * otherwise the one would push out of the main queue what the other just let in. */
+static uint64_t
+hold_max(const struct eviction *eviction)
+{
+	return eviction->size_max - small_max(eviction) - small_max(eviction) / 4;
+}
+
 /* Whether the last of the small queue gets into the main one. */
 static bool
 is_admitted(const struct eviction *eviction, uint32_t state)
@@ -267,7 +275,7 @@ is_admitted(const struct eviction *eviction, uint32_t state)
 	case EVICTION_CLOCK:
 		return uses_of(state) > 0;
 	case EVICTION_HOLD:
-		return uses_of(state) >= ADMIT_USES || main_size <= eviction->size_max - small_max(eviction);
+		return uses_of(state) >= ADMIT_USES || main_size <= hold_max(eviction);
 	default:
 		return uses_of(state) >= ADMIT_USES;
 	}

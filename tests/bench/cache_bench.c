@@ -1,6 +1,6 @@
 /*
- * What a look-up in the cache's memory costs, beside a bare hash table that does nothing else, and what an
- * entry costs beside its key and value.
+ * What a look-up in the cache's memory costs, beside a bare hash table that does nothing else, what an entry
+ * costs beside its key and value, and what it costs to invalidate all or a part of them.
  *
  *   cache_bench [ENTRIES]     a million when absent
  */
@@ -253,6 +253,68 @@ print_rates(uint32_t entries)
 	mem_free(bare.slots);
 }
 
+/* ---- invalidating ---- */
+
+static double
+wall_us(void)
+{
+	return (double)clock_mono_ns(clock_system()) / 1e3;
+}
+
+static uint64_t
+resident_mib(void)
+{
+	unsigned long total = 0, resident = 0;
+	FILE *file = fopen("/proc/self/statm", "r");
+
+	if (!file || fscanf(file, "%lu %lu", &total, &resident) != 2)
+		resident = 0;
+	if (file)
+		fclose(file);
+	return resident / 256;
+}
+
+/* Every entry is older than what is invalidated, and none is covered: each get has to find that out. */
+static void
+print_old(struct run run, const char *after)
+{
+	run.batch = BATCH_MAX;
+	run_engine(&run);
+	printf("gets, %u at once, after %s: %.2f M/s a core\n", run.batch, after, rate(&run));
+}
+
+static void
+print_invalidations(uint32_t entries)
+{
+	struct engine *engine = engine_new(&(struct engine_options){.bytes_max = UINT64_C(8) << 30});
+	struct run run = {.entries = entries, .seed = 1};
+	uint64_t sequence;
+
+	engine_space(engine, "t", "s", &run.space);
+	for (uint32_t i = 0; i < entries; i++)
+		put(run.space, i, VALUE);
+	double begin = wall_us();
+	engine_invalidate_tag(run.space, "tag", 3);
+	double tagged = wall_us();
+	engine_invalidate_prefix(run.space, "prefix", 6);
+	double prefixed = wall_us();
+	printf("a tag over %u entries: %.1f us, a prefix %.1f us\n", entries, tagged - begin, prefixed - tagged);
+	print_old(run, "a tag and a prefix");
+	begin = wall_us();
+	engine_invalidate_glob(run.space, "other:*", 7, &sequence);
+	printf("a pattern over %u entries: %.1f us\n", entries, wall_us() - begin);
+	print_old(run, "a pattern, too");
+	for (unsigned i = 0; i < 1000; i++)
+		engine_invalidate_glob(run.space, "other:*", 7, &sequence);
+	print_old(run, "a thousand patterns");
+	engine_invalidate_all(run.space);
+	uint64_t before = resident_mib();
+	engine_shrink(engine, 1 << 20);
+	printf("resident: %lu MiB, after shrinking %lu MiB\n", (unsigned long)before,
+	       (unsigned long)resident_mib());
+	engine_free(engine);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -260,5 +322,6 @@ main(int argc, char **argv)
 
 	print_costs(entries);
 	print_rates(entries);
+	print_invalidations(entries);
 	return EXIT_SUCCESS;
 }

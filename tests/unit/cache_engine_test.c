@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "cached/engine.h"
+#include "cached/eviction.h"
 
 static struct fake_clock fake;
 static struct seeded_random seeded;
@@ -674,6 +676,75 @@ START_TEST(a_tenant_keeps_to_its_quota_and_cannot_push_out_anothers_share)
 }
 END_TEST
 
+/* Gets of keys that are put in when they miss, in a space of a thousand entries. */
+static double
+hit_ratio(uint32_t (*draw_key)(uint32_t i), uint32_t gets)
+{
+	struct space_options options = space_options_default();
+	uint32_t hits = 0;
+	char key[32];
+
+	options.entries_max = 1000;
+	space_configure(space, &options);
+	for (uint32_t i = 0; i < gets; i++) {
+		snprintf(key, sizeof(key), "key%u", draw_key(i));
+		arena_reset(&arena);
+		if (look(key).outcome == GET_HIT)
+			hits++;
+		else
+			put(key, "value");
+	}
+	return (double)hits / gets;
+}
+
+#define DRAWN 60000u
+
+/* The same, of the eviction by itself. */
+static double
+hit_ratio_of_eviction(uint32_t (*draw_key)(uint32_t i), uint32_t gets)
+{
+	struct eviction *eviction = eviction_new(1000, EVICTION_ADAPTIVE);
+	uint32_t *entry_of = calloc(DRAWN, sizeof(*entry_of)), hits = 0; /* + 1 */
+
+	for (uint32_t i = 0; i < gets; i++) {
+		uint32_t key = draw_key(i), *entry = &entry_of[key];
+		if (*entry) {
+			hits++;
+			eviction_use(eviction, *entry - 1);
+			continue;
+		}
+		*entry = eviction_add(eviction, (uint32_t)hash_stable64(&key, sizeof(key), 0), 1, entry) + 1;
+		while (eviction_is_over(eviction))
+			*(uint32_t *)eviction_item(eviction, eviction_evict(eviction)) = 0;
+	}
+	free(entry_of);
+	eviction_free(eviction);
+	return (double)hits / gets;
+}
+
+static uint32_t
+draw_looped(uint32_t i)
+{
+	return i % 1100;
+}
+
+/* Half of the gets are of 600 keys, the others of a hundred times as many. */
+static uint32_t
+draw_popular(uint32_t i)
+{
+	return (uint32_t)hash_mix64(i, 1) % (i % 2 ? 600u : DRAWN);
+}
+
+START_TEST(the_whole_keeps_what_its_eviction_promises)
+{
+	double looped = hit_ratio(draw_looped, 40000);
+	ck_assert_double_ge(looped, 0.4);
+	ck_assert_double_ge(looped, hit_ratio_of_eviction(draw_looped, 40000) - 0.02);
+	ck_assert_int_eq(engine_space(engine, "tenant", "other", &space).code, STATUS_OK);
+	ck_assert_double_ge(hit_ratio(draw_popular, 60000), hit_ratio_of_eviction(draw_popular, 60000) - 0.02);
+}
+END_TEST
+
 START_TEST(shrinking_lets_entries_go_until_the_bytes_are_what_was_asked)
 {
 	struct space_stats stats;
@@ -828,6 +899,7 @@ main(void)
 	tcase_add_test(tests, an_entry_that_is_too_large_is_refused_and_takes_the_old_value_with_it);
 	tcase_add_test(tests, a_space_keeps_to_its_own_bounds);
 	tcase_add_test(tests, a_tenant_keeps_to_its_quota_and_cannot_push_out_anothers_share);
+	tcase_add_test(tests, the_whole_keeps_what_its_eviction_promises);
 	tcase_add_test(tests, shrinking_lets_entries_go_until_the_bytes_are_what_was_asked);
 	tcase_add_test(tests, many_keys_are_looked_up_at_once_and_what_has_no_room_is_said);
 	tcase_add_test(tests, figures_say_what_happened);
