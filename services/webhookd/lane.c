@@ -8,6 +8,8 @@
 
 #define CONCURRENCY  16u
 #define WINDOW_START 4u
+#define WIDE_FROM    32u
+#define WIDE_MAX     400u /* parcels of some 5 KB */
 #define PAUSE_AFTER  5u
 #define PAUSE_MIN_MS 2000u
 #define PAUSE_MAX_MS 60000u
@@ -132,11 +134,18 @@ lane_clear(struct lane *lane)
 	lane->cursor = (struct due_place){0};
 }
 
+/* Enough for what is sent while a commit takes its time: a wide window may have emptied several times until
+ * then. */
 size_t
 lane_appetite(const struct lane *lane)
 {
-	size_t wanted = is_ordered(lane) ? 1 : 2 * (size_t)lane->window + 8;
-	return wanted;
+	size_t narrow = 2 * (size_t)lane->window + 8, wide = 4 * (size_t)lane->window;
+
+	if (is_ordered(lane))
+		return 1;
+	if (wide > WIDE_MAX)
+		wide = WIDE_MAX;
+	return narrow > wide || lane->window < WIDE_FROM ? narrow : wide;
 }
 
 /* Between two deliveries, by what the endpoint asks for and by what its receiver agreed to; 0: no rate. */

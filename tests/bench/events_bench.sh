@@ -61,6 +61,7 @@ publish_round() {
   group=$((events / ($(commits) - before_commits)))
   rest=$(cpu_us $(database_pids))
   read -r bare cpu_bare < <("$BIN/bench/insert_load" "$DATABASE" "$group" "$ROWS")
+  sleep 0.3 # until the server has seen its child end
   cpu_bare=$(awk "BEGIN { print $cpu_bare + ($(cpu_us $(database_pids)) - $rest) / $ROWS }")
   cpu_ours=$(awk "BEGIN { print ($after_cpu - $before_cpu) / $events }")
   echo "$ours $bare $(ratio "$ours" "$bare") $cpu_ours $cpu_bare $group" >>"$DIR/$STORE-publish-$each"
