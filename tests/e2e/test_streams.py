@@ -190,6 +190,17 @@ def test_a_token_is_good_for_its_time_and_for_nothing_else(stack):
     assert stack.tenant(scopes=["keys.read"]).post("/v1/stream-tokens", {}).status_code == 403
 
 
+def test_a_token_opens_streams_at_any_ingress_whichever_accountd_made_it(own):
+    stack = own(Processes, replicas={"accountd": 2, "ingress": 2})
+    client = tenant(stack)
+    made = [client.post("/v1/stream-tokens", {}).json()["token"] for _ in range(6)]
+    reader = stack.client()
+    for i, token in enumerate(made):
+        reader.url = stack.url_of(i % 2)
+        with Sse(reader, token=token, after=0) as stream:
+            assert stream.next().sequence == 1
+
+
 def test_tokens_are_not_logged(own):
     stack = own(Serve, "--log.level=debug")
     client = tenant(stack)
