@@ -3,6 +3,7 @@
  */
 #include "stream_quota.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -95,6 +96,7 @@ stream_quota_leave(struct stream_quota *quota, const char *tenant)
 {
 	pthread_mutex_lock(&quota->lock);
 	struct tenant_count **slot = slot_of(quota, tenant), *entry = *slot;
+	assert(entry);
 	quota->all--;
 	if (--entry->count == 0) {
 		*slot = entry->next;
