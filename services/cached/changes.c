@@ -166,10 +166,10 @@ cache_invalidate(struct call *call, const Corbel__V1__CacheInvalidateRequest *re
 
 	if (!status_ok(&st))
 		return st;
-	if (request->n_tags + request->n_prefixes + request->n_patterns == 0 && !request->all) {
-		call_violation(call, "", "one of tags, prefixes, patterns and all has to be there");
+	if (request->n_tags + request->n_prefixes + request->n_patterns == 0 && !request->everything) {
+		call_violation(call, "", "one of tags, prefixes, patterns and everything has to be there");
 		return status_make(STATUS_INVALID_ARGUMENT,
-		                   "one of tags, prefixes, patterns and all has to be there");
+		                   "one of tags, prefixes, patterns and everything has to be there");
 	}
 	/* Patterns are what can be wrong, so they come first. */
 	st = invalidate_patterns(call, space, request, version);
@@ -179,7 +179,7 @@ cache_invalidate(struct call *call, const Corbel__V1__CacheInvalidateRequest *re
 		*version = engine_invalidate_tag(space, request->tags[i], strlen(request->tags[i]));
 	for (size_t i = 0; i < request->n_prefixes; i++)
 		*version = engine_invalidate_prefix(space, request->prefixes[i], strlen(request->prefixes[i]));
-	if (request->all)
+	if (request->everything)
 		*version = engine_invalidate_all(space);
 	reply->has_version = true;
 	return st;

@@ -7,7 +7,7 @@ import threading
 import time
 
 import pytest
-from stack import BIN, Processes, until
+from stack import BIN, Processes, Serve, until
 
 SCOPES = ["cache.*"]
 
@@ -108,7 +108,7 @@ def test_one_caller_gets_the_token_and_only_it_fills(tenant):
     assert get(tenant, "pages/cold").content == b"filled"
 
 
-@pytest.mark.parametrize("how", [{"tags": ["t"]}, {"prefixes": ["cold"]}, {"patterns": ["co*d"]}, {"all": True}, None])
+@pytest.mark.parametrize("how", [{"tags": ["t"]}, {"prefixes": ["cold"]}, {"patterns": ["co*d"]}, {"everything": True}, None])
 def test_a_fill_that_an_invalidation_overtook_is_refused(tenant, how):
     token = get(tenant, "pages/cold", lease="true").headers["Corbel-Lease"]
     if how:
@@ -231,7 +231,7 @@ def test_nothing_of_what_is_invalidated_is_given_again(tenant):
         return {k for k in keys if is_there(tenant, f"inv/{k}")}
     for how, gone in (({"tags": ["only-a/b"]}, {"a/b"}), ({"tags": ["all"]}, set(keys)), ({"prefixes": ["a/b"]}, {"a/b", "a/b/c"}),
                       ({"patterns": ["x-?"]}, {"x-1"}), ({"patterns": ["*b*", "x-2*"]}, {"a/b", "a/bc", "a/b/c", "x-22"}),
-                      ({"all": True}, set(keys))):
+                      ({"everything": True}, set(keys))):
         fill()
         ask(tenant, "inv", "invalidate", how)
         assert left() == set(keys) - gone, how
@@ -374,7 +374,7 @@ def test_a_tenant_sees_and_touches_nothing_of_another(tenant, other):
     put(tenant, "shared/k", b"mine")
     assert not is_there(other, "shared/k")
     put(other, "shared/k", b"theirs")
-    ask(other, "shared", "invalidate", {"all": True})
+    ask(other, "shared", "invalidate", {"everything": True})
     assert get(tenant, "shared/k").content == b"mine"
     tenant.post("/v1/caches", {"namespace": {"name": "shared"}})
     assert other.get("/v1/caches/shared").status_code == 404
@@ -406,7 +406,7 @@ def test_statistics_tell_what_happened(tenant):
     for _ in range(3):
         get(tenant, "stats/a")
     get(tenant, "stats/b", lease="true")
-    ask(tenant, "stats", "invalidate", {"all": True})
+    ask(tenant, "stats", "invalidate", {"everything": True})
     figures = tenant.get("/v1/cache-statistics?namespace=stats").json()["namespaces"][0]
     assert (figures["hits"], figures["misses"], figures["sets"], figures["leases"], figures["invalidations"]) == (3, 1, 1, 1, 1)
     assert figures["hit_permille"] == 750 and figures["top_keys"][0] == {"key": "a", "gets": 3}
@@ -457,3 +457,45 @@ def test_a_cache_that_is_killed_comes_back_empty_with_its_definitions(own):
     put(client, "kept/k")
     reply = client.get("/v1/cache/kept/k", headers={"If-None-Match": tag})
     assert reply.status_code == 200 and 68 <= int(reply.headers["Cache-Control"].split("=")[1]) <= 86
+
+
+def test_a_full_cache_keeps_to_its_bytes_and_one_tenant_does_not_push_out_another(own):
+    stack = own(Serve, "--cached.memory=4MiB")
+    small, greedy = (stack.tenant(plan="unlimited", scopes=SCOPES) for _ in range(2))
+    for i in range(20):
+        put(small, f"s/{i}", bytes(1000))
+    for i in range(200):
+        put(greedy, f"g/{i}", bytes(100000), "application/octet-stream")
+    figures = greedy.get("/v1/cache-statistics").json()
+    assert figures["bytes"] <= 4 << 20 and figures["namespaces"][0]["evicted"] >= 100
+    assert all(is_there(small, f"s/{i}") for i in range(20))
+    reply = greedy.put("/v1/cache/g/large", None, data=bytes(300000))
+    assert reply.status_code == 400 and reply.json()["errors"][0]["pointer"] == "/value"
+
+
+def test_a_tenant_defines_a_thousand_namespaces_and_no_more(own):
+    stack = own(Serve)
+    tenant = stack.tenant(plan="unlimited", scopes=SCOPES)
+    for i in range(1000):
+        assert tenant.post("/v1/caches", {"namespace": {"name": f"n{i}"}}).status_code == 201
+    reply = tenant.post("/v1/caches", {"namespace": {"name": "n1000"}})
+    assert reply.status_code == 429 and "1000 namespaces" in reply.json()["detail"]
+    assert tenant.delete("/v1/caches/n0").status_code == 204
+    assert tenant.post("/v1/caches", {"namespace": {"name": "n1000"}}).status_code == 201
+
+
+def test_the_command_line_goes_on_telling(serve):
+    tenant = serve.tenant(plan="unlimited", scopes=SCOPES)
+    put(tenant, "watched/k")
+    env = {"PATH": os.environ["PATH"], "HOME": "/nonexistent", "CORBEL_URL": serve.url, "CORBEL_API_KEY": tenant.key}
+    argv = [str(BIN / "corbel"), "cache", "stats", "--watch", "--output", "csv"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=env) as watching:
+        seen = [watching.stdout.readline() for _ in range(2)]
+        get(tenant, "watched/k")
+        while not re.match("watched,1,", seen[-1]):
+            seen.append(watching.stdout.readline())
+            assert seen[-1], "it ended"
+        watching.kill()
+    assert seen[0].startswith("namespace,hits,misses") and seen[1].startswith("watched,0,")
+    wrong = subprocess.run([*argv[:2], "invalidate", "watched", "--everything", "--watch"], capture_output=True, text=True, env=env)
+    assert wrong.returncode == 2 and "only read" in wrong.stderr

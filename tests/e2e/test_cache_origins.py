@@ -157,7 +157,7 @@ def test_what_was_invalidated_while_it_was_fetched_is_not_kept(tenant, origin):
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         fetched = pool.submit(get, tenant, "k")
         until(lambda: origin.asked, "the origin is asked")
-        tenant.post("/v1/caches/pages/invalidate", {"all": True})
+        tenant.post("/v1/caches/pages/invalidate", {"everything": True})
         origin.body, origin.delay = b"new", 0
         fetched.result()
     assert get(tenant, "k").content == b"new"
