@@ -81,8 +81,9 @@ struct streams {
 	_Atomic bool is_stopping, is_draining;
 	_Atomic size_t alive; /* streams, from their offer to their end */
 	int epoll_fd, wake_fd;
-	pthread_mutex_t lock; /* of the inbox; a leaf */
+	pthread_mutex_t lock; /* of inbox and inbox_count; a leaf */
 	struct stream_message *inbox;
+	size_t inbox_count;
 	struct subscriber *growth;
 	/* the thread only: */
 	struct port *port;

@@ -283,7 +283,7 @@ void
 stream_begin(struct request *request)
 {
 	request->place = HTTP_STREAM;
-	if (request->verb != API_GET) {
+	if (request->verb != API_GET || strcmp(request->verb_text, "HEAD") == 0) {
 		respond_wrong_verb(request, "GET");
 		return;
 	}

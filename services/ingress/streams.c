@@ -23,6 +23,7 @@
 #define EVENTS_A_TURN 256
 #define READS_A_TURN  16u
 #define TURN_MAX_MS   250
+#define GROWTHS_MAX   4096u
 #define TICK_MS       250u
 /* A client that takes nothing for so long, while there is something for it, is slow. */
 #define STALL_MS 30000u
@@ -58,8 +59,19 @@ post(struct streams *streams, struct stream_message *message)
 	pthread_mutex_lock(&streams->lock);
 	message->next = streams->inbox;
 	streams->inbox = message;
+	streams->inbox_count++;
 	pthread_mutex_unlock(&streams->lock);
 	(void)!write(streams->wake_fd, &one, sizeof(one));
+}
+
+/* Logs that grow faster than it is heard of are found by the sweep. */
+static bool
+is_crowded(struct streams *streams)
+{
+	pthread_mutex_lock(&streams->lock);
+	bool has_many = streams->inbox_count >= GROWTHS_MAX;
+	pthread_mutex_unlock(&streams->lock);
+	return has_many;
 }
 
 void
@@ -100,7 +112,7 @@ on_growth(void *arg, const char *node, const char *topic, const void *payload, s
 	(void)node;
 	(void)topic;
 
-	if (stream_quota_count(streams->quota) == 0)
+	if (stream_quota_count(streams->quota) == 0 || is_crowded(streams))
 		return;
 	Corbel__V1__LogGrew *grew = corbel__v1__log_grew__unpack(NULL, size, payload);
 	if (grew && grew->tenant_id) {
@@ -164,6 +176,7 @@ read_inbox(struct streams *streams)
 	pthread_mutex_lock(&streams->lock);
 	struct stream_message *message = streams->inbox;
 	streams->inbox = NULL;
+	streams->inbox_count = 0;
 	pthread_mutex_unlock(&streams->lock);
 	while (message) {
 		struct stream_message *next = message->next;

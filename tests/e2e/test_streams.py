@@ -106,6 +106,7 @@ def test_a_stream_needs_a_key_with_the_scope_to_read_events(stack):
     assert ask(stack.client()).status_code == 401
     assert ask(stack.tenant(scopes=["keys.read"])).status_code == 403
     assert tenant(stack).post("/v1/stream").status_code == 405
+    assert stack.client().request("HEAD", "/v1/stream").status_code == 405
     assert ask(tenant(stack), headers={"Last-Event-ID": "one"}).status_code == 400
 
 
@@ -201,11 +202,13 @@ def test_a_token_opens_streams_at_any_ingress_whichever_accountd_made_it(own):
             assert stream.next().sequence == 1
 
 
-def test_tokens_are_not_logged(own):
-    stack = own(Serve, "--log.level=debug")
+def test_tokens_are_not_logged_and_pages_of_allowed_origins_may_use_them(own):
+    stack = own(Serve, "--log.level=debug", "--ingress.cors_origins=https://app.example")
     client = tenant(stack)
     token = client.post("/v1/stream-tokens", {}).json()["token"]
-    Sse(stack.client(), token=token).close()
+    with Sse(stack.client(), token=token, headers={"Origin": "https://app.example"}) as stream:
+        assert stream.reply.headers["Access-Control-Allow-Origin"] == "https://app.example"
+        assert stream.reply.headers["Vary"] == "Origin" and stream.reply.headers["Cache-Control"] == "no-store"
     assert ask(stack.client(), params={"token": token + "x", "after": "y"}).status_code == 400
     assert token not in stack.logs(10 ** 9) and token.split(".")[2] not in stack.logs(10 ** 9)
 
