@@ -102,7 +102,7 @@ start(int backend, int order)
 	test_dir_make(&dir);
 	postgres = backend ? test_postgres_start() : NULL;
 	arena_init(&arena, 65536, SIZE_MAX);
-	seeded_random_init(&seeded, (uint64_t)(17 + order));
+	seeded_random_init(&seeded, 17u + (uint64_t)order);
 	self.env.random = &seeded.random;
 	const char *url = postgres ? postgres->url : arena_printf(&arena, "sqlite:%s", dir.path);
 	must(store_new(
