@@ -13,6 +13,7 @@
 #define SPACES_MAX    4096u
 #define NAMES_MAX     16384u /* tags, and as many prefixes, that a space remembers */
 #define LEASES_MAX    65536u
+#define SPACE_BYTES   16384u /* that one takes when it has an entry or two */
 #define FIRST_BUCKETS 64u
 
 struct space_options
@@ -249,6 +250,18 @@ space_add(struct engine *engine, struct tenant *tenant, const char *name)
 	return space;
 }
 
+/* What spaces take cannot be evicted, so all together take at most half of the bytes, a tenant's a quarter.
+ */
+static bool
+may_add_space(const struct engine *engine, const struct tenant *tenant)
+{
+	uint64_t bytes_max = engine->options.bytes_max;
+
+	return tenant->space_count == 0 || (tenant->space_count < engine->options.spaces_max &&
+	                                    tenant->space_count * SPACE_BYTES < bytes_max / 4 &&
+	                                    engine->space_count * SPACE_BYTES < bytes_max / 2);
+}
+
 struct status
 engine_space(struct engine *engine, const char *tenant_name, const char *name, struct space **out)
 {
@@ -260,8 +273,9 @@ engine_space(struct engine *engine, const char *tenant_name, const char *name, s
 	pthread_rwlock_wrlock(&engine->registry);
 	*out = find_space(engine, tenant_name, name);
 	struct tenant *tenant = *out ? NULL : tenant_get(engine, tenant_name);
-	if (tenant && tenant->space_count >= engine->options.spaces_max)
-		st = status_make(STATUS_RESOURCE_EXHAUSTED, "the tenant uses %zu namespaces, as many as it may",
+	if (tenant && !may_add_space(engine, tenant))
+		st = status_make(STATUS_RESOURCE_EXHAUSTED,
+		                 "the tenant uses %zu namespaces; the cache has no memory for another",
 		                 tenant->space_count);
 	else if (tenant)
 		*out = space_add(engine, tenant, name);

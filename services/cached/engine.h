@@ -71,7 +71,8 @@ struct space_options {
 struct space_options space_options_default(void);
 
 /* The space, made with the default options when it is not there. Stays valid until engine_free().
- * RESOURCE_EXHAUSTED: the tenant has too many. */
+ * RESOURCE_EXHAUSTED: the tenant has `spaces_max`, or as many as a quarter of the engine's bytes can hold, or
+ * all tenants together what half of them can. */
 struct status engine_space(struct engine *engine, const char *tenant, const char *name, struct space **out);
 /* NULL: no call has used it. */
 struct space *engine_find_space(struct engine *engine, const char *tenant, const char *name);

@@ -24,6 +24,9 @@
 #define STORED_UNIT_MS 64u /* of the time it was stored at: nine years in 32 bits */
 /* Beside the block: its node, its words in the index, its mark among the ghosts, the allocator's own. */
 #define TABLES_BYTES (20u + 6u + 3u + 8u)
+/* The allocator rounds to 16 bytes, and to pages what it maps by itself. */
+#define MAPPED_BYTES 65536u
+#define PAGE_BYTES   4112u
 #define PREFETCHED   192u
 #define LINE         64u
 
@@ -59,7 +62,9 @@ rest_bytes(const struct entry_parts *parts)
 uint64_t
 entry_bytes_for(const struct entry_parts *parts)
 {
-	return offsetof(struct entry, rest) + rest_bytes(parts) + ENTRY_UNIT_BYTES + TABLES_BYTES;
+	size_t bytes = offsetof(struct entry, rest) + rest_bytes(parts);
+
+	return bytes + TABLES_BYTES + 2 * ENTRY_UNIT_BYTES + (bytes >= MAPPED_BYTES ? PAGE_BYTES : 0);
 }
 
 static unsigned char *

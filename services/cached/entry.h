@@ -42,7 +42,7 @@ uint64_t entry_version(const struct entry *entry);
 void entry_set_fresh(struct entry *entry, uint64_t fresh_ms);
 /* What it costs, the allocator's part and that of the tables included, in units. */
 uint32_t entry_units(const struct entry *entry);
-/* About the same, before it is made. */
+/* In bytes, before it is made: as much or a little more. */
 uint64_t entry_bytes_for(const struct entry_parts *parts);
 /* It will be read soon. */
 void entry_prefetch(const struct entry *entry);

@@ -209,9 +209,27 @@ START_TEST(an_entry_is_read_as_it_was_made_whatever_it_has)
 		ck_assert(memcmp(read.value, value, parts.value_length) == 0);
 		ck_assert(entry_has_key(entry, key, parts.key_length));
 		ck_assert(!entry_has_key(entry, type, 1));
-		ck_assert_uint_le((uint64_t)entry_units(entry) * ENTRY_UNIT_BYTES, entry_bytes_for(&parts) + 16);
+		ck_assert_uint_le((uint64_t)entry_units(entry) * ENTRY_UNIT_BYTES, entry_bytes_for(&parts));
 		entry_free(entry);
 	}
+}
+END_TEST
+
+START_TEST(what_an_entry_will_take_is_known_before_and_little_more_than_it_takes)
+{
+	static const size_t lengths[] = {0,    1,     3,     4,      11,     12,     100,
+	                                 1000, 65000, 65536, 131000, 131072, 200000, 1 << 20};
+	char *value = calloc(1, 1 << 20);
+
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		struct entry_parts parts = {.key = "k", .key_length = 1, .value = value, .value_length = lengths[i]};
+		struct entry *entry = entry_new(&parts);
+		uint64_t bytes = (uint64_t)entry_units(entry) * ENTRY_UNIT_BYTES, most = entry_bytes_for(&parts);
+		ck_assert_uint_le(bytes, most);
+		ck_assert_uint_le(most, bytes + 48 + bytes / 15);
+		entry_free(entry);
+	}
+	free(value);
 }
 END_TEST
 
@@ -225,6 +243,7 @@ main(void)
 	tcase_add_test(tests, an_entry_is_found_among_others_that_come_and_leave);
 	tcase_add_test(tests, a_sweep_in_parts_offers_every_entry_once_and_lets_go_what_is_refused);
 	tcase_add_test(tests, an_entry_is_read_as_it_was_made_whatever_it_has);
+	tcase_add_test(tests, what_an_entry_will_take_is_known_before_and_little_more_than_it_takes);
 	suite_add_tcase(suite, tests);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
