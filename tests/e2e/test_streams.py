@@ -136,7 +136,7 @@ def test_a_revoked_key_ends_its_streams_at_once_and_no_others(stack):
                 assert event.event.startswith("security.apikey.")
             assert event.json()["data"]["reason"] == "revoked"
             assert each.next() is None
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 60
         publish(other)
         assert bystander.next().event == "doc.made"
 
