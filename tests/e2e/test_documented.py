@@ -45,7 +45,8 @@ def things(stack, sink):
     asked = made("/v1/webhooks", {"url": sink, "handshake": True})["endpoint"]["id"]
     replay = made(f"/v1/webhooks/{webhook}/replay", {"after": 0}, 202)["id"]
     until(lambda: operator.get(f"/v1/replays/{replay}").json()["state"] == "REPLAYED", "the replay's end")
-    cache = made("/v1/caches", {"namespace": {"name": "contract"}})["name"]
+    # An origin that is refused as private, so nothing is asked of anybody.
+    cache = made("/v1/caches", {"namespace": {"name": "contract", "origin": {"url": "http://127.0.0.1/{key}"}}})["name"]
     operator.put(f"/v1/cache/{cache}/made", None, data=b"hello")
     return {"replays": replay, "handshake": asked, "event-types": "contract.made", "namespace": cache, "key": "made",
             "webhooks": webhook, "queues": queue, "events": event, "deliveries": delivery, "tenant_id": tenant, "tenants": tenant, "plans": plan,
