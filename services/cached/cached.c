@@ -11,6 +11,7 @@
 #include "daemon/keyring.h"
 #include "fetches.h"
 #include "warming.h"
+#include "windows.h"
 
 #define REFRESH_MS   1000u
 #define SAVE_MS      60000u
@@ -86,6 +87,7 @@ create(const struct service_env *env, void **out)
 	self->engine = engine_new(&options);
 	self->waiting = waiting_new(self);
 	self->warming = warming_new(self);
+	self->windows = windows_new();
 	self->gauges = gauges_new(self);
 	*out = self;
 	struct status st = fetches_new(self, &self->fetches);
@@ -106,8 +108,10 @@ upkeep_main(void *arg)
 		engine_tick(self->engine);
 		waiting_tick(self->waiting, false);
 		warming_tick(self->warming);
-		if (turn % GAUGES_TURNS == 0)
+		if (turn % GAUGES_TURNS == 0) {
 			gauges_tick(self->gauges, self->engine);
+			windows_tick(self->windows, self->engine, clock_mono_ms(self->env.clock));
+		}
 		nanosleep(&pause, NULL);
 	}
 	return NULL;
@@ -201,6 +205,7 @@ destroy(void *arg)
 	fetches_free(self->fetches);
 	waiting_free(self->waiting);
 	warming_free(self->warming);
+	windows_free(self->windows);
 	gauges_free(self->gauges);
 	engine_free(self->engine);
 	definitions_free(self->definitions);

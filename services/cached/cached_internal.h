@@ -17,6 +17,7 @@ struct gauges;
 struct keyring;
 struct waiting;
 struct warming;
+struct windows;
 
 struct cached {
 	struct service_env env;
@@ -26,6 +27,7 @@ struct cached {
 	struct engine *engine;
 	struct waiting *waiting; /* calls that wait for a value */
 	struct gauges *gauges;
+	struct windows *windows;
 	struct fetches *fetches; /* from origins */
 	struct warming *warming; /* after a start */
 	struct keyring *keyring; /* that headers of origins are sealed under; NULL: there is none */

@@ -6,6 +6,7 @@
 
 #include "cached_internal.h"
 #include "daemon/scope.h"
+#include "windows.h"
 
 #define NAMESPACES_MAX 4096u
 #define TOP_KEYS       10u
@@ -13,6 +14,7 @@
 typedef Corbel__V1__CacheNamespaceStatistics Figures;
 
 struct gathering {
+	struct cached *self;
 	struct arena *arena;
 	Corbel__V1__CacheStatisticsReply *reply;
 };
@@ -48,6 +50,20 @@ sum_up(const struct space_stats *stats, Figures *out)
 }
 
 static void
+put_windows(struct cached *self, const struct space *space, Figures *out)
+{
+	int ratios[WINDOWS];
+
+	windows_ratios(self->windows, space, ratios);
+	out->has_hit_permille_1m = ratios[0] >= 0;
+	out->has_hit_permille_10m = ratios[1] >= 0;
+	out->has_hit_permille_1h = ratios[2] >= 0;
+	out->hit_permille_1m = (uint32_t)(ratios[0] >= 0 ? ratios[0] : 0);
+	out->hit_permille_10m = (uint32_t)(ratios[1] >= 0 ? ratios[1] : 0);
+	out->hit_permille_1h = (uint32_t)(ratios[2] >= 0 ? ratios[2] : 0);
+}
+
+static void
 add_space(void *arg, struct space *space)
 {
 	struct gathering *gathering = arg;
@@ -61,6 +77,7 @@ add_space(void *arg, struct space *space)
 	figures->namespace_ = arena_strdup(gathering->arena, space_name(space));
 	engine_space_stats(space, &stats);
 	sum_up(&stats, figures);
+	put_windows(gathering->self, space, figures);
 	reply->namespaces[reply->n_namespaces++] = figures;
 }
 
@@ -94,7 +111,7 @@ statistics(struct cached *self, struct call *call)
 	const Corbel__V1__CacheStatisticsRequest *request =
 	    (const Corbel__V1__CacheStatisticsRequest *)call_request(call);
 	Corbel__V1__CacheStatisticsReply *reply = (Corbel__V1__CacheStatisticsReply *)call_reply(call);
-	struct gathering gathering = {.arena = call_arena(call), .reply = reply};
+	struct gathering gathering = {.self = self, .arena = call_arena(call), .reply = reply};
 	struct tenant_stats sums = {.bytes = 0};
 	const char *tenant;
 	struct status st = scope_tenant(call, request->tenant_id, &tenant);

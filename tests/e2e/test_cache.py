@@ -409,6 +409,7 @@ def test_statistics_tell_what_happened(tenant):
     ask(tenant, "stats", "invalidate", {"everything": True})
     figures = tenant.get("/v1/cache-statistics?namespace=stats").json()["namespaces"][0]
     assert (figures["hits"], figures["misses"], figures["sets"], figures["leases"], figures["invalidations"]) == (3, 1, 1, 1, 1)
+    until(lambda: tenant.get("/v1/cache-statistics?namespace=stats").json()["namespaces"][0].get("hit_permille_1m") == 750, "it is counted", 60)
     assert figures["hit_permille"] == 750 and figures["top_keys"][0] == {"key": "a", "gets": 3}
 
 
