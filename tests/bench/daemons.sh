@@ -14,7 +14,7 @@ cpu_us() {
 median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 declare -A PID_OF # by the name of its log
 start() { local log=$1; shift; "$@" >"$DIR/$log" 2>&1 & PIDS+=($!); PID_OF[$log]=$!; }
-await() { for _ in $(seq 200); do curl -sf "$1" >/dev/null && return; sleep 0.05; done; echo "$1 does not answer" >&2; exit 1; }
+await() { for _ in $(seq 200); do curl -sf "$@" >/dev/null && return; sleep 0.05; done; echo "$1 does not answer" >&2; exit 1; }
 
 # A PostgreSQL of our own, durable as it comes; sets POSTGRES to its address. It refuses to run as root.
 start_postgres() {
@@ -48,6 +48,9 @@ event_processes() {
     --webhookd.allow=127.0.0.0/8 --webhookd.secrets=k1:$(printf '7%.0s' {1..64})
   start "$name.ingress" "$BIN/ingress" --data="$run/i" "${common[@]}" --ingress.listen="127.0.0.1:$http" --ingress.connections_per_address=0
   await "http://127.0.0.1:$http/readyz"
+  local key
+  key=$(sed -n 's/^first admin key: //p' "$DIR/$name.accountd")
+  await "http://127.0.0.1:$http/v1/events?page_size=1" -H "Authorization: Bearer $key" # until webhookd is dialled, too
 }
 
 # Three daemons over ipc; $1 names them, the rest are options of ratelimitd.
