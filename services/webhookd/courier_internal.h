@@ -1,5 +1,5 @@
 /*
- * courier: its structure, shared by courier.c and settle.c.
+ * courier: its structure, shared by courier.c, courier_lanes.c and settle.c.
  */
 #ifndef CORBEL_WEBHOOKD_COURIER_INTERNAL_H
 #define CORBEL_WEBHOOKD_COURIER_INTERNAL_H
@@ -36,6 +36,12 @@ struct courier {
 	struct metric_histogram *latency;
 };
 
+/* What the store has to do in a turn: records how attempts went, claims and renews endpoints, loads what is
+ * due. */
+void courier_use_store(struct courier *courier);
+/* Any thread. */
+void courier_parcel_ended(struct parcel *parcel);
+void courier_drop_lane(struct courier *courier, struct lane **slot);
 /* Records how the unsettled went, in one transaction, and frees them. */
 struct status settle(struct courier *courier, struct store_conn *conn);
 /* Disables its endpoint, as lane->disable_for says. */
