@@ -10,6 +10,7 @@
 #include "corbel/cached.handlers.gen.h"
 #include "daemon/keyring.h"
 #include "fetches.h"
+#include "outbound/policy.h"
 #include "warming.h"
 #include "windows.h"
 
@@ -177,6 +178,15 @@ drain(void *arg, uint32_t grace_ms)
 	save(self, grace_ms);
 }
 
+static void
+check(const struct config *config, service_complain complain, void *arg)
+{
+	struct policy policy;
+	struct status st = policy_parse(config_text(config, "cached.allow"), &policy);
+	if (!status_ok(&st))
+		complain(arg, "cached.allow", st.message);
+}
+
 static service_batch
 batch(void *self, const struct api_method *method)
 {
@@ -221,6 +231,7 @@ const struct service cached_service = {
     .name = "cached",
     .summary = "Keeps values for a while, and the namespaces they are in",
     .options = OPTIONS,
+    .check = check,
     .handlers = HANDLERS,
     .migrations = cached_migrations,
     .publishes = true,

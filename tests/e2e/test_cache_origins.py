@@ -1,11 +1,12 @@
 """Namespaces with an origin: the cache fetches what it does not have, once, and lives through the origin's failures."""
 import concurrent.futures
 import http.server
+import subprocess
 import threading
 import time
 
 import pytest
-from stack import Serve, until
+from stack import BIN, Serve, until
 
 SCOPES = ["cache.*"]
 OWN = threading.local()
@@ -191,6 +192,11 @@ def test_a_template_that_makes_no_sense_is_refused(tenant, url):
 def test_headers_that_cannot_be_sent_are_refused(tenant, name, value):
     body = {"namespace": {"name": "n", "origin": {"url": "https://example.com/{key}", "headers": {name: value}}}}
     assert tenant.post("/v1/caches", body).status_code == 400
+
+
+def test_networks_that_make_no_sense_are_named_before_anything_starts():
+    ran = subprocess.run([BIN / "corbel", "serve", "--check-config", "--cached.allow=10.0.0.0/99"], capture_output=True, text=True)
+    assert ran.returncode == 2 and "cached.allow" in ran.stderr and "10.0.0.0/99" in ran.stderr
 
 
 def test_private_addresses_are_refused_unless_they_are_allowed(own, origin):
