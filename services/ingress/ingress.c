@@ -244,7 +244,12 @@ destroy(void *arg)
 {
 	struct ingress *self = arg;
 	subscriber_free(self->key_changes);
+	/* Shards open streams, and streams give connections back to them: neither may run while the other ends.
+	 */
+	for (size_t i = 0; i < self->shard_count; i++)
+		shard_halt(&self->shards[i]);
 	streams_free(self->streams);
+	self->streams = NULL;
 	for (size_t i = 0; i < self->shard_count; i++)
 		shard_stop(&self->shards[i]);
 	mem_free(self->shards);

@@ -144,6 +144,8 @@ struct request {
 struct status shard_start(struct shard *shard, struct ingress *ingress, const char *address, bool is_first);
 void shard_tell(struct shard *shard, const struct notice *notice);
 void shard_quiet(struct shard *shard);
+/* Ends its thread; what it holds stays. */
+void shard_halt(struct shard *shard);
 void shard_stop(struct shard *shard);
 uint64_t shard_now_ms(const struct shard *shard);
 
@@ -208,6 +210,8 @@ void respond_add_headers(struct request *request, struct MHD_Response *response)
 /* ---- stream_open.c ---- */
 #define STREAM_PATH "/v1/stream"
 void stream_begin(struct request *request);
+/* libmicrohttpd has let go of the request's connection: the stream may begin. */
+void stream_let_go(struct request *request);
 
 /* ---- pages.c ---- */
 /* True when the path is one of the ingress's own and was answered or taken on. */

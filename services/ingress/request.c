@@ -370,6 +370,8 @@ request_ended(void *arg, struct MHD_Connection *http, void **closure, enum MHD_R
 	gauge_add(shard->ingress->active, -1);
 	atomic_fetch_sub_explicit(&shard->active, 1, memory_order_relaxed);
 	*closure = NULL;
+	if (request->state == REQUEST_TAKEN)
+		stream_let_go(request);
 	/* The client hung up while its call is under way: the answer ends it. */
 	if (request->state == REQUEST_WAITING) {
 		request->is_orphan = true;

@@ -268,16 +268,24 @@ shard_quiet(struct shard *shard)
 }
 
 void
-shard_stop(struct shard *shard)
+shard_halt(struct shard *shard)
 {
 	uint64_t one = 1;
 
-	if (!shard->ingress)
+	if (!shard->ingress || !shard->has_thread)
 		return;
 	atomic_store(&shard->is_stopping, true);
 	(void)!write(shard->wake_fd, &one, sizeof(one));
-	if (shard->has_thread)
-		pthread_join(shard->thread, NULL);
+	pthread_join(shard->thread, NULL);
+	shard->has_thread = false;
+}
+
+void
+shard_stop(struct shard *shard)
+{
+	if (!shard->ingress)
+		return;
+	shard_halt(shard);
 	/* Streams are over, and calls under way end CANCELLED, which answers their requests: none is suspended
 	 * when HTTP stops. */
 	read_inbox(shard);

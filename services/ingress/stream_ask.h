@@ -19,6 +19,7 @@ struct stream_ask {
 	uint64_t after, first, last;
 	const char *tenant; /* whose log */
 	enum stream_kind kind;
+	struct stream_offer *offer; /* to be made when libmicrohttpd has let go of the connection */
 };
 
 /* The caller may, and it is known where the stream begins: it gets a place among the streams, and the socket

@@ -6,6 +6,7 @@
  */
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "stream_ask.h"
 #include "stream_handshake.h"
@@ -109,9 +110,28 @@ hand_over(struct request *request)
 	offer.filter = filter_of(ask);
 	offer.head = head.data;
 	offer.head_size = head.length;
-	streams_open(streams, &offer);
-	if (!offer.owner)
-		request_end_stream(request);
+	if (offer.owner) {
+		streams_open(streams, &offer);
+		return;
+	}
+	request->stream->offer = arena_memdup(&request->arena, &offer, sizeof(offer));
+	request_end_stream(request);
+}
+
+/* Not before: as long as libmicrohttpd has the connection it might read what the client says to the stream.
+ */
+void
+stream_let_go(struct request *request)
+{
+	const struct stream_offer *offer = request->stream ? request->stream->offer : NULL;
+	struct streams *streams = request->shard->ingress->streams;
+
+	if (offer && streams) {
+		streams_open(streams, offer);
+	} else if (offer) {
+		close(offer->fd);
+		mem_free(offer->filter);
+	}
 }
 
 void
