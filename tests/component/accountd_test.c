@@ -769,6 +769,9 @@ START_TEST(no_method_shows_or_changes_what_another_tenant_owns)
 	    {KEYS_REVOKE, "{\"id\":\"%K\"}", STATUS_NOT_FOUND},
 	    {KEYS_ROTATE, "{\"id\":\"%K\"}", STATUS_NOT_FOUND},
 	    {KEYS_VERIFY, "{\"key\":\"%S\"}", STATUS_OK},
+	    {KEYS_CHECK, "{\"key_id\":\"%K\"}", STATUS_PERMISSION_DENIED},
+	    {STREAM_TOKENS_CREATE, "{}", STATUS_FAILED_PRECONDITION}, /* it is nobody's key */
+	    {STREAM_TOKENS_VERIFY, "{\"token\":\"%S\"}", STATUS_PERMISSION_DENIED},
 	    {USAGE_REPORTS_LIST, "{\"tenant_id\":\"%T\"}", STATUS_PERMISSION_DENIED},
 	    {USAGE_REPORTS_LIST, "{\"key_id\":\"%K\"}", STATUS_OK},
 	    {USAGE_REPORTS_REPORT, "{\"node\":\"x\",\"number\":1,\"items\":[]}", STATUS_PERMISSION_DENIED}};
