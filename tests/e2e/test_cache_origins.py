@@ -84,6 +84,7 @@ def get(tenant, key, **kwargs):
 
 
 def test_what_is_not_there_is_fetched_once(tenant, origin):
+    origin.delay = 0.2  # an origin that answers at once may have answered before the question comes to wait for it
     define(tenant, origin)
     first = get(tenant, "a/b%20c")
     assert (first.status_code, first.content, first.headers["Content-Type"]) == (200, b"page", "text/html")
