@@ -14,13 +14,9 @@
 #include "auth/key_text.h"
 #include "base/id.h"
 #include "corbel/accountd.methods.gen.h"
+#include "keys_internal.h"
 
-#define KEY_COLUMNS                                                                                          \
-	"id, tenant_id, public_id, pepper, digest, state, expires_at, revoked_at, last_used_at, user_id, "       \
-	"message"
 #define ROTATE_GRACE_MS UINT64_C(86400000)
-
-enum column { ID, TENANT, PUBLIC_ID, PEPPER, DIGEST, STATE, EXPIRES, REVOKED, LAST_USED, USER, MESSAGE };
 
 static const struct store_sql KEY_INSERT = {
     "key_insert",
@@ -31,7 +27,7 @@ static const struct store_sql KEY_GET = {"key_get", "SELECT " KEY_COLUMNS " FROM
  * not see, and of two rotations one sees the other. */
 static const struct store_sql KEY_LOCK = {
     "key_lock", "UPDATE api_keys SET state = state WHERE id = $1 RETURNING " KEY_COLUMNS};
-/* 4 is EXPIRED, 5 REVOKED: see state_at(). */
+/* 4 is EXPIRED, 5 REVOKED: see key_state_at(). */
 static const struct store_sql KEY_LIST = {
     "key_list", "SELECT " KEY_COLUMNS " FROM api_keys WHERE tenant_id = $1 AND ($2 = '' OR user_id = $2) "
                 "AND ($3 = 0 OR CASE WHEN state <> 5 AND expires_at <= $4 THEN 4 ELSE state END = $3) "
@@ -39,18 +35,6 @@ static const struct store_sql KEY_LIST = {
 static const struct store_sql KEY_UPDATE = {
     "key_update",
     "UPDATE api_keys SET state = $2, expires_at = $3, revoked_at = $4, message = $5 WHERE id = $1"};
-static const struct store_sql KEY_REHASH = {"key_rehash",
-                                            "UPDATE api_keys SET pepper = $2, digest = $3 WHERE id = $1"};
-static const struct store_sql KEY_FIND = {
-    "key_find",
-    "SELECT k.id, k.tenant_id, k.public_id, k.pepper, k.digest, k.state, k.expires_at, k.revoked_at, "
-    "k.last_used_at, k.user_id, k.message, t.suspended, t.plan FROM api_keys k "
-    "JOIN tenants t ON t.id = k.tenant_id WHERE k.public_id = $1"};
-static const struct store_sql KEY_CHECK = {
-    "key_check", "SELECT k.id, k.tenant_id, k.public_id, k.pepper, k.digest, k.state, "
-                 "k.expires_at, k.revoked_at, k.last_used_at, k.user_id, k.message, "
-                 "t.suspended, t.plan FROM api_keys k JOIN tenants t ON t.id = k.tenant_id "
-                 "WHERE k.id = $1"};
 static const struct store_sql USER_TENANT = {"key_user_tenant", "SELECT tenant_id FROM users WHERE id = $1"};
 
 static struct store_value
@@ -59,16 +43,15 @@ optional_time(bool has, int64_t ms)
 	return has ? store_i64(ms) : store_null();
 }
 
-/* What a key's state is at a time. */
-static Corbel__V1__KeyState
-state_at(const ApiKey *key, int64_t now_ms)
+Corbel__V1__KeyState
+key_state_at(const ApiKey *key, int64_t now_ms)
 {
 	bool has_ended = key->has_expires_at && key->expires_at <= now_ms;
 	return key->state != CORBEL__V1__KEY_STATE__REVOKED && has_ended ? CORBEL__V1__KEY_STATE__EXPIRED
 	                                                                 : key->state;
 }
 
-static struct status
+struct status
 key_from_row(struct arena *arena, const struct store_rows *rows, size_t row, ApiKey *out)
 {
 	const ApiKey *stored = (ApiKey *)unpacked(arena, &corbel__v1__api_key__descriptor, rows, row, MESSAGE);
@@ -255,7 +238,7 @@ keys_get(struct call *call, const Corbel__V1__GetKeyRequest *request, ApiKey *re
 	if (status_ok(&st))
 		st = key_find(call, rows, reply);
 	if (status_ok(&st))
-		reply->state = state_at(reply, call_now_ms(call));
+		reply->state = key_state_at(reply, call_now_ms(call));
 	return st;
 }
 
@@ -285,7 +268,7 @@ keys_list(struct call *call, const Corbel__V1__ListKeysRequest *request, Corbel_
 		ApiKey *key = reply->keys[reply->n_keys] = ARENA_NEW(arena, ApiKey);
 		st = key_from_row(arena, rows, reply->n_keys, key);
 		if (status_ok(&st))
-			key->state = state_at(key, call_now_ms(call));
+			key->state = key_state_at(key, call_now_ms(call));
 	}
 	if (rows_count(rows) > page.size)
 		reply->next_page_token = reply->keys[count - 1]->id;
@@ -361,7 +344,7 @@ key_change(struct call *call, const char *id,
 	if (status_ok(&st))
 		st = tell_key_changed(call, &tx, reply);
 	if (status_ok(&st))
-		reply->state = state_at(reply, call_now_ms(call));
+		reply->state = key_state_at(reply, call_now_ms(call));
 	st = store_end(&tx, st);
 	if (status_ok(&st))
 		publish_keys_changed(call, reply->id, NULL);
@@ -424,7 +407,7 @@ rotate(struct call *call, struct store_tx *tx, const Corbel__V1__RotateKeyReques
 	size_t prefix = strcspn(old->start ? old->start : "cb_", "_");
 	const char *secret;
 
-	if (state_at(old, call_now_ms(call)) != CORBEL__V1__KEY_STATE__ACTIVE)
+	if (key_state_at(old, call_now_ms(call)) != CORBEL__V1__KEY_STATE__ACTIVE)
 		return status_make(STATUS_FAILED_PRECONDITION, "only an active key can be rotated");
 	reply->key = ARENA_NEW(arena, ApiKey);
 	successor_of(call, old, reply->key);
@@ -465,161 +448,4 @@ keys_rotate(struct call *call, const Corbel__V1__RotateKeyRequest *request, Corb
 	if (status_ok(&st))
 		publish_keys_changed(call, old.id, NULL);
 	return st;
-}
-
-/* ---- verification ---- */
-
-static bool
-holds_scope(const ApiKey *key, const char *scope)
-{
-	for (size_t i = 0; i < key->n_scopes; i++) {
-		const char *held = key->scopes[i];
-		size_t length = strlen(held);
-		if (strcmp(held, scope) == 0 || strcmp(held, "*") == 0)
-			return true;
-		if (length > 2 && strcmp(held + length - 2, ".*") == 0 && strncmp(held, scope, length - 1) == 0)
-			return true;
-	}
-	return false;
-}
-
-static const char *
-why_not(const ApiKey *key, bool is_suspended, const char *scope, int64_t now_ms)
-{
-	switch (state_at(key, now_ms)) {
-	case CORBEL__V1__KEY_STATE__REVOKED:
-		return "revoked";
-	case CORBEL__V1__KEY_STATE__EXPIRED:
-		return "expired";
-	case CORBEL__V1__KEY_STATE__DISABLED:
-		return "disabled";
-	default:
-		break;
-	}
-	if (is_suspended)
-		return "tenant_suspended";
-	return scope && !holds_scope(key, scope) ? "missing_scope" : NULL;
-}
-
-static struct status
-refuse(Corbel__V1__VerifyKeyReply *reply, const char *reason)
-{
-	reply->has_valid = true;
-	reply->valid = false;
-	reply->reason = (char *)(uintptr_t)reason;
-	return status_ok_value();
-}
-
-/* Compares digests. An unknown key is hashed and compared too, so that both take the same time. */
-static bool
-is_genuine(const struct accountd *self, const struct store_rows *rows, const char *text)
-{
-	uint8_t digest[SHA256_BYTES], nobody[SHA256_BYTES] = {0};
-	bool is_known = rows_count(rows) > 0;
-	size_t size = SHA256_BYTES;
-	const void *stored = is_known ? row_bytes(rows, 0, DIGEST, &size) : nobody;
-
-	bool has_pepper = keyring_mac(self->peppers, is_known ? row_text(rows, 0, PEPPER) : "", text, digest);
-	bool is_equal = hash_equal(digest, size == SHA256_BYTES ? stored : nobody, SHA256_BYTES);
-	return is_known && has_pepper && is_equal;
-}
-
-/* A key under an old pepper moves to the current one; failing to do so is no reason to refuse it. */
-static void
-rehash(struct call *call, const char *id, const char *text)
-{
-	struct accountd *self = call_service(call);
-	uint8_t digest[SHA256_BYTES];
-	const char *pepper = keyring_current(self->peppers);
-	struct store_tx tx;
-	struct status st = store_begin(call_store(call), &tx);
-
-	if (!status_ok(&st))
-		return;
-	(void)keyring_mac(self->peppers, pepper, text, digest);
-	st = store_exec(&tx, &KEY_REHASH,
-	                STORE_PARAMS(store_text(id), store_text(pepper), store_bytes(digest, sizeof(digest))),
-	                NULL);
-	st = store_end(&tx, st);
-	if (!status_ok(&st))
-		log_warn(self->env.log, "key not moved to the current pepper", LOG_TEXT("key", id), LOG_STATUS(&st));
-}
-
-static void
-describe(const ApiKey *key, const char *plan, Corbel__V1__VerifyKeyReply *reply)
-{
-	reply->key_id = key->id;
-	reply->tenant_id = key->tenant_id;
-	reply->plan = (char *)(uintptr_t)plan;
-	reply->n_scopes = key->n_scopes;
-	reply->scopes = key->scopes;
-	reply->n_limits = key->n_limits;
-	reply->limits = key->limits;
-	reply->has_expires_at = key->has_expires_at;
-	reply->expires_at = key->expires_at;
-	reply->n_metadata = key->n_metadata;
-	reply->metadata = (Corbel__V1__VerifyKeyReply__MetadataEntry **)(void *)key->metadata;
-	reply->name = key->name;
-	reply->user_id = key->user_id;
-}
-
-struct status
-keys_verify(struct call *call, const Corbel__V1__VerifyKeyRequest *request, Corbel__V1__VerifyKeyReply *reply)
-{
-	struct accountd *self = call_service(call);
-	struct arena *arena = call_arena(call);
-	struct key_text parts;
-	struct store_rows *rows;
-	ApiKey key;
-
-	if (!key_text_parse(request->key, strlen(request->key), &parts))
-		return refuse(reply, "malformed");
-	struct status st =
-	    store_read(call_store(call), &KEY_FIND, STORE_PARAMS(store_text(parts.public_id)), 1, arena, &rows);
-	if (!status_ok(&st))
-		return st;
-	if (!is_genuine(self, rows, request->key) || !scope_sees(call, row_text(rows, 0, TENANT)))
-		return refuse(reply, "unknown");
-	st = key_from_row(arena, rows, 0, &key);
-	if (!status_ok(&st))
-		return st;
-	const char *reason = why_not(&key, row_i64(rows, 0, MESSAGE + 1) != 0, request->scope, call_now_ms(call));
-	describe(&key, row_text(rows, 0, MESSAGE + 2), reply);
-	if (reason)
-		return refuse(reply, reason);
-	if (strcmp(row_text(rows, 0, PEPPER), keyring_current(self->peppers)) != 0)
-		rehash(call, key.id, request->key);
-	reply->has_valid = true;
-	reply->valid = true;
-	return status_ok_value();
-}
-
-struct status
-key_check(struct call *call, const char *id, const char *scope, Corbel__V1__VerifyKeyReply *reply)
-{
-	struct arena *arena = call_arena(call);
-	struct store_rows *rows;
-	ApiKey key;
-	struct status st =
-	    store_read(call_store(call), &KEY_CHECK, STORE_PARAMS(store_text(id)), 1, arena, &rows);
-
-	if (!status_ok(&st))
-		return st;
-	if (rows_count(rows) == 0)
-		return refuse(reply, "unknown");
-	st = key_from_row(arena, rows, 0, &key);
-	if (!status_ok(&st))
-		return st;
-	const char *reason = why_not(&key, row_i64(rows, 0, MESSAGE + 1) != 0, scope, call_now_ms(call));
-	describe(&key, row_text(rows, 0, MESSAGE + 2), reply);
-	reply->has_valid = true;
-	reply->valid = reason == NULL;
-	reply->reason = (char *)(uintptr_t)reason;
-	return status_ok_value();
-}
-
-struct status
-keys_check(struct call *call, const Corbel__V1__CheckKeyRequest *request, Corbel__V1__VerifyKeyReply *reply)
-{
-	return key_check(call, request->key_id, request->scope, reply);
 }
