@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "json_value.h"
+#include "schema/json_value.h"
 #include "events/pattern.h"
-#include "schema.h"
+#include "schema/schema.h"
 
 #define BLOCK_BYTES       (64u << 10)
 #define CATALOGUE_CEILING (16u << 20)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "filter.h"
-#include "regex.h"
+#include "schema/regex.h"
 
 #define OPERATOR(name) CORBEL__V1__CONDITION_OPERATOR__##name
 

@@ -6,7 +6,7 @@
 
 #include "base/arena.h"
 #include "corbel/webhooks.pb-c.h"
-#include "json_value.h"
+#include "schema/json_value.h"
 
 struct regex;
 

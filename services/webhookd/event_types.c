@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "corbel/webhookd.methods.gen.h"
-#include "schema.h"
+#include "schema/schema.h"
 #include "types.h"
 
 #define TYPES_MAX 1000

@@ -8,7 +8,7 @@
 #include "base/text.h"
 #include "condition.h"
 #include "events/pattern.h"
-#include "regex.h"
+#include "schema/regex.h"
 
 /* A data of 256 KiB makes a tree of 8 MiB at most. */
 #define EVENT_BLOCK_BYTES   (16u << 10)

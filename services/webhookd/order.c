@@ -7,7 +7,7 @@
 
 #include "base/hash.h"
 #include "filter.h"
-#include "json_value.h"
+#include "schema/json_value.h"
 
 static bool
 is_subject(const char *rule)

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "schema.h"
+#include "schema/schema.h"
 
 #define BUCKETS     4096u
 #define REFRESH_MAX 500

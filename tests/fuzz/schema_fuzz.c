@@ -5,8 +5,8 @@
 #include <assert.h>
 #include <string.h>
 
-#include "webhookd/json_value.h"
-#include "webhookd/schema.h"
+#include "schema/json_value.h"
+#include "schema/schema.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -9,7 +9,7 @@ SOURCE = pathlib.Path(os.environ.get("CORBEL_SOURCE", pathlib.Path(__file__).par
 SERVICES = sorted(p.name for p in (SOURCE / "services").iterdir() if p.is_dir())
 
 # A folder of common/ includes itself and what stands below it.
-FLOORS = [{"base"}, {"config", "telemetry", "http", "auth", "events"}, {"bus", "api", "store", "redis", "outbound"}, {"daemon", "cloudevents"}]
+FLOORS = [{"base"}, {"config", "telemetry", "http", "auth", "events"}, {"bus", "api", "store", "redis", "outbound"}, {"daemon", "cloudevents", "schema"}]
 
 # Libraries that stay in one room each, so that they can be replaced there.
 ROOMS = {

@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "webhookd/catalogue.h"
-#include "webhookd/json_value.h"
+#include "schema/json_value.h"
 #include "events/pattern.h"
-#include "webhookd/schema.h"
+#include "schema/schema.h"
 
 static struct arena arena;
 static struct catalogue *catalogue;

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "base/random.h"
-#include "webhookd/json_value.h"
+#include "schema/json_value.h"
 
 static struct arena arena;
 

@@ -7,7 +7,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
-#include "webhookd/regex.h"
+#include "schema/regex.h"
 
 static enum regex_result
 search(const char *pattern, const char *text)

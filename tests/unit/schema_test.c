@@ -8,7 +8,7 @@
 
 #include "base/text.h"
 #include "base/clock.h"
-#include "webhookd/schema.h"
+#include "schema/schema.h"
 
 static struct arena arena;
 

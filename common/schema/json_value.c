@@ -1,7 +1,7 @@
 /*
  * json_value: reading text into a tree, and finding one's way in it. Numbers are in json_number.c.
  */
-#include "json_value.h"
+#include "schema/json_value.h"
 
 #include <string.h>
 

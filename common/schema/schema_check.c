@@ -9,7 +9,7 @@
 #include <stdarg.h>
 
 #include "base/text.h"
-#include "schema_check.h"
+#include "schema/schema_check.h"
 
 #define STEPS_MAX       500000u
 #define REGEX_STEPS_MAX UINT64_C(1000000)

@@ -1,14 +1,14 @@
 /*
  * schema_internal: a compiled schema. Written by schema_compile.c, read by schema_check.c.
  */
-#ifndef CORBEL_WEBHOOKD_SCHEMA_INTERNAL_H
-#define CORBEL_WEBHOOKD_SCHEMA_INTERNAL_H
+#ifndef CORBEL_SCHEMA_SCHEMA_INTERNAL_H
+#define CORBEL_SCHEMA_SCHEMA_INTERNAL_H
 
 #include <stdint.h>
 
-#include "json_value.h"
-#include "regex.h"
-#include "schema.h"
+#include "schema/json_value.h"
+#include "schema/regex.h"
+#include "schema/schema.h"
 
 /* Bits of schema_node.types, by enum json_value_type, and one for "integer". */
 #define SCHEMA_TYPE(type)   (1u << (type))

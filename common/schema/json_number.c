@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "json_value.h"
+#include "schema/json_value.h"
 
 #define EXPONENT_MAX INT64_C(999999999999999)
 

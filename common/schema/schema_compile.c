@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "schema_internal.h"
+#include "schema/schema_internal.h"
 
 #define BLOCK_BYTES      4096u
 #define SCHEMA_BYTES_MAX (8u << 20)

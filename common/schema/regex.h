@@ -8,8 +8,8 @@
  *
  * A leaf. A compiled expression never changes: any thread may search with it.
  */
-#ifndef CORBEL_WEBHOOKD_REGEX_H
-#define CORBEL_WEBHOOKD_REGEX_H
+#ifndef CORBEL_SCHEMA_REGEX_H
+#define CORBEL_SCHEMA_REGEX_H
 
 #include <stddef.h>
 #include <stdint.h>

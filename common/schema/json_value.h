@@ -7,8 +7,8 @@
  * A leaf. A tree lies in an arena and never changes: any thread may read it. Of members with one name the
  * last counts.
  */
-#ifndef CORBEL_WEBHOOKD_JSON_VALUE_H
-#define CORBEL_WEBHOOKD_JSON_VALUE_H
+#ifndef CORBEL_SCHEMA_JSON_VALUE_H
+#define CORBEL_SCHEMA_JSON_VALUE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "schema_internal.h"
+#include "schema/schema_internal.h"
 
 #define DIALECT "https://json-schema.org/draft/2020-12/schema"
 

@@ -5,7 +5,7 @@
  * the whole search: automatic callouts run before every item of the expression, and count.
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
-#include "regex.h"
+#include "schema/regex.h"
 
 #include <pcre2.h>
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/text.h"
-#include "schema_internal.h"
+#include "schema/schema_internal.h"
 
 #define EMAIL_MAX  254u /* RFC 5321 section 4.5.3.1.3, without the brackets */
 #define LOCAL_MAX  64u

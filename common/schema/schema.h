@@ -18,8 +18,8 @@
  *
  * A leaf. A schema never changes: any thread may check with it.
  */
-#ifndef CORBEL_WEBHOOKD_SCHEMA_H
-#define CORBEL_WEBHOOKD_SCHEMA_H
+#ifndef CORBEL_SCHEMA_SCHEMA_H
+#define CORBEL_SCHEMA_SCHEMA_H
 
 #include <stdbool.h>
 #include <stddef.h>

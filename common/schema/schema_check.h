@@ -2,10 +2,10 @@
  * schema_check: one check of a value against a schema, under way. Used by schema_check.c and
  * schema_content.c only; see schema.h.
  */
-#ifndef CORBEL_WEBHOOKD_SCHEMA_CHECK_H
-#define CORBEL_WEBHOOKD_SCHEMA_CHECK_H
+#ifndef CORBEL_SCHEMA_SCHEMA_CHECK_H
+#define CORBEL_SCHEMA_SCHEMA_CHECK_H
 
-#include "schema_internal.h"
+#include "schema/schema_internal.h"
 
 /* Where a value lies: the chain to the root, written out only when there is something to say. */
 struct place {

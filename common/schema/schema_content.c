@@ -3,7 +3,7 @@
  */
 #include <stdlib.h>
 
-#include "schema_check.h"
+#include "schema/schema_check.h"
 
 /* ---- objects ---- */
 
