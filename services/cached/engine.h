@@ -221,7 +221,8 @@ struct space_stats {
 	uint64_t deletes, invalidations;
 	uint64_t leases, leases_lost; /* handed out; run out without a fill */
 	uint64_t evicted[EVICTION_CAUSES];
-	uint64_t entries, bytes; /* now, overhead counted */
+	uint64_t entries, bytes;                   /* now, overhead counted */
+	uint64_t negative_entries, negative_bytes; /* of these */
 };
 void engine_space_stats(const struct space *space, struct space_stats *stats);
 

@@ -28,6 +28,9 @@ engine_space_stats(const struct space *space, struct space_stats *stats)
 	*stats = space->counts;
 	stats->entries = l1_count(space->l1);
 	stats->bytes = l1_bytes(space->l1);
+	struct l1_part negatives = l1_negatives(space->l1);
+	stats->negative_entries = negatives.count;
+	stats->negative_bytes = negatives.bytes;
 	pthread_mutex_unlock(&own(space)->lock);
 	for (unsigned i = 0; i < STRIPES; i++)
 		add_stripe(stats, &space->stripes[i]);

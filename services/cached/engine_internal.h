@@ -106,6 +106,9 @@ bool room_reserve(struct space *space, uint64_t bytes);
 void room_release(struct space *space, uint64_t bytes);
 /* The space's own bounds; its lock is held. `key_is_new` needs a place, too. */
 void room_in_space(struct space *space, uint64_t bytes, bool key_is_new);
+/* Room for a negative entry among their share of the space, in the place of others. False: there is none to
+ * be had. The space's lock is held. */
+bool room_for_negative(struct space *space, uint64_t bytes);
 /* The space's entries are others now than these figures say; its lock is held. */
 struct fill_level {
 	uint64_t bytes, entries;

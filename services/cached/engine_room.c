@@ -11,6 +11,7 @@
 #define VICTIM_TURNS   16u /* that one choice serves */
 #define ENTRY_TABLES   29u /* bytes of nodes, index and ghosts that are counted with an entry */
 #define HOT_KEYS_BYTES 8192u
+#define NEGATIVE_SHARE 10u /* of a space's capacity, one in so many bytes and entries */
 
 struct fill_level
 room_level(const struct space *space)
@@ -74,6 +75,46 @@ room_in_space(struct space *space, uint64_t bytes, bool key_is_new)
 {
 	while (is_space_over(space, bytes, key_is_new) && evict_locked(space, EVICTED_FOR_SPACE))
 		;
+}
+
+/* ---- negative entries ---- */
+
+/* The least of several bounds, of which 0 is none. */
+static uint64_t
+least_bound(uint64_t a, uint64_t b)
+{
+	return a == 0 || (b > 0 && b < a) ? b : a;
+}
+
+/* What is asked for by guessing has no end, so that there is no value may never push out values. One always
+ * has a place. */
+static bool
+has_negative_room(const struct space *space, uint64_t bytes)
+{
+	const struct space_options *options = &space->options;
+	struct l1_part negatives = l1_negatives(space->l1);
+	uint64_t bytes_max = least_bound(space->engine->options.bytes_max,
+	                                 least_bound(options->bytes_max, atomic_load(&space->tenant->bytes_max)));
+	uint64_t entries_max = least_bound(options->entries_max, atomic_load(&space->tenant->entries_max));
+
+	return negatives.count == 0 ||
+	       (negatives.bytes + bytes <= bytes_max / NEGATIVE_SHARE &&
+	        (entries_max == 0 || negatives.count + 1 <= entries_max / NEGATIVE_SHARE));
+}
+
+bool
+room_for_negative(struct space *space, uint64_t bytes)
+{
+	bool has_room;
+
+	while (!(has_room = has_negative_room(space, bytes))) {
+		struct fill_level before = room_level(space);
+		if (!l1_evict_negative(space->l1))
+			break;
+		room_account(space, before);
+		space->counts.evicted[EVICTED_FOR_SPACE]++;
+	}
+	return has_room;
 }
 
 /* ---- who loses ---- */

@@ -41,10 +41,14 @@ space_discard(struct space *space, uint64_t hash, const char *key, size_t length
 	space->counts.evicted[cause]++;
 }
 
-/* Puts an entry of these parts in; room was made for it. */
+/* Puts an entry of these parts in; room was made for it, but a negative one may still find none. */
 static void
 put_in(struct space *space, uint64_t hash, const struct entry_parts *parts)
 {
+	if (parts->is_negative && !room_for_negative(space, entry_bytes_for(parts))) {
+		take_away(space, hash, parts->key, parts->key_length);
+		return;
+	}
 	bool key_is_new = !l1_find(space->l1, (uint32_t)hash, parts->key, parts->key_length);
 	struct entry *entry = entry_new(parts);
 

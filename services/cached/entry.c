@@ -180,6 +180,12 @@ entry_version(const struct entry *entry)
 	return entry->version;
 }
 
+bool
+entry_is_negative(const struct entry *entry)
+{
+	return entry->flags & IS_NEGATIVE;
+}
+
 void
 entry_set_fresh(struct entry *entry, uint64_t fresh_ms)
 {

@@ -39,6 +39,7 @@ void entry_read(const struct entry *entry, struct entry_parts *parts);
 
 bool entry_has_key(const struct entry *entry, const char *key, size_t length);
 uint64_t entry_version(const struct entry *entry);
+bool entry_is_negative(const struct entry *entry);
 void entry_set_fresh(struct entry *entry, uint64_t fresh_ms);
 /* What it costs, the allocator's part and that of the tables included, in units. */
 uint32_t entry_units(const struct entry *entry);

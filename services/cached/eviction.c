@@ -237,6 +237,19 @@ eviction_replace(struct eviction *eviction, uint32_t entry, uint32_t size, void 
 }
 
 void
+eviction_mark(struct eviction *eviction, uint32_t entry, bool is_marked)
+{
+	state_change(node_at(&eviction->nodes, entry), MARK_BIT, is_marked ? MARK_BIT : 0);
+}
+
+bool
+eviction_is_marked(const struct eviction *eviction, uint32_t entry)
+{
+	uint32_t state = state_of(node_at(&eviction->nodes, entry));
+	return (state & MARK_BIT) && where_of(state) != GONE;
+}
+
+void
 eviction_remove(struct eviction *eviction, uint32_t entry)
 {
 	struct node *node = node_at(&eviction->nodes, entry);

@@ -33,7 +33,7 @@ enum eviction_policy { EVICTION_S3_FIFO, EVICTION_CLOCK, EVICTION_HOLD, EVICTION
 
 #define EVICTION_NONE UINT32_MAX
 
-#define EVICTION_SIZE_MAX ((1u << 20) - 1) /* of an entry, in the caller's unit */
+#define EVICTION_SIZE_MAX ((1u << 19) - 1) /* of an entry, in the caller's unit */
 
 struct eviction;
 
@@ -52,6 +52,10 @@ void eviction_use(struct eviction *eviction, uint32_t entry);
 void eviction_prefetch(const struct eviction *eviction, uint32_t entry);
 /* Another item of another size, in place. */
 void eviction_replace(struct eviction *eviction, uint32_t entry, uint32_t size, void *item);
+/* A mark of the caller's, not set at first, which eviction_is_marked() finds without reading the item. */
+void eviction_mark(struct eviction *eviction, uint32_t entry, bool is_marked);
+/* Of any number that was given out: an entry has it now and is marked. */
+bool eviction_is_marked(const struct eviction *eviction, uint32_t entry);
 /* The entry leaves for another cause. */
 void eviction_remove(struct eviction *eviction, uint32_t entry);
 

@@ -17,8 +17,9 @@
 #define LARGE_CHUNK  4096u
 #define SMALL_CHUNKS (LARGE_CHUNK / SMALL_CHUNK)
 
-/* size:20  where:2  uses:2  used_at:8, which is a reading of the main queue's clock. */
-#define SIZE_SHIFT  12u
+/* size:19  mark:1  where:2  uses:2  used_at:8, which is a reading of the main queue's clock. */
+#define SIZE_SHIFT  13u
+#define MARK_BIT    (1u << 12)
 #define WHERE_SHIFT 10u
 #define USES_SHIFT  8u
 #define TICK_MASK   0xFFu

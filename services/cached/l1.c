@@ -24,6 +24,7 @@
 #define PLACE_MASK     ((1u << PLACE_BITS) - 1)
 #define ENTRIES_MAX    (PLACE_MASK / 10u * 8u) /* and an eighth of holes */
 #define FIRST_CAPACITY 16u
+#define PLACES_TRIED   65536u /* for one negative entry: a fifth of a millisecond */
 
 struct shard {
 	pthread_rwlock_t lock; /* the writer's exclusively; guards what follows, and this shard's entries */
@@ -37,6 +38,9 @@ struct l1 {
 	struct shard shards[SHARDS];
 	struct eviction *eviction; /* items are the entries */
 	_Atomic uint64_t units, count;
+	/* the writer's */
+	uint64_t negative_units, negative_count;
+	uint32_t negative_cursor;
 };
 
 struct l1 *
@@ -237,11 +241,18 @@ l1_look(struct l1 *l1, uint32_t hash, const char *key, size_t length, l1_look_fn
 
 /* ---- the writer ---- */
 
+/* An entry came (1) or went (-1). */
 static void
-count_units(struct l1 *l1, int64_t units, int64_t entries)
+count_entry(struct l1 *l1, const struct entry *entry, int64_t entries)
 {
-	atomic_fetch_add_explicit(&l1->units, (uint64_t)units, memory_order_relaxed);
+	uint64_t units = (uint64_t)(entries * (int64_t)entry_units(entry));
+
+	atomic_fetch_add_explicit(&l1->units, units, memory_order_relaxed);
 	atomic_fetch_add_explicit(&l1->count, (uint64_t)entries, memory_order_relaxed);
+	if (entry_is_negative(entry)) {
+		l1->negative_units += units;
+		l1->negative_count += (uint64_t)entries;
+	}
 }
 
 const struct entry *
@@ -256,10 +267,12 @@ replace(struct l1 *l1, struct shard *shard, uint32_t number, struct entry *entry
 {
 	struct entry *old = eviction_item(l1->eviction, number);
 
-	count_units(l1, (int64_t)entry_units(entry) - entry_units(old), 0);
+	count_entry(l1, entry, 1);
+	count_entry(l1, old, -1);
 	pthread_rwlock_wrlock(&shard->lock);
 	eviction_replace(l1->eviction, number, entry_units(entry), entry);
 	pthread_rwlock_unlock(&shard->lock);
+	eviction_mark(l1->eviction, number, entry_is_negative(entry));
 	eviction_use(l1->eviction, number);
 	entry_free(old);
 }
@@ -279,7 +292,8 @@ l1_put(struct l1 *l1, uint32_t hash, struct entry *entry)
 	if (eviction_count(l1->eviction) >= ENTRIES_MAX)
 		l1_evict(l1);
 	number = eviction_add(l1->eviction, hash, entry_units(entry), entry);
-	count_units(l1, entry_units(entry), 1);
+	eviction_mark(l1->eviction, number, entry_is_negative(entry));
+	count_entry(l1, entry, 1);
 	pthread_rwlock_wrlock(&shard->lock);
 	index_fit(l1, shard);
 	shard->index[probe_empty(shard, hash)] = mark_of(hash) << PLACE_BITS | (number + 1);
@@ -324,7 +338,7 @@ unlink_entry(struct l1 *l1, uint32_t number, struct entry *entry)
 	if ((uint64_t)shard->count * 4 < shard->capacity && shard->capacity > FIRST_CAPACITY)
 		index_resize(l1, shard, shard->capacity / 2);
 	pthread_rwlock_unlock(&shard->lock);
-	count_units(l1, -(int64_t)entry_units(entry), -1);
+	count_entry(l1, entry, -1);
 	entry_free(entry);
 }
 
@@ -356,6 +370,22 @@ l1_evict(struct l1 *l1)
 		return false;
 	unlink_entry(l1, number, eviction_item(l1->eviction, number));
 	return true;
+}
+
+bool
+l1_evict_negative(struct l1 *l1)
+{
+	uint32_t end = eviction_entries_end(l1->eviction);
+
+	for (unsigned tried = 0; tried < PLACES_TRIED && l1->negative_count > 0; tried++) {
+		uint32_t number = l1->negative_cursor < end ? l1->negative_cursor : 0;
+		l1->negative_cursor = number + 1;
+		if (!eviction_holds(l1->eviction, number) || !entry_is_negative(eviction_item(l1->eviction, number)))
+			continue;
+		remove_number(l1, number);
+		return true;
+	}
+	return false;
 }
 
 bool
@@ -399,6 +429,12 @@ uint64_t
 l1_count(const struct l1 *l1)
 {
 	return atomic_load_explicit(&l1->count, memory_order_relaxed);
+}
+
+struct l1_part
+l1_negatives(const struct l1 *l1)
+{
+	return (struct l1_part){l1->negative_units * ENTRY_UNIT_BYTES, l1->negative_count};
 }
 
 size_t

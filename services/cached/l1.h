@@ -44,6 +44,8 @@ bool l1_set_fresh(struct l1 *l1, uint32_t hash, const char *key, size_t length, 
 bool l1_remove(struct l1 *l1, uint32_t hash, const char *key, size_t length);
 /* Lets one entry go; false: there is none. */
 bool l1_evict(struct l1 *l1);
+/* Lets one negative entry go, round and round by place. False: the next 65536 places have none. */
+bool l1_evict_negative(struct l1 *l1);
 void l1_clear(struct l1 *l1);
 
 /* Offers entries from `*cursor` on, at most `count` places of them, to `keep`, and lets those go that it
@@ -55,6 +57,11 @@ bool l1_sweep(struct l1 *l1, uint32_t *cursor, uint32_t count, l1_keep_fn *keep,
 /* Of entries, the tables' part included. */
 uint64_t l1_bytes(const struct l1 *l1);
 uint64_t l1_count(const struct l1 *l1);
+/* The negative ones among them; for the writer. */
+struct l1_part {
+	uint64_t bytes, count;
+};
+struct l1_part l1_negatives(const struct l1 *l1);
 /* Memory beside entries and keys' values: index, nodes, ghosts. */
 size_t l1_overhead(const struct l1 *l1);
 

@@ -667,6 +667,66 @@ START_TEST(a_space_keeps_to_its_own_bounds)
 }
 END_TEST
 
+static void
+put_negatives(const char *prefix, unsigned count)
+{
+	char key[64];
+
+	for (unsigned i = 0; i < count; i++) {
+		snprintf(key, sizeof(key), "%s%u", prefix, i);
+		struct set set = set_of(key, "");
+		set.is_negative = true;
+		ck_assert_int_eq(put_with(set), SET_STORED);
+		ck_assert_int_eq(look(key).outcome, GET_NEGATIVE);
+	}
+}
+
+START_TEST(that_there_is_no_value_takes_a_tenth_of_the_entries_at_most)
+{
+	struct space_options options = space_options_default();
+	struct space_stats stats;
+
+	options.entries_max = 1000;
+	space_configure(space, &options);
+	put_many(space, "k", 900, 10);
+	put_negatives("none", 5000);
+	engine_space_stats(space, &stats);
+	ck_assert_uint_eq(stats.negative_entries, 100);
+	ck_assert_uint_eq(stats.entries, 1000);
+	put("none4999", "created");
+	engine_space_stats(space, &stats);
+	ck_assert_uint_eq(stats.negative_entries, 99);
+	engine_invalidate_all(space);
+	for (unsigned i = 0; i < 20; i++)
+		engine_tick(engine);
+	engine_space_stats(space, &stats);
+	ck_assert_uint_eq(stats.negative_entries, 0);
+	ck_assert_uint_eq(stats.negative_bytes, 0);
+}
+END_TEST
+
+START_TEST(that_there_is_no_value_takes_a_tenth_of_the_bytes_at_most)
+{
+	struct space_options options = space_options_default();
+	struct space_stats stats;
+
+	options.bytes_max = 100000;
+	space_configure(space, &options);
+	put_many(space, "k", 200, 100);
+	put_negatives("none", 2000);
+	engine_space_stats(space, &stats);
+	ck_assert_uint_gt(stats.negative_bytes, 9000);
+	ck_assert_uint_le(stats.negative_bytes, 10000);
+	ck_assert_uint_eq(stats.entries, 200 + stats.negative_entries);
+	/* Where a tenth is less than one, one has its place. */
+	options.bytes_max = 1000;
+	space_configure(space, &options);
+	put_negatives("none", 10);
+	engine_space_stats(space, &stats);
+	ck_assert_uint_eq(stats.negative_entries, 1);
+}
+END_TEST
+
 START_TEST(a_tenant_keeps_to_its_quota_and_cannot_push_out_anothers_share)
 {
 	struct engine *small = engine_new(
@@ -926,6 +986,8 @@ main(void)
 	tcase_add_test(tests, bytes_never_exceed_the_bound_whatever_the_sizes);
 	tcase_add_test(tests, an_entry_that_is_too_large_is_refused_and_takes_the_old_value_with_it);
 	tcase_add_test(tests, a_space_keeps_to_its_own_bounds);
+	tcase_add_test(tests, that_there_is_no_value_takes_a_tenth_of_the_entries_at_most);
+	tcase_add_test(tests, that_there_is_no_value_takes_a_tenth_of_the_bytes_at_most);
 	tcase_add_test(tests, a_tenant_keeps_to_its_quota_and_cannot_push_out_anothers_share);
 	tcase_add_test(tests, the_whole_keeps_what_its_eviction_promises);
 	tcase_add_test(tests, shrinking_lets_entries_go_until_the_bytes_are_what_was_asked);
