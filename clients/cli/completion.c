@@ -30,7 +30,7 @@ static const struct common_flag COMMON[] = {
 };
 #define COMMON_COUNT (sizeof(COMMON) / sizeof(COMMON[0]))
 
-static const char OWN_WORDS[] = "serve top openapi completion version help";
+static const char OWN_WORDS[] = "serve migrate health top openapi completion version help";
 
 struct script {
 	struct strbuf resources; /* seen so far, each between spaces */

@@ -69,6 +69,8 @@ help_all(FILE *out)
 {
 	fputs("Corbel: back-office services for API products.\n\n"
 	      "  corbel serve                     run all of Corbel in this process\n"
+	      "  corbel migrate                   bring the schemas of all services up to date, and end\n"
+	      "  corbel health [ADDRESS]          tell whether a daemon is ready\n"
 	      "  corbel top                       show live requests, limits and health\n"
 	      "  corbel openapi                   print the OpenAPI document\n"
 	      "  corbel completion SHELL          print completion for bash, zsh or fish\n"

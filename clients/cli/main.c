@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "health.h"
 #include "own.h"
 #include "serve.h"
 #include "top.h"
@@ -51,6 +52,10 @@ main(int argc, char **argv)
 
 	if (strcmp(word, "serve") == 0)
 		return serve_main(argc - 1, argv + 1);
+	if (strcmp(word, "migrate") == 0)
+		return migrate_main(argc - 1, argv + 1);
+	if (strcmp(word, "health") == 0)
+		return health_main(argc - 1, argv + 1);
 	if (strcmp(word, "top") == 0)
 		return top_main(argc - 1, argv + 1);
 	if (strcmp(word, "welcome") == 0)

@@ -67,10 +67,19 @@ welcome_main(void)
 	return 0;
 }
 
+static const struct service *const services[] = {CORBEL_SERVICES NULL};
+
+int
+migrate_main(int argc, char **argv)
+{
+	struct daemon_options options = {.argc = argc, .argv = argv, .services = services, .only_migrates = true};
+
+	return daemon_run(&options);
+}
+
 int
 serve_main(int argc, char **argv)
 {
-	static const struct service *const services[] = {CORBEL_SERVICES NULL};
 	struct daemon_options options = {
 	    .argc = argc, .argv = argv, .services = services, .is_exclusive = true, .ready = say_ready};
 

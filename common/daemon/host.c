@@ -288,7 +288,7 @@ make_admin(struct host *self)
 	                                .collect = collect,
 	                                .arg = self};
 
-	if (!listen || !*listen)
+	if (self->options.has_no_admin || !listen || !*listen)
 		return status_ok_value();
 	struct status st = admin_new(&options, &self->admin);
 	if (st.code == STATUS_ALREADY_EXISTS && config_source(config, "admin.listen") == CONFIG_DEFAULT) {
@@ -391,9 +391,15 @@ open_for_calls(struct hosted *hosted)
 }
 
 struct status
+host_migrate(struct host *self)
+{
+	return for_each(self, hosted_prepare);
+}
+
+struct status
 host_start(struct host *self)
 {
-	struct status st = for_each(self, hosted_prepare);
+	struct status st = host_migrate(self);
 
 	if (status_ok(&st))
 		st = for_each(self, hosted_create);

@@ -2,6 +2,7 @@
  * host: one process and the services in it: what they share, and their lives from start to drain.
  *
  *   host_new     telemetry, bus, Redis, admin port: alive, not ready
+ *   host_migrate each service: store, migrations; nothing else
  *   host_start   each service: store, migrations; create; all listen; start: ready
  *   host_drain   in the reverse order: not ready, finish what is under way, stop listening
  *   host_free    everything is given back, telemetry last
@@ -22,13 +23,17 @@
 struct host_options {
 	const struct config *config; /* loaded with options_tables() */
 	const struct service *const *services;
-	int stop_fd; /* while it starts: readable means give up; -1: none */
-	FILE *out;   /* announcements; NULL: nowhere */
+	int stop_fd;       /* while it starts: readable means give up; -1: none */
+	FILE *out;         /* announcements; NULL: nowhere */
+	bool has_no_admin; /* without the admin port, whatever its option says */
 };
 
 /* The directory and those above it, for nobody else to read. */
 struct status host_make_directory(const char *path);
 struct status host_new(const struct host_options *options, struct host **out);
+/* Brings the schemas up to date, waiting for a database that is away; no service starts. CANCELLED as below.
+ */
+struct status host_migrate(struct host *host);
 /* CANCELLED when `stop_fd` became readable. On failure host_drain() and host_free() follow. */
 struct status host_start(struct host *host);
 void host_reload(struct host *host);

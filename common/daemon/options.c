@@ -12,6 +12,7 @@
 #include "bus/bus.h"
 
 #define DAEMONS_MAX 32
+#define DAEMON_NAME "{name}"
 
 static const struct config_option COMMON[] = {
     {.name = "node",
@@ -69,6 +70,14 @@ static const struct config_option COMMON[] = {
     {.name = "pub.listen",
      .type = CONFIG_TEXT,
      .help = "Where a process with one service publishes; its own pub address when unset."},
+    {.name = "bus.template",
+     .type = CONFIG_TEXT,
+     .help = "Where daemons are called whose own bus address is unset: {name} stands for the daemon, as in "
+             "tcp://{name}:7100."},
+    {.name = "pub.template",
+     .type = CONFIG_TEXT,
+     .help = "Where daemons publish whose own pub address is unset: {name} stands for the daemon, as in "
+             "tcp://{name}:7101."},
     {.name = "bus.message_max",
      .type = CONFIG_SIZE,
      .def = "16MiB",
@@ -318,6 +327,28 @@ check_addresses(void *arg, const char *daemon)
 	check_address(arg, name);
 }
 
+char *
+options_fill_template(const char *pattern, const char *daemon)
+{
+	const char *at = strstr(pattern, DAEMON_NAME);
+
+	return at ? mem_printf("%.*s%s%s", (int)(at - pattern), pattern, daemon, at + strlen(DAEMON_NAME)) : NULL;
+}
+
+static void
+check_template(struct check *check, const char *name)
+{
+	const char *pattern = config_text(check->config, name);
+	char *filled = pattern ? options_fill_template(pattern, "daemon") : NULL;
+	struct status st = filled ? bus_address_check(filled) : status_ok_value();
+
+	if (pattern && !filled)
+		complain(check, name, "expected " DAEMON_NAME " in it, for the name of a daemon");
+	else if (!status_ok(&st))
+		complain(check, name, st.message);
+	mem_free(filled);
+}
+
 static bool
 begins_with(const char *text, const char *prefix)
 {
@@ -366,6 +397,8 @@ options_check(const struct config *config, const struct service *const *services
 	options_each_daemon(services, check_addresses, &check);
 	check_address(&check, "bus.listen");
 	check_address(&check, "pub.listen");
+	check_template(&check, "bus.template");
+	check_template(&check, "pub.template");
 	if (services[0] && services[1]) {
 		if (config_text(config, "bus.listen"))
 			complain(&check, "bus.listen", "is for a process with one service; use bus.NAME here");

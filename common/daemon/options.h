@@ -21,6 +21,10 @@ const struct config_option *const *options_tables(const struct options *options)
  * their number. */
 size_t options_check(const struct config *config, const struct service *const *services, FILE *errors);
 
+/* The address of a daemon from "bus.template" or "pub.template": {name} filled in. Owned by the caller; NULL
+ * when there is no {name}. */
+char *options_fill_template(const char *pattern, const char *daemon);
+
 /* Calls `each` with every name: of the services, and of the contract's other daemons. */
 void options_each_daemon(const struct service *const *services, void (*each)(void *arg, const char *name),
                          void *arg);

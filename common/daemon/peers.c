@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "daemon/host_internal.h"
+#include "daemon/options.h"
 
 static bool
 is_hosted(const struct host *self, const char *service)
@@ -17,7 +18,8 @@ is_hosted(const struct host *self, const char *service)
 	return false;
 }
 
-/* Services of one process meet inside it; the others, in the data directory of the machine. */
+/* Services of one process meet inside it; the others where the template says, or in the data directory of the
+ * machine. */
 char *
 host_address(const struct host *self, const char *kind, const char *service)
 {
@@ -30,6 +32,9 @@ host_address(const struct host *self, const char *kind, const char *service)
 		return mem_strdup(said);
 	if (self->count > 1 && is_hosted(self, service))
 		return mem_printf("inproc://%s%s", service, is_bus ? "" : ".pub");
+	const char *pattern = config_text(self->options.config, is_bus ? "bus.template" : "pub.template");
+	if (pattern)
+		return options_fill_template(pattern, service);
 	return mem_printf("ipc://%s/run/%s.%s", host_data_dir(self), service, is_bus ? "rep" : "pub");
 }
 

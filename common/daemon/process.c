@@ -32,7 +32,9 @@ print_help(const struct daemon_options *options, const struct config_option *con
 {
 	const struct service *const *services = options->services;
 
-	if (services[0] && !services[1])
+	if (options->only_migrates)
+		printf("corbel migrate: brings the schemas of all services up to date, and ends\n\n");
+	else if (services[0] && !services[1])
 		printf("%s: %s\n\n", services[0]->name, services[0]->summary);
 	else
 		printf("corbel serve: every service in one process\n\n");
@@ -193,10 +195,12 @@ say_ready(const struct daemon_options *options, struct host *host)
 static int
 run_host(const struct daemon_options *options, struct host *host, int signals, uint32_t grace_ms)
 {
-	struct status st = host_start(host);
+	struct status st = options->only_migrates ? host_migrate(host) : host_start(host);
 	bool is_stopped = st.code == STATUS_CANCELLED;
 
-	if (status_ok(&st)) {
+	if (status_ok(&st) && options->only_migrates) {
+		log_info(host_log(host), "schemas are up to date");
+	} else if (status_ok(&st)) {
 		say_ready(options, host);
 		serve(host, signals);
 	} else if (!is_stopped) {
@@ -211,7 +215,8 @@ run_host(const struct daemon_options *options, struct host *host, int signals, u
 	}
 	log_info(host_log(host), "stopped");
 	host_free(host);
-	return status_ok(&st) || is_stopped ? 0 : EXIT_FAILED;
+	/* A migration that was stopped half way is not done. */
+	return status_ok(&st) || (is_stopped && !options->only_migrates) ? 0 : EXIT_FAILED;
 }
 
 static int
@@ -224,8 +229,11 @@ run_config(const struct daemon_options *options, const struct config *config)
 		return EXIT_FAILED;
 	uint64_t files = raise_file_limit();
 	int signals = open_signals();
-	struct host_options host_options = {
-	    .config = config, .services = options->services, .stop_fd = signals, .out = stdout};
+	struct host_options host_options = {.config = config,
+	                                    .services = options->services,
+	                                    .stop_fd = signals,
+	                                    .out = stdout,
+	                                    .has_no_admin = options->only_migrates};
 	struct status st = host_new(&host_options, &host);
 	int code = EXIT_FAILED;
 	if (status_ok(&st)) {

@@ -121,6 +121,7 @@ struct daemon_options {
 	char **argv;                           /* argv[0] is skipped */
 	const struct service *const *services; /* started in this order, drained in the reverse */
 	bool is_exclusive;                     /* one such process a data directory: a second one is refused */
+	bool only_migrates;                    /* brings the schemas of the services up to date, and ends */
 	void (*ready)(struct host *host, FILE *out); /* tells that everything runs; NULL: the line "ready" */
 };
 int daemon_run(const struct daemon_options *options);
