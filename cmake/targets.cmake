@@ -78,6 +78,13 @@ function(corbel_clients)
   endforeach()
   target_link_libraries(corbel PRIVATE corbel_daemon corbel_events corbel_http PkgConfig::CURL PkgConfig::JANSSON PkgConfig::YAML corbel_warnings)
   set_target_properties(corbel PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+  # Everything that an installation runs.
+  add_custom_target(daemons DEPENDS corbel)
+  foreach(service ${services})
+    if(TARGET ${service})
+      add_dependencies(daemons ${service})
+    endif()
+  endforeach()
 endfunction()
 
 # corbel_program(dir file libraries…): one executable per C file, into bin/<dir>/.
