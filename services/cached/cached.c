@@ -198,6 +198,8 @@ batch(void *self, const struct api_method *method)
 	               {"Cache/GetMany", cache_get_many_batch},
 	               {"Cache/Statistics", cache_statistics_batch}};
 	(void)self;
+	if (cache_changes(method))
+		return cache_change_batch;
 	for (size_t i = 0; i < sizeof(BATCHES) / sizeof(BATCHES[0]); i++)
 		if (strcmp(method->name, BATCHES[i].name) == 0)
 			return BATCHES[i].batch;

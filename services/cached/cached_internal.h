@@ -11,6 +11,7 @@
 #include "daemon/service.h"
 #include "definitions.h"
 #include "engine.h"
+#include "errands.h"
 
 struct fetches;
 struct gauges;
@@ -94,7 +95,15 @@ void answer_headers(struct call *call, const struct get *get, bool was_parked);
 char *token_text(struct arena *arena, uint64_t token);
 uint64_t token_read(const char *text); /* NULL: 0 */
 
-/* ---- gets.c, waiting.c, sets.c, statistics.c: batch handlers ---- */
+/* ---- sets.c: what is to be written, and what became of it ---- */
+struct status set_prepare(struct call *call, struct errand *errand);
+struct status set_finish(struct call *call, const struct errand *errand);
+struct status set_many_prepare(struct call *call, struct errand *errand);
+struct status set_many_finish(struct call *call, const struct errand *errand);
+
+/* ---- gets.c, waiting.c, changes.c, statistics.c: batch handlers ---- */
+void cache_change_batch(void *self, struct call *calls[], size_t count);
+bool cache_changes(const struct api_method *method); /* whether that is for this one */
 void cache_get_batch(void *self, struct call *calls[], size_t count);
 void cache_fetch_batch(void *self, struct call *calls[], size_t count);
 void cache_get_many_batch(void *self, struct call *calls[], size_t count);

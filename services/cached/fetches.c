@@ -13,7 +13,7 @@
 #define FAILURE_MS     1000u
 #define FAILURES       4096u
 #define ARENA_BLOCK    4096u
-#define ARENA_CEILING  (1u << 20)
+#define ARENA_CEILING  (4u << 20) /* a value, and what it is asked for with */
 #define OUTBOUND_DEPTH 1024u
 
 /* Keys that failed of late, by hash; a newer one takes the place of an older. */
@@ -34,6 +34,9 @@ struct fetch {
 	struct space *space;
 	const char *key;
 	uint64_t token;
+	bool is_negative;
+	struct errand errand;
+	struct op op;
 };
 
 static uint64_t
@@ -76,6 +79,38 @@ fetches_has_origin(const struct cached *self, const struct space *space)
 /* ---- answers ---- */
 
 static void
+fetch_free(struct fetch *fetch)
+{
+	arena_fini(&fetch->arena);
+	mem_free(fetch);
+}
+
+static void
+released(struct errand *errand)
+{
+	fetch_free(errand->user);
+}
+
+/* What is done last with a fetch: `done` frees it. */
+static void
+run(struct fetch *fetch, struct op op, void (*done)(struct errand *))
+{
+	fetch->op = op;
+	fetch->errand =
+	    (struct errand){.space = fetch->space, .ops = &fetch->op, .count = 1, .done = done, .user = fetch};
+	errands_run(fetch->self, &fetch->errand);
+}
+
+static void
+give_back(struct fetch *fetch)
+{
+	struct op op = op_on(OP_RELEASE, fetch->key);
+
+	op.token = fetch->token;
+	run(fetch, op, released);
+}
+
+static void
 fail(struct fetch *fetch, const char *what)
 {
 	struct cached *self = fetch->self;
@@ -85,7 +120,21 @@ fail(struct fetch *fetch, const char *what)
 	         LOG_TEXT("namespace", space_name(fetch->space)), LOG_TEXT("detail", what));
 	/* Before the token is free: who is woken by that sees it. */
 	note_failure(self, fetch->space, fetch->key);
-	(void)engine_release(fetch->space, fetch->key, strlen(fetch->key), fetch->token);
+	give_back(fetch);
+}
+
+static void
+filled(struct errand *errand)
+{
+	struct fetch *fetch = errand->user;
+	const struct fetches *fetches = fetch->self->fetches;
+
+	if (fetch->op.set.outcome == SET_TOO_LARGE) {
+		fail(fetch, "the value is larger than the namespace takes");
+		return;
+	}
+	counter_add(fetch->is_negative ? fetches->absent : fetches->fetched, 1);
+	fetch_free(fetch);
 }
 
 static void
@@ -94,7 +143,8 @@ fill(struct fetch *fetch, const struct outbound_response *response, bool is_nega
 	char *type = origin_header(response->head, response->head_size, "Content-Type", &fetch->arena);
 	struct set set = {.key = fetch->key,
 	                  .key_length = strlen(fetch->key),
-	                  .value = is_negative ? "" : response->body,
+	                  .value =
+	                      is_negative ? "" : arena_memdup(&fetch->arena, response->body, response->body_size),
 	                  .value_length = is_negative ? 0 : response->body_size,
 	                  .content_type = is_negative || (type && strlen(type) > ENGINE_TYPE_MAX) ? NULL : type,
 	                  .ttl_ms = ENGINE_DEFAULT_MS,
@@ -106,11 +156,8 @@ fill(struct fetch *fetch, const struct outbound_response *response, bool is_nega
 	/* Only what was checked is called JSON without more ado: see answers.c. */
 	if (set.content_type && strcmp(set.content_type, "application/json") == 0)
 		set.content_type = "application/json; charset=utf-8";
-	engine_set(fetch->space, &set, 1);
-	if (set.outcome == SET_TOO_LARGE)
-		fail(fetch, "the value is larger than the namespace takes");
-	else
-		counter_add(is_negative ? fetch->self->fetches->absent : fetch->self->fetches->fetched, 1);
+	fetch->is_negative = is_negative;
+	run(fetch, (struct op){.kind = OP_SET, .set = set}, filled);
 }
 
 static void
@@ -129,8 +176,6 @@ done(struct outbound_request *request)
 		fill(fetch, response, true);
 	else
 		fail(fetch, arena_printf(&fetch->arena, "it answered %u", response->status));
-	arena_fini(&fetch->arena);
-	mem_free(fetch);
 }
 
 /* ---- questions ---- */
@@ -167,11 +212,10 @@ fetches_start(struct cached *self, struct space *space, const char *key, uint64_
 	fetch->token = token;
 	if (fetch_send(fetch, key))
 		return true;
-	arena_fini(&fetch->arena);
-	mem_free(fetch);
 	counter_add(self->fetches->failed, 1);
 	note_failure(self, space, key);
-	(void)engine_release(space, key, strlen(key), token);
+	fetch->key = arena_strdup(&fetch->arena, key);
+	give_back(fetch);
 	return false;
 }
 

@@ -6,7 +6,6 @@
 #include <strings.h>
 
 #include "cached_internal.h"
-#include "corbel/cached.methods.gen.h"
 
 typedef Corbel__V1__CacheSetRequest SetRequest;
 typedef Corbel__V1__CacheSetReply SetReply;
@@ -95,25 +94,32 @@ outcome_of(const struct space *space, const struct set *set)
 }
 
 struct status
-cache_set(struct call *call, const SetRequest *request, SetReply *reply)
+set_prepare(struct call *call, struct errand *errand)
 {
-	struct space *space;
-	struct set set;
-	struct status st =
-	    space_of_call(call, request->tenant_id, request->namespace_ ? request->namespace_ : "", true, &space);
+	const SetRequest *request = (const SetRequest *)call_request(call);
+	struct op *op = ARENA_NEW(call_arena(call), struct op);
+	struct status st = space_of_call(call, request->tenant_id, request->namespace_ ? request->namespace_ : "",
+	                                 true, &errand->space);
 
-	if (status_ok(&st))
-		st = set_init(call, "", request, &set);
-	if (!status_ok(&st))
-		return st;
-	engine_set(space, &set, 1);
-	st = outcome_of(space, &set);
-	if (set.outcome == SET_TOO_LARGE)
+	op->kind = OP_SET;
+	errand->ops = op;
+	errand->count = 1;
+	return status_ok(&st) ? set_init(call, "", request, &op->set) : st;
+}
+
+struct status
+set_finish(struct call *call, const struct errand *errand)
+{
+	const struct set *set = &errand->ops[0].set;
+	SetReply *reply = (SetReply *)call_reply(call);
+	struct status st = outcome_of(errand->space, set);
+
+	if (set->outcome == SET_TOO_LARGE)
 		call_violation(call, "/value", "%s", st.message);
-	reply->key = request->key;
+	reply->key = (char *)(uintptr_t)set->key;
 	reply->has_stored = reply->stored = true;
 	reply->has_version = true;
-	reply->version = set.version;
+	reply->version = set->version;
 	return st;
 }
 
@@ -134,28 +140,38 @@ reply_of(struct call *call, const struct space *space, const struct set *set)
 	return reply;
 }
 
-struct status
-cache_set_many(struct call *call, const Corbel__V1__CacheSetManyRequest *request,
-               Corbel__V1__CacheSetManyReply *reply)
+static struct status
+set_one(struct call *call, const Corbel__V1__CacheSetManyRequest *request, size_t i, struct op *op)
 {
-	struct arena *arena = call_arena(call);
-	struct set *sets = ARENA_ARRAY(arena, struct set, request->n_entries);
-	struct space *space;
-	struct status st = space_of_call(call, request->tenant_id, request->namespace_, true, &space);
+	const char *prefix = arena_printf(call_arena(call), "/entries/%zu", i);
+	const SetRequest *entry = request->entries[i];
 
-	for (size_t i = 0; i < request->n_entries && status_ok(&st); i++) {
-		const char *prefix = arena_printf(arena, "/entries/%zu", i);
-		if (request->entries[i]->namespace_ &&
-		    strcmp(request->entries[i]->namespace_, request->namespace_) != 0)
-			st = refuse(call, prefix, "namespace", "must be that of the request, or be left out");
-		else
-			st = set_init(call, prefix, request->entries[i], &sets[i]);
-	}
-	if (!status_ok(&st))
-		return st;
-	engine_set(space, sets, request->n_entries);
-	reply->entries = ARENA_ARRAY(arena, SetReply *, request->n_entries);
-	for (; reply->n_entries < request->n_entries; reply->n_entries++)
-		reply->entries[reply->n_entries] = reply_of(call, space, &sets[reply->n_entries]);
+	op->kind = OP_SET;
+	if (entry->namespace_ && strcmp(entry->namespace_, request->namespace_) != 0)
+		return refuse(call, prefix, "namespace", "must be that of the request, or be left out");
+	return set_init(call, prefix, entry, &op->set);
+}
+
+struct status
+set_many_prepare(struct call *call, struct errand *errand)
+{
+	const Corbel__V1__CacheSetManyRequest *request =
+	    (const Corbel__V1__CacheSetManyRequest *)call_request(call);
+	struct status st = space_of_call(call, request->tenant_id, request->namespace_, true, &errand->space);
+
+	errand->ops = ARENA_ARRAY(call_arena(call), struct op, request->n_entries);
+	for (; errand->count < request->n_entries && status_ok(&st); errand->count++)
+		st = set_one(call, request, errand->count, &errand->ops[errand->count]);
 	return st;
+}
+
+struct status
+set_many_finish(struct call *call, const struct errand *errand)
+{
+	Corbel__V1__CacheSetManyReply *reply = (Corbel__V1__CacheSetManyReply *)call_reply(call);
+
+	reply->entries = ARENA_ARRAY(call_arena(call), SetReply *, errand->count);
+	for (; reply->n_entries < errand->count; reply->n_entries++)
+		reply->entries[reply->n_entries] = reply_of(call, errand->space, &errand->ops[reply->n_entries].set);
+	return status_ok_value();
 }
