@@ -8,6 +8,7 @@
 
 #include "endpoint_sink.h"
 #include "filter.h"
+#include "mail/mail.h"
 #include "order.h"
 
 struct status
@@ -62,6 +63,16 @@ check_headers(struct call *call, const Endpoint *endpoint)
 	return status_ok_value();
 }
 
+static struct status
+check_contacts(struct call *call, const Endpoint *endpoint)
+{
+	for (size_t i = 0; i < endpoint->n_contacts; i++)
+		if (!mail_address_is_valid(endpoint->contacts[i]))
+			return endpoint_refuse(call, arena_printf(call_arena(call), "/contacts/%zu", i),
+			                       "must be an address such as ops@example.com, of ASCII characters");
+	return status_ok_value();
+}
+
 struct status
 endpoint_check(struct call *call, const Endpoint *endpoint)
 {
@@ -70,6 +81,8 @@ endpoint_check(struct call *call, const Endpoint *endpoint)
 
 	if (status_ok(&st))
 		st = check_headers(call, endpoint);
+	if (status_ok(&st))
+		st = check_contacts(call, endpoint);
 
 	if (status_ok(&st) && endpoint->order_by && !order_rule_is_valid(endpoint->order_by))
 		st = endpoint_refuse(call, "/order_by", "must be \"subject\" or a JSON pointer such as \"/user/id\"");

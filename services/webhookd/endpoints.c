@@ -11,6 +11,7 @@
 #include "endpoint_check.h"
 #include "endpoint_keys.h"
 #include "endpoint_sink.h"
+#include "notice.h"
 #include "webhookd_internal.h"
 
 #define ENDPOINTS_MAX   1000 /* of a tenant */
@@ -99,6 +100,8 @@ endpoint_from_request(const Corbel__V1__CreateEndpointRequest *request, Endpoint
 	out->disable_after_ms = request->disable_after_ms;
 	out->n_metadata = request->n_metadata;
 	out->metadata = (Corbel__V1__Endpoint__MetadataEntry **)(void *)request->metadata;
+	out->n_contacts = request->n_contacts;
+	out->contacts = request->contacts;
 	out->has_format = request->has_format;
 	out->format = request->format;
 	out->order_by = request->order_by;
@@ -281,6 +284,7 @@ take_changes(const Corbel__V1__UpdateEndpointRequest *request, Endpoint *out)
 	TAKE_LIST(headers);
 	TAKE_LIST(retry_ms);
 	TAKE_LIST(metadata);
+	TAKE_LIST(contacts);
 	TAKE_SCALAR(rate_per_second);
 	TAKE_SCALAR(concurrency);
 	TAKE_SCALAR(timeout_ms);
@@ -375,7 +379,7 @@ endpoints_delete(struct call *call, const Corbel__V1__DeleteEndpointRequest *req
 
 struct status
 endpoint_disable(const struct webhookd *self, struct store_tx *tx, struct arena *arena, const char *id,
-                 Corbel__V1__DisabledReason reason, int64_t now_ms)
+                 Corbel__V1__DisabledReason reason, int64_t since_ms, int64_t now_ms)
 {
 	struct store_rows *rows;
 	Endpoint endpoint;
@@ -384,8 +388,10 @@ endpoint_disable(const struct webhookd *self, struct store_tx *tx, struct arena 
 	if (!status_ok(&st) || rows_count(rows) == 0)
 		return st;
 	st = endpoint_from_row(arena, rows, 0, &endpoint);
-	return status_ok(&st) && !endpoint.disabled ? set_disabled(self, tx, arena, &endpoint, reason, now_ms)
-	                                            : st;
+	if (!status_ok(&st) || endpoint.disabled)
+		return st;
+	st = set_disabled(self, tx, arena, &endpoint, reason, now_ms);
+	return status_ok(&st) ? notice_disabled(self, tx, arena, &endpoint, since_ms, now_ms) : st;
 }
 
 struct status

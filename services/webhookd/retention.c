@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#include "webhookd_internal.h"
+#include "notice.h"
 
 #define CHUNK     1000
 #define TENANTS   100
@@ -33,6 +33,9 @@ static const struct store_sql OLD_MESSAGES_NEXT = {
 static const struct store_sql OLD_REPLAYS = {
     "old_replays", "DELETE FROM replays WHERE id IN"
                    " (SELECT id FROM replays WHERE state <> 1 AND finished_at < $1 LIMIT $2)"};
+/* They count for what a tenant may cause in a day, and have no other use. */
+static const struct store_sql OLD_MAILS = {"old_mails",
+                                           "DELETE FROM mails WHERE state <> $1 AND created_at < $2"};
 static const struct store_sql OLD_LOGS = {
     "old_logs",
     "SELECT tenant_id, MAX(sequence) FROM (SELECT tenant_id, sequence FROM events WHERE recorded_at < $1"
@@ -116,6 +119,9 @@ delete_deliveries(struct store_conn *conn, int64_t before, int64_t now_ms, bool 
 		st = store_exec(&tx, &OLD_DELIVERIES, STORE_PARAMS(store_i64(before), store_i64(CHUNK)), &deleted);
 	if (status_ok(&st))
 		st = store_exec(&tx, &OLD_REPLAYS, STORE_PARAMS(store_i64(before), store_i64(CHUNK)), NULL);
+	if (status_ok(&st))
+		st = store_exec(&tx, &OLD_MAILS, STORE_PARAMS(store_i64(MAIL_WAITS), store_i64(now_ms - MAIL_DAY_MS)),
+		                NULL);
 	st = store_end(&tx, st);
 	*is_more = status_ok(&st) && (given_up == CHUNK || deleted == CHUNK);
 	return st;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "courier_internal.h"
+#include "mailer.h"
 #include "schedule.h"
 
 #define DISABLE_AFTER_MS INT64_C(432000000)
@@ -164,8 +165,10 @@ lane_disable(struct courier *courier, struct store_conn *conn, struct lane *lane
 		st = ledger_hold(&tx, &courier->arena, &held, 1);
 	if (status_ok(&st) && held.is_ours)
 		st = endpoint_disable(courier->self, &tx, &courier->arena, lane->endpoint_id, lane->disable_for,
-		                      clock_wall_ms(courier->self->env.clock));
+		                      lane->failing_since, clock_wall_ms(courier->self->env.clock));
 	st = store_end(&tx, st);
+	if (status_ok(&st))
+		mailer_hint(courier->self->mailer);
 	if (status_ok(&st) && held.is_ours)
 		log_warn(courier->self->env.log, "endpoint disabled", LOG_TEXT("endpoint", lane->endpoint_id),
 		         LOG_TEXT("tenant", lane->share->tenant_id),

@@ -8,8 +8,9 @@
 #include "corbel/webhookd.handlers.gen.h"
 #include "callbacks.h"
 #include "courier.h"
-#include "desk.h"
 #include "daemon/keyring.h"
+#include "desk.h"
+#include "mailer.h"
 #include "queue.h"
 #include "replay.h"
 #include "retention.h"
@@ -90,6 +91,51 @@ static const struct config_option OPTIONS[] = {
      .type = CONFIG_SIZE,
      .def = "0",
      .help = "Bytes of events that are kept for a tenant at most, the newest ones; 0: no such bound."},
+    {.name = "webhookd.mail_url",
+     .type = CONFIG_TEXT,
+     .is_secret = true,
+     .help = "SMTP server that tells an endpoint's contacts when it was disabled: "
+             "smtp://user:password@host:587 or "
+             "smtps://…; a path is the name for EHLO. No e-mail when unset."},
+    {.name = "webhookd.mail_from",
+     .type = CONFIG_TEXT,
+     .help = "Whom e-mails come from: an address, or Name <address>."},
+    {.name = "webhookd.mail_starttls",
+     .type = CONFIG_CHOICE,
+     .def = "required",
+     .choices = "required|offered|none",
+     .help = "Whether smtp:// has to become secure before anything is sent, is made so when the server can, "
+             "or is "
+             "used in the clear."},
+    {.name = "webhookd.mail_ca_file",
+     .type = CONFIG_TEXT,
+     .help =
+         "Authorities that the SMTP server's certificate is checked against, PEM; the system's when unset."},
+    {.name = "webhookd.mail_timeout",
+     .type = CONFIG_DURATION,
+     .def = "30s",
+     .min = 1000,
+     .max = 600000,
+     .help = "Time for sending an e-mail. A replica that dies meanwhile is followed by another after twice "
+             "that."},
+    {.name = "webhookd.mail_retry",
+     .type = CONFIG_DURATION,
+     .def = "1m",
+     .min = 100,
+     .max = 3600000,
+     .help = "Until an e-mail that could not be sent is tried again; doubled with each try, up to an hour."},
+    {.name = "webhookd.mail_give_up",
+     .type = CONFIG_DURATION,
+     .def = "24h",
+     .min = 100,
+     .max = 604800000,
+     .help = "An e-mail that could not be sent for so long is given up."},
+    {.name = "webhookd.mail_per_day",
+     .type = CONFIG_INTEGER,
+     .def = "100",
+     .min = 1,
+     .max = 1000000,
+     .help = "E-mails that a tenant's endpoints may cause in a day."},
     {.name = NULL}};
 
 static struct status
@@ -118,6 +164,7 @@ destroy(void *arg)
 	desk_free(self->desk);
 	writer_free(self->writer);
 	courier_free(self->courier);
+	mailer_free(self->mailer);
 	queue_metrics_free(self->queue_metrics);
 	types_free(self->types);
 	keyring_free(self->keyring);
@@ -136,6 +183,8 @@ create(const struct service_env *env, void **out)
 	    env->metrics,
 	    &(struct metric_spec){.name = "corbel_events_recorded", .help = "Events taken into the log"}, NULL);
 	struct status st = keyring_load(env, "webhookd.secrets", "webhookd.secret", &self->keyring);
+	if (status_ok(&st))
+		st = mailer_new(self, &self->mailer);
 	if (!status_ok(&st)) {
 		destroy(self);
 		return st;
@@ -195,6 +244,8 @@ start(void *arg)
 	if (status_ok(&st))
 		st = load_types(self);
 	if (status_ok(&st))
+		st = mailer_start(self->mailer);
+	if (status_ok(&st))
 		st = courier_new(self, &http, &self->courier);
 	if (status_ok(&st))
 		st = desk_new(self, &self->desk);
@@ -228,6 +279,14 @@ drain(void *arg, uint32_t grace_ms)
 	struct webhookd *self = arg;
 	desk_drain(self->desk);
 	courier_drain(self->courier, grace_ms);
+	mailer_drain(self->mailer);
+}
+
+static void
+check(const struct config *config, service_complain complain, void *arg)
+{
+	callbacks_check(config, complain, arg);
+	mailer_check(config, complain, arg);
 }
 
 static const struct service_handlers HANDLERS[] = {{&api_events, events_handlers},
@@ -242,7 +301,7 @@ const struct service webhookd_service = {
     .name = "webhookd",
     .summary = "Keeps events in order and delivers them as webhooks",
     .options = OPTIONS,
-    .check = callbacks_check,
+    .check = check,
     .handlers = HANDLERS,
     .migrations = webhookd_migrations,
     .publishes = true,

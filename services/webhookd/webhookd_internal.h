@@ -16,6 +16,7 @@ struct courier;
 struct desk;
 struct queue_metrics;
 struct keyring;
+struct mailer;
 struct types;
 struct writer;
 
@@ -36,6 +37,7 @@ struct webhookd {
 	struct subscriber *growth; /* of other replicas */
 	struct keyring *keyring;   /* signing secrets are sealed under it */
 	struct types *types;
+	struct mailer *mailer; /* NULL: no mail is set up */
 	struct metric_counter *recorded;
 	_Atomic bool is_replaying; /* a replay was begun here or goes on: see replay.c */
 	_Atomic uint64_t replay_looked;
@@ -75,9 +77,10 @@ struct status tell_attempt(const struct webhookd *self, struct store_tx *tx, str
 bool is_operational(const char *type);
 
 /* ---- endpoints.c ---- */
-/* Disables it within the transaction, with everything that waits for it. */
+/* Disables it within the transaction, with everything that waits for it, and lets its contacts know. */
 struct status endpoint_disable(const struct webhookd *self, struct store_tx *tx, struct arena *arena,
-                               const char *id, Corbel__V1__DisabledReason reason, int64_t now_ms);
+                               const char *id, Corbel__V1__DisabledReason reason, int64_t since_ms,
+                               int64_t now_ms);
 
 /* Reads the endpoint of a call that sees it, with its log locked. */
 struct status endpoint_lock(struct call *call, struct store_tx *tx, const char *id, Endpoint *out);

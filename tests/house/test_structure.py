@@ -9,7 +9,7 @@ SOURCE = pathlib.Path(os.environ.get("CORBEL_SOURCE", pathlib.Path(__file__).par
 SERVICES = sorted(p.name for p in (SOURCE / "services").iterdir() if p.is_dir())
 
 # A folder of common/ includes itself and what stands below it.
-FLOORS = [{"base"}, {"config", "telemetry", "http", "auth", "events"}, {"bus", "api", "store", "redis", "outbound"}, {"daemon", "cloudevents", "schema"}]
+FLOORS = [{"base"}, {"config", "telemetry", "http", "auth", "events"}, {"bus", "api", "store", "redis", "outbound", "mail"}, {"daemon", "cloudevents", "schema"}]
 
 # Libraries that stay in one room each, so that they can be replaced there.
 ROOMS = {
@@ -20,7 +20,7 @@ ROOMS = {
     r"libpq-fe\.h|sqlite3\.h": ["common/store"],
     r"hiredis/": ["common/redis"],
     r"yaml\.h": ["common/config", "clients/cli/profile.c"],
-    r"curl/": ["common/telemetry", "common/outbound", "clients"],
+    r"curl/": ["common/telemetry", "common/outbound", "common/mail", "clients"],
     r"jansson\.h": ["common/telemetry", "clients"],
 }
 
