@@ -11,6 +11,7 @@
 #include "daemon/keyring.h"
 #include "fetches.h"
 #include "outbound/policy.h"
+#include "snapshot.h"
 #include "warming.h"
 #include "windows.h"
 
@@ -40,6 +41,20 @@ static const struct config_option OPTIONS[] = {
      .min = 100,
      .max = 600000,
      .help = "How long a caller who was asked to fill a key has for it; then another one is."},
+    {.name = "cached.snapshot",
+     .type = CONFIG_SIZE,
+     .def = "0",
+     .min = 0,
+     .max = (int64_t)1 << 44,
+     .help =
+         "Size of a file in the data directory that the entries are kept in over a restart; 0: none. Without "
+         "Redis only."},
+    {.name = "cached.snapshot_every",
+     .type = CONFIG_DURATION,
+     .def = "5m",
+     .min = 100,
+     .max = 86400000,
+     .help = "How often that file is written, beside at the end."},
     {.name = "cached.secrets",
      .type = CONFIG_TEXT,
      .is_secret = true,
@@ -92,6 +107,8 @@ create(const struct service_env *env, void **out)
 	self->gauges = gauges_new(self);
 	*out = self;
 	struct status st = fetches_new(self, &self->fetches);
+	if (status_ok(&st))
+		st = snapshot_open(self, &self->snapshot);
 	bool has_secrets = config_text(env->config, "cached.secrets") || !store_is_postgres(env->store);
 	if (status_ok(&st) && has_secrets)
 		st = keyring_load(env, "cached.secrets", "cached.secret", &self->keyring);
@@ -149,6 +166,10 @@ start(void *arg)
 		st = host_every(self->env.host, &cached_service, REFRESH_MS, namespaces_refresh_task, self);
 	if (status_ok(&st))
 		st = host_every(self->env.host, &cached_service, SAVE_MS, warming_save_task, self);
+	if (status_ok(&st) && self->snapshot)
+		st = host_every(self->env.host, &cached_service,
+		                (uint32_t)config_duration_ms(self->env.config, "cached.snapshot_every"),
+		                snapshot_write_task, self);
 	if (!status_ok(&st))
 		return st;
 	self->has_upkeep = pthread_create(&self->upkeep, NULL, upkeep_main, self) == 0;
@@ -219,6 +240,7 @@ destroy(void *arg)
 	warming_free(self->warming);
 	windows_free(self->windows);
 	gauges_free(self->gauges);
+	snapshot_close(self->snapshot);
 	engine_free(self->engine);
 	definitions_free(self->definitions);
 	keyring_free(self->keyring);

@@ -16,6 +16,7 @@
 struct fetches;
 struct gauges;
 struct keyring;
+struct snapshot;
 struct waiting;
 struct warming;
 struct windows;
@@ -29,9 +30,10 @@ struct cached {
 	struct waiting *waiting; /* calls that wait for a value */
 	struct gauges *gauges;
 	struct windows *windows;
-	struct fetches *fetches; /* from origins */
-	struct warming *warming; /* after a start */
-	struct keyring *keyring; /* that headers of origins are sealed under; NULL: there is none */
+	struct fetches *fetches;   /* from origins */
+	struct warming *warming;   /* after a start */
+	struct snapshot *snapshot; /* NULL: there is none */
+	struct keyring *keyring;   /* that headers of origins are sealed under; NULL: there is none */
 	uint64_t tenant_bytes, lease_ms;
 	uint32_t epoch; /* of this process: entity tags of another one's versions differ */
 	/* the upkeep thread */

@@ -15,6 +15,7 @@
 #define LEASES_MAX    65536u
 #define SPACE_BYTES   16384u /* that one takes when it has an entry or two */
 #define FIRST_BUCKETS 64u
+#define BEGIN_MS      UINT64_C(7776000000) /* 90 days: what the engine begins with may be older than it is */
 
 struct space_options
 space_options_default(void)
@@ -37,11 +38,17 @@ engine_new(const struct engine_options *options)
 		engine->options.spaces_max = SPACES_MAX;
 	engine->entry_bytes_max =
 	    options->bytes_max / (options->entry_share ? options->entry_share : ENTRY_SHARE);
-	engine->start_ms = clock_mono_ms(engine->options.clock);
+	engine->start_ms = clock_mono_ms(engine->options.clock) - BEGIN_MS;
 	engine->seed = random_u64(engine->options.random);
 	pthread_rwlock_init(&engine->registry, NULL);
 	pthread_mutex_init(&engine->room_lock, NULL);
 	return engine;
+}
+
+void
+engine_watch(struct engine *engine, const struct change_watch *watch)
+{
+	engine->watch = *watch;
 }
 
 static void
@@ -229,7 +236,7 @@ space_new(struct engine *engine, struct tenant *tenant, const char *name)
 	space->invalidations = invalidations_new(NAMES_MAX, engine->seed);
 	space->hot_keys = hot_keys_new();
 	space->leases = leases_new(LEASES_MAX);
-	space->tier = tier_local(space->invalidations, space->leases);
+	space->tier = tier_local(space->invalidations, space->leases, &engine->watch, space);
 	pthread_mutex_init(&space->lock, NULL);
 	space->options = space_options_default();
 	atomic_init(&space->early_permille, (uint32_t)(space->options.early * 1000));

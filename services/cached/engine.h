@@ -135,6 +135,13 @@ enum set_outcome {
 	SET_TOO_LARGE,       /* larger than the space, its tenant or the engine has room for */
 };
 
+/* What is known of an entry that was kept elsewhere. */
+struct entry_past {
+	uint64_t age_ms;   /* since it was written */
+	int64_t fresh_ms;  /* left, instead of ttl_ms, and without jitter; negative: past */
+	uint32_t delta_ms; /* that it took to make the value; 0: not known */
+};
+
 struct set {
 	const char *key;
 	size_t key_length;
@@ -149,6 +156,7 @@ struct set {
 	uint64_t token;                            /* 0: a write of its own right */
 	bool has_if_version;                       /* only if this is the entry's version; 0: if there is none */
 	uint64_t if_version;
+	const struct entry_past *past; /* NULL: it begins now */
 
 	enum set_outcome outcome; /* out */
 	uint64_t version;         /* out */
@@ -202,6 +210,16 @@ void engine_tick(struct engine *engine);
 /* Lets entries go until all together take at most `bytes`, and memory goes back to the system. */
 void engine_shrink(struct engine *engine, uint64_t bytes);
 
+/* Hears of each change that is the latest of its space when it is told, under the space's lock: before any
+ * caller sees it. */
+struct change;
+struct change_watch {
+	void (*note)(void *arg, const struct space *space, const struct change *change);
+	void *arg;
+};
+/* From now on; it lives as long as the engine. Before calls come. */
+void engine_watch(struct engine *engine, const struct change_watch *watch);
+
 /* ---- figures ---- */
 
 enum eviction_cause {
@@ -250,10 +268,10 @@ const char *space_tenant(const struct space *space);
 uint64_t space_sequence(const struct space *space);
 struct space_options space_options(const struct space *space);
 
-/* An entry as it is kept, for a snapshot. Times are what is left of them. */
+/* An entry as it is kept, for a snapshot. */
 struct kept_entry {
-	struct set set;   /* as it would be written again; ttl_ms is the rest, 0 when past */
-	int64_t fresh_ms; /* negative: past */
+	struct set set; /* as it would be written again, with `past` below */
+	struct entry_past past;
 };
 /* Calls `each` for entries from `*cursor` (0 at first) on, about `count` of them; false at the end. Pointers
  * hold until `each` returns, which may not call the engine. */

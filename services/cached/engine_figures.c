@@ -72,19 +72,22 @@ hand_over(void *arg, const struct entry *entry)
 		memcpy(tags, parts.tags, parts.tag_count * sizeof(tags[0]));
 	if (parts.type_length > 0)
 		memcpy(type, parts.type, parts.type_length);
-	struct kept_entry kept = {.set = {.key = parts.key,
-	                                  .key_length = parts.key_length,
-	                                  .value = parts.value,
-	                                  .value_length = parts.value_length,
-	                                  .content_type = type,
-	                                  .tag_hashes = tags,
-	                                  .tag_count = parts.tag_count,
-	                                  .grace_ms = parts.grace_ms,
-	                                  .error_grace_ms = parts.error_grace_ms,
-	                                  .is_negative = parts.is_negative,
-	                                  .version = parts.version},
-	                          .fresh_ms = (int64_t)(parts.fresh_ms - walk->now_ms)};
-	kept.set.ttl_ms = kept.fresh_ms > 0 ? (uint64_t)kept.fresh_ms : 0;
+	struct kept_entry kept = {
+	    .set = {.key = parts.key,
+	            .key_length = parts.key_length,
+	            .value = parts.value,
+	            .value_length = parts.value_length,
+	            .content_type = type,
+	            .tag_hashes = tags,
+	            .tag_count = parts.tag_count,
+	            .grace_ms = parts.grace_ms,
+	            .error_grace_ms = parts.error_grace_ms,
+	            .is_negative = parts.is_negative,
+	            .version = parts.version},
+	    .past = {.age_ms = walk->now_ms > parts.stored_ms ? walk->now_ms - parts.stored_ms : 0,
+	             .fresh_ms = (int64_t)(parts.fresh_ms - walk->now_ms),
+	             .delta_ms = parts.delta_ms}};
+	kept.set.past = &kept.past;
 	walk->each(walk->arg, &kept);
 	return true;
 }

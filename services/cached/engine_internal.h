@@ -72,7 +72,8 @@ struct engine {
 	uint64_t start_ms, seed;
 	uint64_t entry_bytes_max;
 	_Atomic uint64_t draws;
-	_Atomic uint64_t bytes; /* with what is reserved */
+	_Atomic uint64_t bytes;    /* with what is reserved */
+	struct change_watch watch; /* note: NULL, or set before calls come */
 
 	pthread_rwlock_t registry; /* guards what follows */
 	struct tenant **tenants;

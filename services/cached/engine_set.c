@@ -107,6 +107,16 @@ parts_of(const struct set *set, const uint64_t *tags)
 	                            .tag_count = set->tag_count};
 }
 
+/* The times of an entry that was kept go on from where they were. */
+static void
+set_past(const struct entry_past *past, uint64_t now_ms, struct entry_parts *parts)
+{
+	parts->stored_ms = past->age_ms < now_ms ? now_ms - past->age_ms : 0;
+	parts->fresh_ms =
+	    past->fresh_ms < 0 && (uint64_t)-past->fresh_ms > now_ms ? 0 : now_ms + (uint64_t)past->fresh_ms;
+	parts->delta_ms = past->delta_ms;
+}
+
 static void
 set_times(struct space *space, const struct set *set, const struct commit *commit, uint64_t now_ms,
           struct entry_parts *parts)
@@ -115,6 +125,8 @@ set_times(struct space *space, const struct set *set, const struct commit *commi
 	parts->stored_ms = now_ms;
 	parts->fresh_ms = now_ms + jitter(space->engine, ttl_of(space, set));
 	parts->delta_ms = commit->delta_ms < UINT32_MAX ? (uint32_t)commit->delta_ms : UINT32_MAX;
+	if (set->past)
+		set_past(set->past, now_ms, parts);
 	if (set->is_negative)
 		return;
 	parts->grace_ms = grace_of(set->grace_ms, space->options.grace_ms);
@@ -217,9 +229,11 @@ engine_set(struct space *space, struct set *sets, size_t count)
 
 /* Orders a change that ends the key's lease; the lock is held. */
 static struct engine_waiter *
-commit_key(struct space *space, enum change_kind kind, uint64_t hash, uint64_t now_ms)
+commit_key(struct space *space, enum change_kind kind, uint64_t hash, const char *key, size_t length,
+           uint64_t now_ms)
 {
-	struct change change = {.kind = kind, .hash = hash, .now_ms = now_ms};
+	struct change change = {
+	    .kind = kind, .hash = hash, .subject = {.key = key, .key_length = length}, .now_ms = now_ms};
 	struct commit commit;
 	struct status st;
 
@@ -235,7 +249,7 @@ engine_delete(struct space *space, const char *key, size_t key_length)
 	enum life life;
 
 	pthread_mutex_lock(&space->lock);
-	struct engine_waiter *woken = commit_key(space, CHANGE_DELETE, hash, now_ms);
+	struct engine_waiter *woken = commit_key(space, CHANGE_DELETE, hash, key, key_length, now_ms);
 	bool was_there = find_living(space, hash, key, key_length, now_ms, &parts, &life);
 	take_away(space, hash, key, key_length);
 	space->counts.deletes++;
@@ -252,7 +266,7 @@ engine_expire(struct space *space, const char *key, size_t key_length)
 	enum life life;
 
 	pthread_mutex_lock(&space->lock);
-	struct engine_waiter *woken = commit_key(space, CHANGE_EXPIRE, hash, now_ms);
+	struct engine_waiter *woken = commit_key(space, CHANGE_EXPIRE, hash, key, key_length, now_ms);
 	bool is_there = find_living(space, hash, key, key_length, now_ms, &parts, &life);
 	if (is_there && life == LIFE_FRESH)
 		l1_set_fresh(space->l1, (uint32_t)hash, key, key_length, now_ms);
@@ -273,7 +287,7 @@ engine_touch(struct space *space, const char *key, size_t key_length, uint64_t t
 	if (ttl_ms == ENGINE_DEFAULT_MS)
 		ttl_ms = space->options.ttl_ms;
 	if (is_there) {
-		commit_key(space, CHANGE_TOUCH, hash, now_ms);
+		commit_key(space, CHANGE_TOUCH, hash, key, key_length, now_ms);
 		l1_set_fresh(space->l1, (uint32_t)hash, key, key_length,
 		             now_ms + (ttl_ms < ENTRY_TIME_MAX / 4 ? ttl_ms : ENTRY_TIME_MAX / 4));
 	}
@@ -313,7 +327,10 @@ incr_locked(struct space *space, struct incr *incr, uint64_t hash)
 
 	if (!add_up(incr, &there, is_there))
 		return NULL;
-	struct change change = {.kind = CHANGE_SET, .hash = hash, .now_ms = now_ms};
+	struct change change = {.kind = CHANGE_SET,
+	                        .hash = hash,
+	                        .subject = {.key = incr->key, .key_length = incr->key_length},
+	                        .now_ms = now_ms};
 	struct commit commit;
 	struct status st;
 	space->tier->commit(space->tier, &change, &commit, &st);

@@ -146,12 +146,19 @@ shorten(const char *prefix, size_t length)
 	return length;
 }
 
-void
-invalidations_add_prefix(struct invalidations *inv, const char *prefix, size_t length, uint64_t sequence)
+size_t
+invalidations_prefix_length(const char *prefix, size_t length)
 {
 	length = shorten(prefix, length);
 	while (length > 0 && prefix[length - 1] == '/')
 		length--;
+	return length;
+}
+
+void
+invalidations_add_prefix(struct invalidations *inv, const char *prefix, size_t length, uint64_t sequence)
+{
+	length = invalidations_prefix_length(prefix, length);
 	if (length == 0)
 		invalidations_add_all(inv, sequence);
 	else

@@ -38,6 +38,8 @@ struct invalidations *invalidations_new(size_t names_max, uint64_t seed);
 void invalidations_free(struct invalidations *invalidations);
 
 uint64_t tag_hash(const char *tag, size_t length);
+/* The part of a prefix that counts: its first segments, without slashes at the end. */
+size_t invalidations_prefix_length(const char *prefix, size_t length);
 
 /* Sequence numbers rise from call to call. */
 void invalidations_add_all(struct invalidations *invalidations, uint64_t sequence);

@@ -66,7 +66,8 @@ struct tier {
 	void (*free)(struct tier *tier);
 };
 
-/* This process alone: numbers are counted here and nowhere else. Neither argument is taken. */
-struct tier *tier_local(struct invalidations *invalidations, struct leases *leases);
+/* This process alone: numbers are counted here and nowhere else. No argument is taken. */
+struct tier *tier_local(struct invalidations *invalidations, struct leases *leases,
+                        const struct change_watch *watch, const struct space *space);
 
 #endif

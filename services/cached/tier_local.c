@@ -10,6 +10,8 @@ struct local {
 	struct tier tier; /* first */
 	struct invalidations *invalidations;
 	struct leases *leases;
+	const struct change_watch *watch;
+	const struct space *space;
 	_Atomic uint64_t sequence; /* changed under the space's lock */
 };
 
@@ -57,10 +59,8 @@ commit_invalidation(struct local *local, const struct change *change, struct com
 }
 
 static bool
-commit(struct tier *tier, const struct change *change, struct commit *commit, struct status *status)
+decide(struct local *local, const struct change *change, struct commit *commit, struct status *status)
 {
-	struct local *local = (struct local *)tier;
-
 	*commit = (struct commit){0};
 	*status = status_ok_value();
 	switch (change->kind) {
@@ -81,6 +81,17 @@ commit(struct tier *tier, const struct change *change, struct commit *commit, st
 	}
 	commit->sequence = next_number(local);
 	return true;
+}
+
+static bool
+commit(struct tier *tier, const struct change *change, struct commit *commit, struct status *status)
+{
+	struct local *local = (struct local *)tier;
+	bool is_done = decide(local, change, commit, status);
+
+	if (is_done && local->watch->note)
+		local->watch->note(local->watch->arg, local->space, change);
+	return is_done;
 }
 
 /* A lease whose key was invalidated since cannot fill any more: it makes place for one that can. */
@@ -128,12 +139,15 @@ free_local(struct tier *tier)
 }
 
 struct tier *
-tier_local(struct invalidations *invalidations, struct leases *leases)
+tier_local(struct invalidations *invalidations, struct leases *leases, const struct change_watch *watch,
+           const struct space *space)
 {
 	struct local *local = mem_alloc(sizeof(*local));
 
 	local->tier = (struct tier){commit, claim, release, sequence, free_local};
 	local->invalidations = invalidations;
 	local->leases = leases;
+	local->watch = watch;
+	local->space = space;
 	return &local->tier;
 }
