@@ -96,7 +96,7 @@ function(corbel_program dir file out)
   foreach(service ${services})
     target_link_libraries(${name} PRIVATE service_${service})
   endforeach()
-  target_link_libraries(${name} PRIVATE corbel_daemon corbel_outbound corbel_warnings ${ARGN})
+  target_link_libraries(${name} PRIVATE corbel_daemon corbel_outbound sandboxd_runner corbel_warnings ${ARGN})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin/${dir})
   set(${out} ${name} PARENT_SCOPE)
 endfunction()
@@ -138,7 +138,7 @@ function(corbel_tests)
     add_library(corbel_test_support_c STATIC ${support})
     target_include_directories(corbel_test_support_c PUBLIC ${CMAKE_SOURCE_DIR}/tests)
     corbel_protobuf(TARGET corbel_test_messages ROOT ${CMAKE_SOURCE_DIR}/tests/support FILES otlp.proto)
-    target_link_libraries(corbel_test_support_c PUBLIC corbel_daemon corbel_outbound corbel_test_messages PkgConfig::CHECK PkgConfig::JANSSON
+    target_link_libraries(corbel_test_support_c PUBLIC corbel_daemon corbel_outbound sandboxd_runner corbel_test_messages PkgConfig::CHECK PkgConfig::JANSSON
       PRIVATE corbel_warnings)
     target_link_libraries(corbel_test_support INTERFACE corbel_test_support_c)
   endif()
@@ -174,4 +174,29 @@ function(corbel_tests)
         ENVIRONMENT "CORBEL_BIN=${CMAKE_BINARY_DIR}/bin;CORBEL_SOURCE=${CMAKE_SOURCE_DIR};CORBEL_BUILD=${CMAKE_BINARY_DIR}")
     endforeach()
   endforeach()
+endfunction()
+
+# services/sandboxd/runner as a library, and the program that it starts. The program is never built with
+# sanitizers: its children live under a limit of their address space, of which those reserve terabytes.
+function(corbel_zygote)
+  set(dir ${CMAKE_SOURCE_DIR}/services/sandboxd)
+  file(GLOB sources CONFIGURE_DEPENDS ${dir}/runner/*.c)
+  add_library(sandboxd_runner STATIC ${sources})
+  target_include_directories(sandboxd_runner PUBLIC ${dir})
+  target_link_libraries(sandboxd_runner PUBLIC corbel_api corbel_telemetry PkgConfig::SECCOMP PRIVATE corbel_warnings)
+
+  file(GLOB sources CONFIGURE_DEPENDS ${dir}/zygote/*.c)
+  file(GLOB scripts CONFIGURE_DEPENDS ${dir}/zygote/*.py)
+  set(embedded ${CMAKE_BINARY_DIR}/gen/scripts/zygote.c)
+  add_custom_command(OUTPUT ${embedded}
+    COMMAND ${CMAKE_COMMAND} -DNAME=zygote "-DFILES=${scripts}" -DOUT=${embedded}
+            -P ${CMAKE_SOURCE_DIR}/cmake/embed_scripts.cmake
+    DEPENDS ${scripts} ${CMAKE_SOURCE_DIR}/cmake/embed_scripts.cmake VERBATIM)
+  add_executable(corbel-zygote ${sources} ${embedded})
+  target_include_directories(corbel-zygote PRIVATE ${dir} ${CMAKE_SOURCE_DIR}/common)
+  target_compile_options(corbel-zygote PRIVATE -fno-sanitize=all)
+  target_link_options(corbel-zygote PRIVATE -fno-sanitize=all)
+  add_dependencies(sandboxd_runner corbel-zygote)
+  target_link_libraries(corbel-zygote PRIVATE PkgConfig::PYTHON corbel_warnings)
+  set_target_properties(corbel-zygote PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 endfunction()

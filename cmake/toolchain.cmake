@@ -63,6 +63,8 @@ pkg_check_modules(HIREDIS REQUIRED IMPORTED_TARGET hiredis)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(MHD REQUIRED IMPORTED_TARGET libmicrohttpd)
 pkg_check_modules(GNUTLS REQUIRED IMPORTED_TARGET gnutls)
+pkg_check_modules(SECCOMP REQUIRED IMPORTED_TARGET libseccomp)
+pkg_check_modules(PYTHON REQUIRED IMPORTED_TARGET python3-embed)
 # Debian's wslay brings no .pc file.
 find_library(wslay_library wslay REQUIRED)
 pkg_check_modules(CHECK IMPORTED_TARGET check)

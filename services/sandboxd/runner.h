@@ -54,6 +54,7 @@ const char *runner_layer_name(enum runner_layer layer);
 /* The least set of layers without which nothing runs: names separated by commas, all of which have to be
  * active; "a|b" is at least one of them. */
 #define RUNNER_POLICY_DEFAULT "seccomp,rlimits,no_new_privs,landlock|namespaces"
+#define RUNNER_POLICY_NONE    "none" /* nothing has to be active: for trying layers one by one */
 /* INVALID_ARGUMENT names the word that is no layer. */
 struct status runner_policy_check(const char *policy);
 
