@@ -280,6 +280,21 @@ read_flag(struct command *command, int argc, char *const *argv, int *used)
 	return set_field(command, field, rules, name, value);
 }
 
+/* Behind the words of the path. */
+static bool
+read_further_word(struct command *command, const char *word)
+{
+	const char *name = command->method->cli_words;
+	const struct api_field *rules;
+	char flag[128];
+
+	if (!name[0])
+		return complain("does not belong here", word);
+	arguments_flag_name(name, flag);
+	const ProtobufCFieldDescriptor *field = field_for(command->method, flag, strlen(flag), &rules);
+	return set_field(command, field, rules, flag, word);
+}
+
 /* A word without dashes is the next parameter of the path. */
 static bool
 read_positional(struct command *command, const char *word, int position)
@@ -288,7 +303,7 @@ read_positional(struct command *command, const char *word, int position)
 	for (int i = 0; at && i <= position; i++)
 		at = strchr(i == 0 ? at : at + 1, '{');
 	if (!at)
-		return complain("does not belong here", word);
+		return read_further_word(command, word);
 	const char *name = arena_strndup(command->arena, at + 1, strcspn(at + 1, ".}"));
 	return json_object_set_new(command->fields, name, json_string(word)) == 0;
 }

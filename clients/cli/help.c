@@ -189,6 +189,8 @@ help_method(const struct api_method *method, FILE *out)
 	fprintf(out, "corbel %s", method->cli);
 	for (const char *at = strchr(method->path, '{'); at; at = strchr(at + 1, '{'))
 		fprintf(out, " <%.*s>", (int)strcspn(at + 1, ".}"), at + 1);
+	if (method->cli_words[0])
+		fprintf(out, " <%s...>", method->cli_words);
 	fprintf(out, " [flags]\n\n%s\n\nScope %s%s.\n\n", method->doc, method->scope,
 	        method->is_operator_only ? ", for operators" : "");
 	for (unsigned i = 0; i < method->request->descriptor->n_fields; i++) {

@@ -73,6 +73,20 @@ tell_attempt(const struct webhookd *self, struct store_tx *tx, struct arena *are
 	            {.name = NULL}}});
 }
 
+#define FAILING_AFTER 4u /* failed tries */
+
+const char *
+news_of_try(const char *event_type, uint32_t tries, bool is_success, bool is_last)
+{
+	if (is_operational(event_type))
+		return NULL;
+	if (is_success)
+		return tries > FAILING_AFTER ? "message.attempt.recovered" : NULL;
+	if (is_last)
+		return "message.attempt.exhausted";
+	return tries == FAILING_AFTER ? "message.attempt.failing" : NULL;
+}
+
 bool
 is_operational(const char *type)
 {

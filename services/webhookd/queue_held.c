@@ -63,6 +63,25 @@ held_let_next(struct store_tx *tx, const struct queue *queue, const struct held 
 }
 
 struct status
+held_tell(const struct webhookd *self, struct store_tx *tx, struct arena *arena, const struct queue *queue,
+          const struct held *held, const char *error, int64_t next_at)
+{
+	const char *type = news_of_try(held->event_type, held->tries, !error, error && held_is_last(queue, held));
+
+	if (!type)
+		return status_ok_value();
+	return tell_attempt(self, tx, arena, type,
+	                    &(struct tried){.tenant = queue->tenant,
+	                                    .delivery_id = held->delivery_id,
+	                                    .endpoint_id = queue->id,
+	                                    .event_id = held->event_id,
+	                                    .event_type = held->event_type,
+	                                    .error = error,
+	                                    .attempts = held->number,
+	                                    .next_at = next_at});
+}
+
+struct status
 held_exhaust(const struct webhookd *self, struct store_tx *tx, struct arena *arena, const struct queue *queue,
              const struct held *held, int64_t now_ms, const char *error, bool *is_done)
 {
@@ -74,14 +93,5 @@ held_exhaust(const struct webhookd *self, struct store_tx *tx, struct arena *are
 	*is_done = changed > 0;
 	if (status_ok(&st) && changed > 0)
 		st = held_let_next(tx, queue, held, now_ms);
-	if (!status_ok(&st) || changed == 0 || is_operational(held->event_type))
-		return st;
-	return tell_attempt(self, tx, arena, "message.attempt.exhausted",
-	                    &(struct tried){.tenant = queue->tenant,
-	                                    .delivery_id = held->delivery_id,
-	                                    .endpoint_id = queue->id,
-	                                    .event_id = held->event_id,
-	                                    .event_type = held->event_type,
-	                                    .error = error,
-	                                    .attempts = held->number});
+	return status_ok(&st) && changed > 0 ? held_tell(self, tx, arena, queue, held, error, 0) : st;
 }

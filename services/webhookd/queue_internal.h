@@ -33,6 +33,11 @@ void held_log_add(struct held_log *log, const struct queue *queue, const struct 
                   const char *error, const char *detail);
 struct status held_log_insert(struct held_log *log, struct store_tx *tx);
 
+/* Tells of the end of a lease, if there is something to tell; see news_of_try(). `error` NULL: it was
+ * acknowledged; `next_at` 0: it is leased again, or never will be. */
+struct status held_tell(const struct webhookd *self, struct store_tx *tx, struct arena *arena,
+                        const struct queue *queue, const struct held *held, const char *error,
+                        int64_t next_at);
 /* The lease's message is given up, if it is still under that lease. */
 struct status held_exhaust(const struct webhookd *self, struct store_tx *tx, struct arena *arena,
                            const struct queue *queue, const struct held *held, int64_t now_ms,

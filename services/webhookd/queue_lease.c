@@ -205,8 +205,10 @@ queue_lease(const struct webhookd *self, struct store_tx *tx, struct arena *aren
 	for (size_t i = 0; i < chosen_count && status_ok(&st); i++) {
 		if (!taken[i])
 			continue;
-		if (chosen[i].was_leased)
+		if (chosen[i].was_leased) {
 			held_log_add(&log, queue, &chosen[i], chosen[i].ended_at, "lease_expired", NULL);
+			st = held_tell(self, tx, arena, queue, &chosen[i], "lease_expired", 0);
+		}
 		taken[(*count)++] = taken[i];
 	}
 	*messages = taken;

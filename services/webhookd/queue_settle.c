@@ -19,7 +19,8 @@ static const struct store_sql HELD_READ = {
 static const struct store_sql HELD_ACK = {
     "held_ack", "UPDATE deliveries SET state = 2, finished_at = $2 FROM " QUEUE_PAIRS
                 " WHERE id = pair.column1 AND attempts = pair.column2 AND endpoint_id = $1 AND state = 1"
-                " AND leased_at IS NOT NULL RETURNING id, attempts, leased_at, order_key"};
+                " AND leased_at IS NOT NULL RETURNING id, attempts, leased_at, order_key, tries, event_id,"
+                " event_type"};
 static const struct store_sql HELD_NACK = {"held_nack",
                                            "UPDATE deliveries SET due_at = $3, leased_at = NULL" UNDER_LEASE};
 /* Not one that has ended: others may have been leased in its place. */
@@ -81,6 +82,8 @@ nack(struct settling *s, const struct held *held, ReceiptResult *result, bool *i
 
 	if (*is_done)
 		held_log_add(&s->log, s->queue, held, s->what->now_ms, "nack", s->what->reason);
+	if (status_ok(&st) && *is_done && !is_last)
+		st = held_tell(s->self, s->tx, s->arena, s->queue, held, "nack", until);
 	result->has_until = *is_done && !is_last;
 	result->until = until;
 	return st;
@@ -155,14 +158,18 @@ note_ack(struct settling *s, const struct store_rows *rows, size_t row, struct i
 	                    .number = (uint32_t)row_i64(rows, row, 1),
 	                    .leased_at = row_i64(rows, row, 2),
 	                    .has_order_key = !row_is_null(rows, row, 3),
-	                    .order_key = row_i64(rows, row, 3)};
+	                    .order_key = row_i64(rows, row, 3),
+	                    .tries = (uint32_t)row_i64(rows, row, 4),
+	                    .event_id = row_text(rows, row, 5),
+	                    .event_type = row_text(rows, row, 6)};
 
 	for (size_t i = 0; i < count; i++)
 		if (items[i].receipt.number == held.number &&
 		    strcmp(items[i].receipt.delivery_id, held.delivery_id) == 0)
 			items[i].result->outcome = CORBEL__V1__RECEIPT_OUTCOME__ACCEPTED;
 	held_log_add(&s->log, s->queue, &held, s->what->now_ms, NULL, NULL);
-	return held_let_next(s->tx, s->queue, &held, s->what->now_ms);
+	struct status st = held_tell(s->self, s->tx, s->arena, s->queue, &held, NULL, 0);
+	return status_ok(&st) ? held_let_next(s->tx, s->queue, &held, s->what->now_ms) : st;
 }
 
 static struct status

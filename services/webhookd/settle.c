@@ -11,7 +11,6 @@
 #include "schedule.h"
 
 #define DISABLE_AFTER_MS INT64_C(432000000)
-#define FAILING_AFTER    4u /* failed tries */
 
 void
 courier_register_metrics(struct courier *courier)
@@ -86,23 +85,11 @@ was_cut_off(const struct parcel *parcel)
 	return parcel->end == PARCEL_CUT_OFF;
 }
 
-/* What is told of a try; NULL: nothing. */
-static const char *
-news_of(const struct parcel *parcel, const struct verdict *verdict)
-{
-	if (is_operational(parcel->event->type))
-		return NULL;
-	if (verdict->state == CORBEL__V1__DELIVERY_STATE__EXHAUSTED)
-		return "message.attempt.exhausted";
-	if (!verdict->is_success)
-		return parcel->tries + 1 == FAILING_AFTER ? "message.attempt.failing" : NULL;
-	return parcel->tries >= FAILING_AFTER ? "message.attempt.recovered" : NULL;
-}
-
 static struct status
 tell(struct courier *courier, struct store_tx *tx, const struct parcel *parcel, const struct verdict *verdict)
 {
-	const char *type = news_of(parcel, verdict);
+	const char *type = news_of_try(parcel->event->type, parcel->tries + 1, verdict->is_success,
+	                               verdict->state == CORBEL__V1__DELIVERY_STATE__EXHAUSTED);
 
 	if (!type)
 		return status_ok_value();

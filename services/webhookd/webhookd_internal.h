@@ -73,6 +73,9 @@ struct tried {
 };
 struct status tell_attempt(const struct webhookd *self, struct store_tx *tx, struct arena *arena,
                            const char *type, const struct tried *what);
+/* What is told of a try of an event of that type, the `tries`-th since the delivery was begun anew; NULL:
+ * nothing. */
+const char *news_of_try(const char *event_type, uint32_t tries, bool is_success, bool is_last);
 /* Of the types above; their subject is the endpoint that they are about. */
 bool is_operational(const char *type);
 

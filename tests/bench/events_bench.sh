@@ -8,10 +8,12 @@
 #          beside bare INSERTs of the same rows in commits of the same size (insert_load).
 # latency: an event is published every 20 ms; from then to its first attempt.
 # deliver: a backlog to a fast sink, beside libcurl's multi interface alone sending requests of the same size.
+# queue:   a backlog fetched from a queue, leased and acknowledged, one message or a hundred at a time, beside
+#          publishing the same events.
 # hang:    a hundred endpoints, 200 events a second; the others' latency while one of them does not answer.
 set -euo pipefail
 
-BIN=${CORBEL_BIN:-build/bin} ROUNDS=${1:-3} SECONDS_EACH=${2:-2} STORES=${3:-sqlite postgres} WHAT=${4:-latency publish deliver hang}
+BIN=${CORBEL_BIN:-build/bin} ROUNDS=${1:-3} SECONDS_EACH=${2:-2} STORES=${3:-sqlite postgres} WHAT=${4:-latency publish deliver queue hang}
 source "$(dirname "$0")/daemons.sh"
 
 SINK=$(port)
@@ -122,6 +124,62 @@ measure_deliver() {
   api DELETE "/v1/webhooks/$endpoint" >/dev/null
   printf '%-9s deliver  %7.0f/s  %4.2f of curl alone (%.0f/s)  CPU %5.1f us a webhook, curl alone %5.1f us\n' "$STORE" \
     "$(column "$file" 1)" "$(column "$file" 3)" "$(column "$file" 2)" "$(column "$file" 4)" "$(column "$file" 5)"
+}
+
+# ---- a queue
+
+# File, queue, messages at a time: consumers for wrk, which acknowledge what they have leased before they lease more.
+queue_script() {
+  cat >"$1" <<LUA
+local headers = {["Authorization"] = "Bearer $KEY", ["Content-Type"] = "application/json"}
+local receive
+local acks, first, last = {}, 1, 0
+init = function() receive = wrk.format("GET", "/v1/queues/$2/messages?lease_ms=600000&max=$3", headers) end
+request = function()
+  if first > last then return receive end
+  local body = acks[first]
+  acks[first], first = nil, first + 1
+  return wrk.format("POST", "/v1/queues/$2/ack", headers, body)
+end
+response = function(status, _, body)
+  if status ~= 200 or body:find('"outcome"', 1, true) then return end
+  local receipts = {}
+  for receipt in body:gmatch('"receipt":"([^"]+)"') do receipts[#receipts + 1] = '"' .. receipt .. '"' end
+  if #receipts == 0 then return end
+  last = last + 1
+  acks[last] = '{"receipts":[' .. table.concat(receipts, ",") .. ']}'
+end
+LUA
+}
+
+acknowledged() {
+  curl -sf "http://127.0.0.1:$ADMIN/metrics" | awk '/^corbel_queue_receipts_total.*"ack"/ { print $NF }'
+}
+
+# Messages at a time: appends "consumed published ratio cpu". The backlog has more than can be consumed.
+queue_round() {
+  local each=$1 endpoint before after acked published consumed
+  endpoint=$(api POST /v1/webhooks -d '{"sink":"QUEUE","filter":{"types":["bench.*"]}}' | id_of)
+  wrk -t1 -c32 -d"${SECONDS_EACH}s" -s "$DIR/publish-100.lua" "http://127.0.0.1:$HTTP/v1/events" >"$DIR/wrk.out"
+  published=$(awk '/Requests\/sec/ { print $2 * 100 }' "$DIR/wrk.out")
+  queue_script "$DIR/queue.lua" "$endpoint" "$each"
+  acked=$(acknowledged) before=$(cpu_us $(servers))
+  wrk -t1 -c8 -d"${SECONDS_EACH}s" -s "$DIR/queue.lua" "http://127.0.0.1:$HTTP" >/dev/null
+  after=$(cpu_us $(servers)) acked=$(($(acknowledged) - acked))
+  consumed=$(ratio "$acked" "$SECONDS_EACH")
+  echo "$consumed $published $(ratio "$consumed" "$published") $(ratio $((after - before)) "$acked")" >>"$DIR/$STORE-queue-$each"
+  api DELETE "/v1/webhooks/$endpoint" >/dev/null
+}
+
+measure_queue() {
+  local each
+  publish_script "$DIR/publish-100.lua" 100
+  for _ in $(seq "$ROUNDS"); do for each in 1 100; do queue_round "$each"; done; done
+  for each in 1 100; do
+    local file=$DIR/$STORE-queue-$each
+    printf '%-9s queue, %3d messages at a time  %7.0f/s  %4.2f of publishing them (%.0f/s)  CPU %5.1f us a message\n' "$STORE" \
+      "$each" "$(column "$file" 1)" "$(column "$file" 3)" "$(column "$file" 2)" "$(column "$file" 4)"
+  done
 }
 
 # ---- one that hangs

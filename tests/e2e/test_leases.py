@@ -3,6 +3,7 @@ writes is refused. What the database holds is the proof: one final record for ea
 attempt that anybody was told of.
 """
 import collections
+import concurrent.futures
 import itertools
 import os
 import random
@@ -10,9 +11,10 @@ import signal
 import threading
 import time
 
+import pytest
 from rough import RoughSink
 from sink import Sink
-from stack import Processes, until
+from stack import Client, Processes, until
 
 DELIVERED = "2"
 GRACE_S = 8  # less than a process waits for what does not end
@@ -228,3 +230,67 @@ def test_replicas_that_stand_still_at_any_moment_leave_one_final_record_of_each_
         recorded = sum(int(d[4]) for d in deliveries(stack))
         until(lambda: len(sink.hooks) == recorded + sum(fenced(stack, r) for r in replicas),
               f"each of {len(sink.hooks)} requests is recorded ({recorded}) or refused")
+
+
+def apart(own):
+    """Two replicas of webhookd, each called by an ingress of its own; a queue with one message, and for each replica
+    its process and a function that calls it."""
+    only = {f"ingress{n}": lambda stack, n=n: [f"--bus.webhookd={stack.address('webhookd', n, 'rep')}"] for n in (0, 1)}
+    stack = own(Processes, replicas={"webhookd": 2, "ingress": 2}, own=only)
+    client = stack.tenant(plan="unlimited", scopes=["events.*", "webhooks.*", "queues.*"])
+    until(lambda: client.get("/v1/events").json().get("last_sequence") == 1, "the key's event is in the log")
+    made = client.post("/v1/webhooks", {"sink": "QUEUE", "retry_ms": [100] * 5}).json()["endpoint"]["id"]
+    assert client.post("/v1/events", {"events": [{"type": "a.b"}]}).status_code == 200
+
+    def caller(number):
+        mine = Client(stack.url_of(number), client.key)
+
+        def settle(verb, receipt, **more):
+            answer = mine.post(f"/v1/queues/{made}/{verb}", {"receipts": [receipt], **more})
+            return answer.json()["results"][0]["outcome"] if answer.status_code == 200 else answer.status_code
+
+        def receive(**query):
+            answer = mine.get(f"/v1/queues/{made}/messages", params=query)
+            return [m["receipt"] for m in answer.json().get("messages", [])] if answer.status_code == 200 else []
+        return stack.by_name["webhookd", number], receive, settle
+    return stack, caller(0), caller(1)
+
+
+SETTLED = [("ack", {}), ("nack", {"delay_ms": 0}), ("extend", {"lease_ms": 600000})]
+
+
+@pytest.mark.parametrize("verb, more", SETTLED, ids=[verb for verb, _ in SETTLED])
+def test_what_a_replica_is_told_of_a_queues_lease_that_ended_while_it_stood_still_changes_nothing(own, verb, more):
+    stack, (old, receive_old, settle_old), (_, receive_new, settle_new) = apart(own)
+    stale = until(lambda: receive_old(lease_ms=1000), "the first lease")[0]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        old.send(signal.SIGSTOP)
+        try:
+            said = pool.submit(settle_old, verb, stale, **more)
+            held = until(lambda: receive_new(lease_ms=600000, wait_ms=15000), "the next lease")[0]
+        finally:
+            old.send(signal.SIGCONT)
+        assert said.result(60) != "ACCEPTED"
+    until(lambda: settle_old(verb, stale, **more) == "STALE", "the one that stood still says so, too")
+    assert [d[1:3] + d[4:] for d in deliveries(stack)] == [["1", "2", "1", "1", "0"]]  # one lease, that expired
+    assert receive_new() == [] and receive_old() == []
+    assert settle_new("ack", held) == "ACCEPTED" and settle_old("ack", held) == "ACCEPTED"
+    assert [d[1:3] + d[4:] for d in deliveries(stack)] == [[DELIVERED, "2", "2", "2", "1"]]
+
+
+def test_a_replica_that_stands_still_within_its_acknowledgement_acknowledges_nothing(own):
+    stack, (old, receive_old, settle_old), (_, receive_new, settle_new) = apart(own)
+    stale = until(lambda: receive_old(lease_ms=1000), "the first lease")[0]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        with stack.postgres.locked("webhookd.deliveries"):
+            said = pool.submit(settle_old, "ack", stale)
+            until(lambda: waiting(stack, "UPDATE deliveries"), "it is being acknowledged")
+            old.send(signal.SIGSTOP)
+        try:  # PostgreSQL ends its transaction, and nobody has the message before
+            held = until(lambda: receive_new(lease_ms=600000, wait_ms=15000), "the next lease")[0]
+        finally:
+            old.send(signal.SIGCONT)
+        assert said.result(60) != "ACCEPTED"
+    until(lambda: settle_old("ack", stale) == "STALE", "the one that stood still says so, too")
+    assert settle_new("ack", held) == "ACCEPTED"
+    assert [d[1:3] + d[4:] for d in deliveries(stack)] == [[DELIVERED, "2", "2", "2", "1"]]

@@ -183,6 +183,33 @@ def test_after_the_last_try_a_message_is_a_dead_letter_that_can_be_sent_again(st
     assert sorted(subjects(again)) == ["1", "2"] and {m["attempts"] for m in again} == {3}
 
 
+def test_a_message_that_keeps_coming_back_and_one_that_recovers_are_told_of(stack):
+    client = tenant(stack)
+    observer = queue(client, filter={"types": ["message.**"]})
+    made = queue(client, retry_ms=[100] * 5, filter={"types": ["a.*"]})
+    publish(client, "given back", "forgotten")
+    for _ in range(3):
+        both = []
+        until(lambda: both.extend(receive(client, made, max=2)) or len(both) == 2, "both are leased")
+        assert outcomes(client, made, "nack", both, delay_ms=0) == ["ACCEPTED"] * 2
+    assert receive(client, observer) == []  # three tries are nothing to tell of
+    fourth = {m["event"]["subject"]: m for m in receive(client, made, lease_ms=1000)}
+    assert outcomes(client, made, "nack", [fourth["given back"]], delay_ms=0) == ["ACCEPTED"]
+    fifth = {}
+    until(lambda: fifth.update((m["event"]["subject"], m) for m in receive(client, made, wait_ms=1000)) or len(fifth) == 2,
+          "one came back, and the lease of the other has ended")
+    assert outcomes(client, made, "ack", list(fifth.values())) == ["ACCEPTED"] * 2
+    told = []
+    until(lambda: told.extend(receive(client, observer, wait_ms=1000)) or len(told) == 4, "all is told")
+    ids = {m["event"]["id"]: subject for subject, m in fifth.items()}
+    said = {(m["event"]["type"].rpartition(".")[2], ids[m["event"]["data"]["event_id"]]): m["event"]["data"] for m in told}
+    assert said.keys() == {(t, s) for t in ("failing", "recovered") for s in fifth}
+    back, forgotten = said["failing", "given back"], said["failing", "forgotten"]
+    assert back["error"] == "nack" and back["attempts"] == 4 and back["next_at"] and back["endpoint_id"] == made
+    assert forgotten["error"] == "lease_expired" and forgotten["attempts"] == 4 and "next_at" not in forgotten
+    assert all(said["recovered", s]["attempts"] == 5 and "error" not in said["recovered", s] for s in fifth)
+
+
 def test_an_ordered_queue_gives_one_message_at_a_time(stack):
     client = tenant(stack)
     made = queue(client, ordered=True, retry_ms=[100, 100])
@@ -352,6 +379,10 @@ def test_the_command_line_receives_and_acknowledges(serve):
     message = corbel("queues", "receive", made, "--wait-ms", "1000")["messages"][0]
     assert message["event"]["data"] == {"n": 1}
     assert corbel("queues", "ack", made, "--receipts", message["receipt"])["results"][0]["outcome"] == "ACCEPTED"
+    publish(client, 2, 3)
+    receipts = [m["receipt"] for m in corbel("queues", "receive", made, "--max", "2")["messages"]]
+    answered = corbel("queues", "ack", made, *receipts)["results"]
+    assert [(r["receipt"], r["outcome"]) for r in answered] == [(r, "ACCEPTED") for r in receipts]
 
 
 def test_waiting_calls_are_answered_when_the_service_stops(own):

@@ -82,6 +82,38 @@ def test_every_breach_is_named_in_one_run(generate):
         assert re.search(rf"^corbel/thing.proto:\d+: Things.Create: .*{re.escape(breach)}", ran.stderr, re.M), ran.stderr
 
 
+def flags_of_every_command():
+    table = re.search(r"COMMON\[\] = \{(.*?)\n\};", (SOURCE / "clients/cli/completion.c").read_text(), re.S).group(1)
+    return [name.replace("-", "_") for name in re.findall(r'\{"([a-z-]+)"', table)]
+
+
+@pytest.mark.parametrize("name", flags_of_every_command())
+def test_a_field_has_no_name_of_a_flag_of_every_command_but_url(generate, name):
+    with_cli = THING.replace('scope: "things.write"', 'scope: "things.write" cli: "things create"')
+    field = f"  // Its colour.\n  optional string {name} = 3;\n}}\n// Things."
+    ran, _ = generate(with_cli.replace("}\n// Things.", field))
+    if name == "url":
+        assert ran.returncode == 0, ran.stderr
+    else:
+        assert ran.returncode == 1
+        assert f"Things.Create: its field {name} has the name of a flag of every command" in ran.stderr
+
+
+def test_values_of_enums_are_unique_over_all_files_and_the_second_one_is_named(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.proto").write_text(
+            f'syntax = "proto2";\npackage corbel.v1;\nenum {name.title()} {{ {name.upper()}_UNSET = 0; BLUE = 1; }}\n')
+    ran = subprocess.run(["protoc", "--descriptor_set_out=set", "first.proto", "second.proto"], capture_output=True,
+                         text=True, cwd=tmp_path)
+    assert ran.returncode != 0 and 'second.proto:3:' in ran.stderr
+    assert '"corbel.v1.BLUE" is already defined in file "first.proto"' in ran.stderr
+
+
+def test_words_of_the_command_line_go_to_a_list(generate):
+    ran, _ = generate(THING.replace('scope: "things.write"', 'scope: "things.write" cli: "things create" cli_words: "id"'))
+    assert ran.returncode == 1 and "Things.Create: cli_words names no repeated field of plain values" in ran.stderr
+
+
 def test_comments_reach_the_document_and_the_reference(generate):
     _, out = generate(THING)
     for text in (out / "openapi.json").read_text(), (out / "docs/api/thingd.md").read_text():

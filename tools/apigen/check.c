@@ -124,6 +124,30 @@ check_raw(struct checker *checker, const struct model_method *method, const char
 		breach(checker, method, "%s needs a field content_type beside it", option);
 }
 
+/* A flag of every command would never be that, where a field has its name. `--url` is the exception:
+ * endpoints have one, and the server is named by CORBEL_URL or a profile as well. */
+static void
+check_flags(struct checker *checker, const struct model_method *method)
+{
+	static const char *const COMMON[] = {"output", "profile", "data", "retry",   "idempotency_key",
+	                                     "all",    "watch",   "yes",  "verbose", "help"};
+
+	for (size_t i = 0; i < sizeof(COMMON) / sizeof(COMMON[0]) && method->options->cli; i++)
+		if (model_field_find(method->request, COMMON[i], strlen(COMMON[i])))
+			breach(checker, method, "its field %s has the name of a flag of every command; name it otherwise",
+			       COMMON[i]);
+}
+
+static void
+check_words(struct checker *checker, const struct model_method *method)
+{
+	const char *name = method->options->cli_words;
+	const struct model_field *field = name ? model_field_find(method->request, name, strlen(name)) : NULL;
+
+	if (name && (!field || !field->is_repeated || field->is_map || field->message))
+		breach(checker, method, "cli_words names no repeated field of plain values");
+}
+
 static void
 check_method(struct checker *checker, const struct model_method *method)
 {
@@ -132,6 +156,8 @@ check_method(struct checker *checker, const struct model_method *method)
 	check_raw(checker, method, "raw_body", method->options->raw_body, method->request);
 	check_raw(checker, method, "raw_answer", method->options->raw_answer, method->reply);
 	check_route_by(checker, method);
+	check_flags(checker, method);
+	check_words(checker, method);
 	if (method->options->batched && !method->options->fast && !method->options->waits)
 		breach(checker, method, "only methods that are fast or wait can be batched");
 	if (method->options->waits && (!method->options->batched || method->options->fast))

@@ -141,6 +141,7 @@ emit_method(struct strbuf *out, struct arena *arena, const struct model_method *
 	add_literal(out, arena, "scope", options->scope ? options->scope : "");
 	add_literal(out, arena, "route_by", options->route_by ? options->route_by : "");
 	add_literal(out, arena, "cli", options->cli ? options->cli : "");
+	add_literal(out, arena, "cli_words", options->cli_words ? options->cli_words : "");
 	add_literal(out, arena, "confirm", options->confirm ? options->confirm : "");
 	add_literal(out, arena, "columns", options->columns ? options->columns : "");
 	add_literal(out, arena, "tag", options->tag ? options->tag : method->service->name);
