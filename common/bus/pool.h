@@ -90,6 +90,11 @@ int port_fd(const struct port *port); /* readable when completions wait */
 /* Queues; nothing is sent before port_flush(). Completes only inside port_poll(), even on failure. */
 void port_call(struct port *port, struct pool *pool, struct pool_call *call);
 void port_flush(struct port *port);
+/* Calls since the last flush. So many fast ones are worth a message of their own, which costs some ten
+ * hand-overs between threads, and a call in it next to nothing. Fewer wait for more while another message is
+ * out. */
+#define PORT_GATHER_CALLS 32u
+size_t port_queued(const struct port *port);
 /* Runs what has completed and ends what is past its deadline. Returns the number completed. A
  * reply's memory is freed after its `done` returns: copy what must live on. */
 size_t port_poll(struct port *port);

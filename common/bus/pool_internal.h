@@ -13,10 +13,7 @@
 #define FAST_LANES    2u
 #define SLOW_LANES    64u
 #define WAITING_LANES 1024u
-/* While a fast message is out, the next one leaves only when it carries at least so much, or when the first
- * has been out for so long: a message costs some ten hand-overs between threads, and a call in it next to
- * nothing. */
-#define GATHER_CALLS 32u
+/* Worth a message, too, beside PORT_GATHER_CALLS; and for how long fewer wait for one that is out. */
 #define GATHER_BYTES (64u << 10)
 #define GATHER_MS    5u
 #define UNSENT_MS    100u /* a message that finds no connection goes back after so long */

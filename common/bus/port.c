@@ -35,6 +35,7 @@ struct port {
 	struct flight *failed;           /* refused before they were sent; end in the next poll */
 	struct pool *touched[POOLS_MAX]; /* to pump at the next flush */
 	size_t touched_count;
+	size_t queued;          /* calls since the last flush */
 	struct port *next_idle; /* guarded by the bus's lock */
 };
 
@@ -285,6 +286,7 @@ port_call(struct port *port, struct pool *pool, struct pool_call *call)
 	}
 	pool_submit(pool, flight);
 	touch(port, pool);
+	port->queued++;
 }
 
 void
@@ -293,6 +295,13 @@ port_flush(struct port *port)
 	for (size_t i = 0; i < port->touched_count; i++)
 		pool_pump(port->touched[i]);
 	port->touched_count = 0;
+	port->queued = 0;
+}
+
+size_t
+port_queued(const struct port *port)
+{
+	return port->queued;
 }
 
 /* ---- completing ---- */

@@ -158,7 +158,7 @@ is_worth_a_message(const struct replica *replica, const struct lane *out)
 	const struct queue *queue = &replica->queues[LANE_FAST];
 	uint64_t started = atomic_load(&out->started_ms);
 
-	return queue->count >= GATHER_CALLS || queue->bytes >= GATHER_BYTES ||
+	return queue->count >= PORT_GATHER_CALLS || queue->bytes >= GATHER_BYTES ||
 	       (started != 0 && bus_now_ms(replica->pool->bus) >= started + GATHER_MS);
 }
 

@@ -2,7 +2,9 @@
  * shard: one thread, one event loop.
  *
  *   wait for {HTTP, replies, inbox}  ->  take replies (requests resume)  ->  run HTTP  ->  send the calls
- *   that this turn made
+ *
+ * Calls leave when there is nothing else to read, after a few turns at the latest: a client that was just
+ * answered often asks again at once, and then they travel together.
  *
  * libmicrohttpd runs in an external epoll loop: its own epoll thread stalls when exactly 128 connections
  * are active at once (version 0.9.75). It knows nothing of suspended connections' time: calls have
@@ -23,8 +25,10 @@
 #include "tls.h"
 #include "tls_keeper.h"
 
-#define INSPECT_MS  1000u
-#define TURN_MAX_MS 500
+#define INSPECT_MS 1000u
+/* For how many turns calls wait for others to travel with, as long as there is something to read. */
+#define GATHER_TURNS 4u
+#define TURN_MAX_MS  500
 /* Of a connection's memory, beside the largest head: for libmicrohttpd's lists, and so that a head that is
  * somewhat too large can still be read and refused in words. */
 #define RESPONSE_HEAD_BYTES 4096u
@@ -98,16 +102,19 @@ shard_main(void *arg)
 	struct shard *shard = arg;
 	struct epoll_event events[4];
 	bool is_quiet = false;
+	unsigned gathering = 0;
 
 	tls_keeper_begin(shard->tls);
 	while (!atomic_load(&shard->is_stopping)) {
-		int count = epoll_wait(shard->epoll_fd, events, 4, turn_timeout(shard));
+		int count = epoll_wait(shard->epoll_fd, events, 4, gathering > 0 ? 0 : turn_timeout(shard));
+		if (count <= 0 || gathering > GATHER_TURNS || port_queued(shard->port) >= PORT_GATHER_CALLS)
+			port_flush(shard->port);
 		for (int i = 0; i < count; i++)
 			if (events[i].data.fd == shard->wake_fd)
 				read_inbox(shard);
 		port_poll(shard->port);
 		MHD_run(shard->http);
-		port_flush(shard->port);
+		gathering = port_queued(shard->port) > 0 ? gathering + 1 : 0;
 		if (!is_quiet && atomic_load(&shard->is_quiet)) {
 			(void)MHD_quiesce_daemon(shard->http);
 			is_quiet = true;
