@@ -12,6 +12,7 @@
 #include <xxhash.h>
 #include <zlib.h>
 
+#include "base/arena.h"
 #include "base/random.h"
 
 void
@@ -26,15 +27,54 @@ hash_sha256(const void *bytes, size_t length, uint8_t out[SHA256_BYTES])
 	SHA256(bytes, length, out);
 }
 
+struct hasher {
+	EVP_MD_CTX *context;
+};
+
+static void
+die_without(const char *digest)
+{
+	fprintf(stderr, "%s is not available\n", digest);
+	abort();
+}
+
+struct hasher *
+hasher_new(void)
+{
+	struct hasher *hasher = mem_alloc(sizeof(*hasher));
+	EVP_MD *sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+
+	hasher->context = EVP_MD_CTX_new();
+	if (!sha256 || !hasher->context || !EVP_DigestInit_ex(hasher->context, sha256, NULL))
+		die_without("SHA-256");
+	EVP_MD_free(sha256); /* the context holds it */
+	return hasher;
+}
+
+void
+hasher_free(struct hasher *hasher)
+{
+	if (hasher)
+		EVP_MD_CTX_free(hasher->context);
+	mem_free(hasher);
+}
+
+void
+hasher_sha256(struct hasher *hasher, const void *bytes, size_t length, uint8_t out[SHA256_BYTES])
+{
+	/* Without a digest the context begins again with the one it has. */
+	if (!EVP_DigestInit_ex(hasher->context, NULL, NULL) ||
+	    !EVP_DigestUpdate(hasher->context, bytes, length) || !EVP_DigestFinal_ex(hasher->context, out, NULL))
+		die_without("SHA-256");
+}
+
 void
 hash_hmac_sha256(const void *key, size_t key_length, const void *bytes, size_t length,
                  uint8_t out[SHA256_BYTES])
 {
 	unsigned written = 0;
-	if (!HMAC(EVP_sha256(), key, (int)key_length, bytes, length, out, &written)) {
-		fputs("HMAC-SHA-256 is not available\n", stderr);
-		abort();
-	}
+	if (!HMAC(EVP_sha256(), key, (int)key_length, bytes, length, out, &written))
+		die_without("HMAC-SHA-256");
 }
 
 uint32_t

@@ -10,12 +10,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct hasher;
+
 #define SHA1_BYTES   20
 #define SHA256_BYTES 32
 
 /* For protocols that name it and do not rely on it, such as WebSocket's handshake. */
 void hash_sha1(const void *bytes, size_t length, uint8_t out[SHA1_BYTES]);
 void hash_sha256(const void *bytes, size_t length, uint8_t out[SHA256_BYTES]);
+/* The same for one text after the other, by one thread: OpenSSL looks an algorithm up for each hash_sha256(),
+ * which takes longer than the digest of a short text. */
+struct hasher *hasher_new(void);
+void hasher_free(struct hasher *hasher);
+void hasher_sha256(struct hasher *hasher, const void *bytes, size_t length, uint8_t out[SHA256_BYTES]);
 void hash_hmac_sha256(const void *key, size_t key_length, const void *bytes, size_t length,
                       uint8_t out[SHA256_BYTES]);
 /* CRC-32 of ISO-HDLC (zlib, gzip). */

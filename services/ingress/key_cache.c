@@ -41,6 +41,7 @@ struct key_cache {
 	uint64_t generation; /* rises with every drop and doubt */
 	uint64_t doubted;    /* entries of earlier generations are in doubt */
 	struct inquiry *inquiries;
+	struct hasher *hasher;
 	Corbel__Bus__Principal self; /* asks as another daemon */
 };
 
@@ -49,6 +50,7 @@ key_cache_new(struct shard *shard)
 {
 	struct key_cache *cache = mem_alloc(sizeof(*cache));
 	cache->shard = shard;
+	cache->hasher = hasher_new();
 	corbel__bus__principal__init(&cache->self);
 	cache->self.tenant = (char *)(uintptr_t) "root";
 	cache->self.has_internal = cache->self.internal = true;
@@ -116,6 +118,7 @@ key_cache_free(struct key_cache *cache)
 		return;
 	while (cache->newest)
 		forget(cache, cache->newest);
+	hasher_free(cache->hasher);
 	mem_free(cache);
 }
 
@@ -367,12 +370,16 @@ key_cache_authenticate(struct key_cache *cache, struct request *request, const c
 	struct key_text parts;
 	uint64_t now = shard_now_ms(cache->shard), retry_ms;
 
-	if (!key_text_parse(text, length, &parts)) {
+	struct key_entry *entry = NULL;
+	if (length < KEY_TEXT_MAX) {
+		hasher_sha256(cache->hasher, text, length, digest);
+		entry = lookup(cache, digest, now);
+	}
+	/* What is in the cache has been parsed. */
+	if (!entry && !key_text_parse(text, length, &parts)) {
 		key_refuse(request);
 		return;
 	}
-	hash_sha256(text, length, digest);
-	struct key_entry *entry = lookup(cache, digest, now);
 	if (entry && !is_in_doubt(cache, entry, now)) {
 		use_unlink(cache, entry);
 		use_link(cache, entry);

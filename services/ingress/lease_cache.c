@@ -124,14 +124,33 @@ subject_of(const struct request *request, const char *limit)
 	return own_limit(request->key, limit) ? who->key_id : who->tenant;
 }
 
+/* Appends a word; what does not fit is cut. */
+static size_t
+put_word(char name[NAME_MAX_BYTES], size_t at, const char *word)
+{
+	size_t size = strnlen(word, NAME_MAX_BYTES - 1 - at);
+	memcpy(name + at, word, size);
+	name[at + size] = '\0';
+	return at + size;
+}
+
+static size_t
+put_name(char name[NAME_MAX_BYTES], const struct request *request, const char *limit)
+{
+	const char *plan = request->key->principal.plan;
+	size_t size = put_word(name, 0, subject_of(request, limit));
+
+	size = put_word(name, size, " ");
+	size = put_word(name, size, plan ? plan : "");
+	size = put_word(name, size, " ");
+	return put_word(name, size, limit);
+}
+
 static struct lease *
 lease_for(struct lease_cache *cache, const struct request *request, const char *limit, uint64_t now_ms)
 {
-	const char *plan = request->key->principal.plan;
 	char name[NAME_MAX_BYTES];
-	int length =
-	    snprintf(name, sizeof(name), "%s %s %s", subject_of(request, limit), plan ? plan : "", limit);
-	size_t size = length > 0 && (size_t)length < sizeof(name) ? (size_t)length : sizeof(name) - 1;
+	size_t size = put_name(name, request, limit);
 	struct lease **bucket = &cache->buckets[hash_table64(name, size) % BUCKETS];
 
 	for (struct lease *lease = *bucket; lease; lease = lease->next)
@@ -140,7 +159,7 @@ lease_for(struct lease_cache *cache, const struct request *request, const char *
 	if (cache->count >= ENTRIES_MAX)
 		drop_idle(cache, now_ms);
 	struct lease *lease = mem_alloc(sizeof(*lease));
-	memcpy(lease->name, name, sizeof(name));
+	memcpy(lease->name, name, size + 1);
 	lease->cache = cache;
 	lease->want = 1;
 	lease->last = &lease->waiting;

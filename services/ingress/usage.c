@@ -14,12 +14,14 @@
 #define BUCKETS   4096u
 #define ITEMS_MAX 10000u
 #define REPORT_MS 3000u
+#define DAY_MS    INT64_C(86400000)
 
 struct item {
 	struct item *next;
 	uint64_t calls, limited;
 	int64_t last_used_ms;
-	char key_id[64], tenant[64], day[11];
+	int64_t day; /* since 1970 */
+	char key_id[64], tenant[64];
 };
 
 struct usage {
@@ -65,18 +67,18 @@ usage_free(struct usage *usage)
 
 /* Under the lock. NULL when too many keys were counted since the last report. */
 static struct item *
-item_for(struct usage *usage, const char *key_id, const char *tenant, const char day[11])
+item_for(struct usage *usage, const char *key_id, const char *tenant, int64_t day)
 {
 	struct item **bucket = &usage->buckets[hash_table64(key_id, strlen(key_id)) % BUCKETS];
 	for (struct item *item = *bucket; item; item = item->next)
-		if (strcmp(item->key_id, key_id) == 0 && memcmp(item->day, day, 10) == 0)
+		if (strcmp(item->key_id, key_id) == 0 && item->day == day)
 			return item;
 	if (usage->count == ITEMS_MAX)
 		return NULL;
 	struct item *item = mem_alloc(sizeof(*item));
 	snprintf(item->key_id, sizeof(item->key_id), "%s", key_id);
 	snprintf(item->tenant, sizeof(item->tenant), "%s", tenant);
-	memcpy(item->day, day, 11);
+	item->day = day;
 	item->next = *bucket;
 	*bucket = item;
 	usage->count++;
@@ -87,12 +89,9 @@ void
 usage_add(struct usage *usage, const struct key_entry *entry, bool is_limited)
 {
 	int64_t now_ms = clock_wall_ms(usage->ingress->env.clock);
-	char stamp[TEXT_TIMESTAMP_MAX];
 
-	text_from_timestamp_ms(now_ms, stamp);
-	stamp[10] = '\0';
 	pthread_mutex_lock(&usage->lock);
-	struct item *item = item_for(usage, entry->principal.key_id, entry->principal.tenant, stamp);
+	struct item *item = item_for(usage, entry->principal.key_id, entry->principal.tenant, now_ms / DAY_MS);
 	if (item) {
 		/* A refused call was counted when its key was found good. */
 		item->calls += !is_limited;
@@ -108,10 +107,13 @@ static Corbel__V1__ReportUsageRequest__Item *
 to_message(const struct item *item, struct arena *arena)
 {
 	Corbel__V1__ReportUsageRequest__Item *out = ARENA_NEW(arena, Corbel__V1__ReportUsageRequest__Item);
+	char stamp[TEXT_TIMESTAMP_MAX];
+
+	text_from_timestamp_ms(item->day * DAY_MS, stamp);
 	corbel__v1__report_usage_request__item__init(out);
 	out->key_id = arena_strdup(arena, item->key_id);
 	out->tenant_id = arena_strdup(arena, item->tenant);
-	out->date = arena_strdup(arena, item->day);
+	out->date = arena_strndup(arena, stamp, 10); /* YYYY-MM-DD */
 	out->has_calls = out->has_limited = out->has_last_used_at = true;
 	out->calls = item->calls;
 	out->limited = item->limited;

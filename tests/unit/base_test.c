@@ -184,6 +184,24 @@ START_TEST(digests_match_their_published_vectors)
 }
 END_TEST
 
+START_TEST(one_hasher_digests_text_after_text)
+{
+	static const char *const TEXTS[] = {
+	    "abc", "", "a text that takes more than one block of SHA-256, which has 64 bytes"};
+	struct hasher *hasher = hasher_new();
+	uint8_t digest[SHA256_BYTES], expected[SHA256_BYTES];
+
+	for (int i = 0; i < 6; i++) {
+		const char *text = TEXTS[i % 3];
+		hasher_sha256(hasher, text, strlen(text), digest);
+		hash_sha256(text, strlen(text), expected);
+		ck_assert_mem_eq(digest, expected, sizeof(digest));
+	}
+	hasher_free(hasher);
+	hasher_free(NULL);
+}
+END_TEST
+
 START_TEST(comparison_sees_every_byte)
 {
 	uint8_t a[64], b[64];
@@ -292,6 +310,7 @@ main(void)
 	tcase_add_test(tc, numbers_below_a_bound_are_uniform);
 	tcase_add_test(tc, the_systems_bytes_differ_every_time);
 	tcase_add_test(tc, digests_match_their_published_vectors);
+	tcase_add_test(tc, one_hasher_digests_text_after_text);
 	tcase_add_test(tc, comparison_sees_every_byte);
 	tcase_add_test(tc, rendezvous_weights_are_the_same_in_every_process);
 	tcase_add_test(tc, rendezvous_weights_spread_keys_evenly_over_nodes);
