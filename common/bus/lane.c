@@ -16,6 +16,8 @@
 #include "pool_internal.h"
 
 #define REPLY_ARENA_BLOCK (16u << 10)
+#define HEAD_MAX          256u /* bytes of a message before its calls */
+#define CALL_MAX          24u  /* bytes of a call beside what its flight has packed */
 
 static void on_event(void *arg);
 
@@ -67,7 +69,7 @@ varint_size(uint64_t value)
 static bool
 append_call(nng_msg *message, const struct flight *flight, uint32_t index, uint32_t budget_ms)
 {
-	uint8_t head[16], tail[8], *h = head, *t = tail;
+	uint8_t head[CALL_MAX - 8], tail[8], *h = head, *t = tail;
 	size_t size = 1 + varint_size(index) + flight->size + 1 + varint_size(budget_ms);
 
 	*h++ = 5 << 3 | 2; /* Request.calls */
@@ -81,12 +83,22 @@ append_call(nng_msg *message, const struct flight *flight, uint32_t index, uint3
 	       nng_msg_append(message, tail, (size_t)(t - tail)) == 0;
 }
 
+/* What the lane's flights take, and the head of the message. */
+static size_t
+size_of_message(const struct lane *lane)
+{
+	size_t size = HEAD_MAX;
+	for (const struct flight *flight = lane->first; flight; flight = flight->next)
+		size += flight->size + CALL_MAX;
+	return size;
+}
+
 static bool
 append_head(nng_msg *message, struct lane *lane)
 {
 	struct pool *pool = lane->replica->pool;
 	Corbel__Bus__Request head = CORBEL__BUS__REQUEST__INIT;
-	uint8_t bytes[256];
+	uint8_t bytes[HEAD_MAX];
 
 	head.has_version = true;
 	head.has_batch = true;
@@ -112,8 +124,13 @@ compose(struct lane *lane)
 	nng_msg *message;
 
 	lane->count = 0;
-	if (nng_msg_alloc(&message, 0) != 0 || !append_head(message, lane))
+	if (nng_msg_alloc(&message, 0) != 0)
 		return NULL;
+	/* At once: nng grows a message in steps, and copies it in each. */
+	if (nng_msg_reserve(message, size_of_message(lane)) != 0 || !append_head(message, lane)) {
+		nng_msg_free(message);
+		return NULL;
+	}
 	while (lane->first) {
 		struct flight *flight = lane->first;
 		lane->first = flight->next;
