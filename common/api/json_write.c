@@ -191,6 +191,15 @@ write_key(struct writer *writer, const char *name, size_t length)
 		strbuf_putc(writer->out, ' ');
 }
 
+/* A field's name has nothing to escape. */
+static void
+write_name(struct writer *writer, const char *name)
+{
+	strbuf_putc(writer->out, '"');
+	strbuf_puts(writer->out, name);
+	strbuf_puts(writer->out, writer->options->is_pretty ? "\": " : "\":");
+}
+
 static void
 write_map(struct writer *writer, const ProtobufCFieldDescriptor *field, const ProtobufCMessage *message)
 {
@@ -240,7 +249,7 @@ static void
 write_field(struct writer *writer, const ProtobufCMessage *message, const ProtobufCFieldDescriptor *field,
             const struct api_field *rules)
 {
-	write_key(writer, field->name, strlen(field->name));
+	write_name(writer, field->name);
 	if (rules->is_secret && writer->options->is_redacted)
 		strbuf_puts(writer->out, "\"[redacted]\"");
 	else if (rules->is_map)

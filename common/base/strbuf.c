@@ -32,9 +32,8 @@ strbuf_clear(struct strbuf *buf)
 		buf->data[0] = '\0';
 }
 
-/* Room for `extra` bytes and the NUL; false when the ceiling forbids. */
 static bool
-reserve(struct strbuf *buf, size_t extra)
+make_room(struct strbuf *buf, size_t extra)
 {
 	size_t need = buf->length + extra + 1;
 
@@ -57,6 +56,14 @@ reserve(struct strbuf *buf, size_t extra)
 	}
 	buf->capacity = capacity;
 	return true;
+}
+
+/* Room for `extra` bytes and the NUL; false when the ceiling forbids. */
+static inline bool
+reserve(struct strbuf *buf, size_t extra)
+{
+	bool has_room = !buf->ceiling && extra < buf->capacity - buf->length;
+	return has_room || make_room(buf, extra);
 }
 
 void
@@ -90,7 +97,10 @@ strbuf_puts(struct strbuf *buf, const char *text)
 void
 strbuf_putc(struct strbuf *buf, char c)
 {
-	strbuf_add(buf, &c, 1);
+	if (!reserve(buf, 1))
+		return;
+	buf->data[buf->length++] = c;
+	buf->data[buf->length] = '\0';
 }
 
 void
@@ -140,7 +150,14 @@ strbuf_printf(struct strbuf *buf, const char *format, ...)
 	va_end(args);
 }
 
-/* The escape of one byte in a JSON string, or NULL when it stands for itself (RFC 8259 section 7). */
+/* RFC 8259 section 7. */
+static inline bool
+stands_for_itself(unsigned char c)
+{
+	return c >= 0x20 && c != '"' && c != '\\';
+}
+
+/* The escape of a byte that does not stand for itself in a JSON string. */
 static const char *
 json_escape(unsigned char c, char buffer[7])
 {
@@ -159,8 +176,6 @@ json_escape(unsigned char c, char buffer[7])
 	default:
 		break;
 	}
-	if (c >= 0x20)
-		return NULL;
 	memcpy(buffer, "\\u00", 4);
 	buffer[4] = HEX[c >> 4];
 	buffer[5] = HEX[c & 15];
@@ -176,11 +191,10 @@ strbuf_json_string(struct strbuf *buf, const char *text, size_t length)
 
 	strbuf_putc(buf, '"');
 	for (size_t i = 0; i < length; i++) {
-		const char *escape = json_escape((unsigned char)text[i], buffer);
-		if (!escape)
+		if (stands_for_itself((unsigned char)text[i]))
 			continue;
 		strbuf_add(buf, text + plain, i - plain);
-		strbuf_puts(buf, escape);
+		strbuf_puts(buf, json_escape((unsigned char)text[i], buffer));
 		plain = i + 1;
 	}
 	strbuf_add(buf, text + plain, length - plain);
