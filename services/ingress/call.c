@@ -299,6 +299,8 @@ call_begin(struct request *request)
 	const char *limit = LIMITS[request->method->cost];
 	struct status st = authorize(request->method, request->key ? &request->key->principal : NULL);
 
+	if (status_ok(&st) && atomic_load(&request->shard->ingress->is_closing))
+		st = status_make(STATUS_UNAVAILABLE, "this ingress is stopping");
 	if (!status_ok(&st)) {
 		respond_status(request, &st);
 		return;

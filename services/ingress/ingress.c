@@ -236,6 +236,7 @@ drain(void *arg, uint32_t grace_ms)
 		shard_quiet(&self->shards[i]);
 	while (active_requests(self) > 0 && clock_mono_ms(self->env.clock) < end)
 		clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+	atomic_store(&self->is_closing, true);
 	usage_task(self, NULL);
 }
 

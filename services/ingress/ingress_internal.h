@@ -48,6 +48,7 @@ struct ingress {
 	char address[128]; /* as listened on, with the port in use */
 	char *docs_page, *problems_page;
 	_Atomic bool is_draining;
+	_Atomic bool is_closing; /* the drain is over: what connections that were kept still bring is refused */
 	struct http_metrics *http;
 	struct metric_counter *bad_requests, *unauthenticated, *limited, *forward_failures, *turned_away;
 	struct metric_gauge *active;

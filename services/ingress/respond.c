@@ -188,9 +188,19 @@ log_failure(const struct request *request, const struct problem *problem, const 
 	         LOG_U64("http_status", problem->http), LOG_STATUS(st));
 }
 
-void
-respond_status(struct request *request, const struct status *st)
+/* What is still under way when the ingress ends is not what its caller gave up. */
+static struct status
+as_seen_by_caller(const struct request *request, const struct status *st)
 {
+	if (st->code == STATUS_CANCELLED && atomic_load(&request->shard->ingress->is_closing))
+		return status_make(STATUS_UNAVAILABLE, "this ingress is stopping");
+	return *st;
+}
+
+void
+respond_status(struct request *request, const struct status *given)
+{
+	const struct status seen = as_seen_by_caller(request, given), *st = &seen;
 	/* A refusal that our own queues give is not the caller's quota. */
 	struct problem problem =
 	    problem_of(st->code, st->code == STATUS_RESOURCE_EXHAUSTED ? "overloaded" : NULL);
