@@ -10,7 +10,7 @@ import sys
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from stack import BIN, Processes, Serve, postgres_bin  # noqa: E402
+from stack import BIN, GIVEN_URL, Given, Processes, Serve, postgres_bin  # noqa: E402
 
 
 def pytest_configure(config):
@@ -67,7 +67,14 @@ def four_in_memory():
     stack.stop()
 
 
-@pytest.fixture(scope="module", params=["serve", "processes"])
+@pytest.fixture(scope="module")
+def given():
+    stack = Given()
+    yield stack
+    stack.stop()
+
+
+@pytest.fixture(scope="module", params=["given"] if GIVEN_URL else ["serve", "processes"])
 def stack(request):
     return request.getfixturevalue(request.param)
 

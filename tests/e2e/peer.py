@@ -2,6 +2,8 @@
 import socket
 import threading
 
+from stack import PEERS
+
 
 class Peer:
     """Answers one connection after the other with the given bytes; b"" is closing it without an answer. The last
@@ -10,8 +12,8 @@ class Peer:
     def __init__(self, *answers):
         self.answers = list(answers)
         self.requests = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        self.listener = socket.create_server((PEERS, 0))
+        self.url = f"http://{PEERS}:{self.listener.getsockname()[1]}"
         self.thread = threading.Thread(target=self._serve)
         self.thread.start()
 

@@ -7,6 +7,8 @@ import json
 import threading
 import time
 
+from stack import PEERS
+
 
 class Hook:
     """One request that arrived."""
@@ -31,7 +33,7 @@ class Sink:
     """with Sink() as sink: sink.url, sink.hooks. `answer(hook)` returns a status, or (status, headers);
     `options(headers)` the headers of the answer to OPTIONS, whose own are kept in sink.asked."""
 
-    def __init__(self, answer=lambda hook: 200, options=lambda headers: []):
+    def __init__(self, answer=lambda hook: 200, options=lambda headers: [], address=PEERS):
         self.hooks, self.asked, self.answer = [], [], answer
         self.changed = threading.Condition()
         sink = self
@@ -68,8 +70,8 @@ class Sink:
             request_queue_size = 256
             daemon_threads = True
 
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.server = Server((address, 0), Handler)
+        self.url = f"http://{address}:{self.server.server_port}"
 
     def __enter__(self):
         threading.Thread(target=self.server.serve_forever, daemon=True).start()

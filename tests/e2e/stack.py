@@ -2,6 +2,9 @@
 
 Serve is `corbel serve`; Processes is one process a daemon on real PostgreSQL and Redis. Both give an
 address, a first admin key, and clients. Nothing outlives stop().
+
+With CORBEL_E2E_URL and CORBEL_E2E_KEY in the environment, tests of a `stack` are of the installation behind that address,
+and those that start processes of their own are skipped. It has to reach the peers that tests start, at CORBEL_E2E_PEERS.
 """
 import contextlib
 import os
@@ -16,8 +19,11 @@ import subprocess
 import tempfile
 import time
 
+import pytest
 import requests
 
+GIVEN_URL = os.environ.get("CORBEL_E2E_URL")
+PEERS = os.environ.get("CORBEL_E2E_PEERS", "127.0.0.1")  # the address that peers listen at
 BIN = pathlib.Path(os.environ.get("CORBEL_BIN", pathlib.Path(__file__).parents[2] / "build/bin"))
 START_S = 60
 
@@ -50,10 +56,16 @@ def until(condition, what, timeout_s=START_S):
         time.sleep(0.02)
 
 
+def needs_own_processes():
+    if GIVEN_URL:
+        pytest.skip("starts processes of its own")
+
+
 class Process:
     """A program whose output goes to a file in `directory`."""
 
     def __init__(self, name, argv, directory, env=None):
+        needs_own_processes()
         self.name = name
         self.log = pathlib.Path(directory) / f"{name}.log"
         self._out = open(self.log, "ab")
@@ -192,10 +204,22 @@ class Stack:
         return codes
 
 
+class Given(Stack):
+    """An installation that is there."""
+
+    def __init__(self):
+        super().__init__()
+        self.url = GIVEN_URL
+        self.port = int(GIVEN_URL.rsplit(":", 1)[1])
+        self.admin_key = os.environ["CORBEL_E2E_KEY"]
+        until(self.is_ready, f"{self.url} is ready")
+
+
 class Serve(Stack):
     """corbel serve: everything in one process, on embedded stores."""
 
     def __init__(self, *options, directory=None, env=None):
+        needs_own_processes()
         super().__init__()
         self.env = env
         self.data = pathlib.Path(directory or self.directory) / "data"
@@ -318,6 +342,7 @@ class Processes(Stack):
     DAEMONS = ("accountd", "ratelimitd", "webhookd", "cached", "ingress")
 
     def __init__(self, *options, replicas=None, redis=True, own=None):
+        needs_own_processes()
         super().__init__()
         self.options = options
         self.own = own or {}

@@ -15,8 +15,8 @@ import uuid
 import requests
 from stack import until
 
-CHECK, PLAN, KEY, LIST = "check", "plan", "key", "list"
-GOOD = {CHECK: 200, PLAN: 200, KEY: 201, LIST: 200}
+CHECK, PLAN, KEY, LIST, EVENT, CACHE = "check", "plan", "key", "list", "event", "cache"
+GOOD = {CHECK: 200, PLAN: 200, KEY: 201, LIST: 200, EVENT: 200, CACHE: 200}
 
 
 class Answer(typing.NamedTuple):
@@ -46,9 +46,13 @@ class Traffic:
         self.keys = {}    # what was acknowledged: the Idempotency-Key, and (body, reply)
         self.plans = {}   # the last number that each plan was acknowledged to have
         self.names = []   # of keys that were asked for, acknowledged or not
+        self.calls = self.made_calls()
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._run, args=(one,)) for one in
-                         (self._check, self._change_plan, self._make_key, self._list) for _ in range(each)]
+        self._threads = [threading.Thread(target=self._run, args=(one,)) for one in self.calls.values() for _ in range(each)]
+
+    def made_calls(self):
+        """What is called, by its kind."""
+        return {CHECK: self._check, PLAN: self._change_plan, KEY: self._make_key, LIST: self._list}
 
     def _is_defined_everywhere(self):
         return all(self.tenant.post("/v1/ratelimits/peek", {"checks": [{"limit": "hot", "key": f"k{n}"}]}).status_code
@@ -111,7 +115,7 @@ class Traffic:
 
     def until_good(self, timeout_s=10):
         """Waits until every kind of call that starts from now on has succeeded; returns how long that took."""
-        start, waiting = time.monotonic(), set(GOOD)
+        start, waiting = time.monotonic(), set(self.calls)
         seen = len(self.answers)
         while waiting:
             assert time.monotonic() - start < timeout_s, f"no good {waiting}; the last: {self.answers[-8:]}"

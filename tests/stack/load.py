@@ -1,0 +1,37 @@
+"""The traffic of the end-to-end tests, with events and cache entries beside it, so that every daemon has something to do."""
+import json
+
+from sink import Sink
+from stack import until
+from traffic import CACHE, EVENT, Traffic
+
+
+class Load(Traffic):
+    """with Load(compose) as load: …; load.lost() is what was acknowledged and is not there; it waits for deliveries."""
+
+    def __init__(self, compose):
+        super().__init__(compose)
+        self.published = set()  # ids of events that were acknowledged
+        self.sink = Sink(address=compose.gateway())
+        made = self.tenant.post("/v1/webhooks", {"url": self.sink.url + "/hook", "filter": {"types": ["load.*"]}})
+        assert made.status_code == 201, made.text
+
+    def made_calls(self):
+        return {**super().made_calls(), EVENT: self._publish, CACHE: self._fill_cache}
+
+    def _publish(self, me, _, count):
+        answer = self._call(me, EVENT, "POST", "/v1/events", {"events": [{"type": "load.made", "data": {"count": count}}]})
+        if answer.is_good:
+            self.published.add(json.loads(answer.text)["events"][0]["id"])
+
+    def _fill_cache(self, me, _, count):
+        self._call(me, CACHE, "POST", "/v1/caches/load/set-many", {"entries": [{"key": f"k{count % 50}", "text": "v"}]})
+
+    def __enter__(self):
+        self.sink.__enter__()
+        return super().__enter__()
+
+    def lost(self):
+        until(lambda: self.published <= {hook.id for hook in self.sink.hooks}, "every event that was acknowledged is delivered")
+        self.sink.__exit__()
+        return super().lost()
