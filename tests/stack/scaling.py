@@ -1,0 +1,101 @@
+"""Checks a second with 1, 2 and 3 replicas of ratelimitd, each held to a share of one processor.
+
+    ./dev bench --stack [ROUNDS] [SECONDS]
+
+The ingress, Redis and the load have the other processors, so what grows is what replicas of ratelimitd add. On two processors
+the share has to be small: three replicas together may not need more than one of them, nor the ingress more than the other.
+"""
+import os
+import pathlib
+import re
+import statistics
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
+from compose import Compose  # noqa: E402
+from engine import Engine, run  # noqa: E402
+from stack import until  # noqa: E402
+
+SHARE = os.environ.get("CORBEL_STACK_SHARE", "0.05")  # of a processor, each replica
+CONNECTIONS = 64
+KEYS = 1000
+SCRIPT = """\
+wrk.method = "POST"
+wrk.headers["Authorization"] = "Bearer %s"
+wrk.headers["Content-Type"] = "application/json"
+local requests, n = {}, 0
+init = function()
+  for i = 1, %d do
+    requests[i] = wrk.format(nil, nil, nil, '{"checks":[{"limit":"plenty","key":"user-' .. i .. '"}]}')
+  end
+end
+request = function()
+  n = n %% %d + 1
+  return requests[n]
+end
+"""
+
+
+def hold(compose, processors):
+    """The last processor is the replicas', the others are everybody else's."""
+    others = ",".join(str(p) for p in processors[:-1]) or str(processors[0])
+    for name in ("ingress", "redis", "accountd", "postgres", "webhookd", "cached"):
+        run("docker", "update", "--cpuset-cpus", others, *compose.ids(name))
+    run("docker", "update", "--cpuset-cpus", str(processors[-1]), "--cpus", SHARE, *compose.ids("ratelimitd"))
+    return others
+
+
+def load(compose, script, others, seconds):
+    """One measurement: checks a second, the 99th percentile as wrk prints it, failures."""
+    said = run("taskset", "-c", others, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", script,
+               compose.url + "/v1/ratelimits/check", timeout=seconds + 60).stdout
+    failed = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
+    return (float(re.search(r"Requests/sec: +(\S+)", said).group(1)), re.search(r"99% +(\S+)", said).group(1),
+            int(failed.group(1)) if failed else 0)
+
+
+def measure(compose, replicas, script, rounds, seconds):
+    compose.up(ratelimitd=replicas)
+    compose.until_reached("ratelimitd")
+    others = hold(compose, sorted(os.sched_getaffinity(0)))
+    load(compose, script, others, 1)  # connections, verified key, limits in memory
+    return [load(compose, script, others, seconds) for _ in range(rounds)]
+
+
+def main(rounds=3, seconds=5):
+    engine = Engine()
+    try:
+        tag = os.environ.get("CORBEL_STACK_IMAGE")
+        if not tag:
+            tag = "corbel:stack-test"
+            engine.build(tag)
+        compose = Compose(engine, tag)
+        try:
+            compose.up()
+            client = compose.tenant(plan="unlimited", scopes=["*"])
+            made = client.post("/v1/limits", {"name": "plenty", "strategy": "TOKEN_BUCKET", "limit": 10**9, "window_ms": 1000})
+            assert made.status_code == 201, made.text
+            until(lambda: client.post("/v1/ratelimits/check", {"checks": [{"limit": "plenty", "key": "a"}]}).status_code == 200,
+                  "the limit is known")
+            with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+                script.write(SCRIPT % (client.key, KEYS, KEYS))
+                script.flush()
+                print(f"medians of {rounds} rounds of {seconds} s; each replica has {SHARE} of a processor")
+                first = None
+                for replicas in (1, 2, 3):
+                    rows = measure(compose, replicas, script.name, rounds, seconds)
+                    rate = statistics.median(row[0] for row in rows)
+                    first = first or rate
+                    p99 = sorted(rows)[len(rows) // 2][1]
+                    print(f"ratelimitd x {replicas}  {rate:8.0f} checks/s  {rate / first:4.2f} times  p99 {p99:>8}"
+                          f"  failed {sum(row[2] for row in rows)}", flush=True)
+        finally:
+            compose.remove()
+    finally:
+        engine.stop()
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
