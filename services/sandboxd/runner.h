@@ -133,6 +133,7 @@ struct runner_result {
 	int system_call_number;  /* -1: unknown */
 	const struct runner_violation *violations;
 	size_t violation_count;
+	/* Of a child that had not been waiting, with the millisecond of its preparation. */
 	uint64_t cpu_us, wall_us;
 	uint64_t memory_peak_bytes; /* beyond the warmed interpreter */
 };

@@ -27,7 +27,7 @@ struct run {
 	size_t request_size, sent_bytes;
 	struct answer answer;
 	uint64_t started_ns, deadline_ns, cpu_check_ns;
-	uint64_t cpu_base_us; /* that the child had used before */
+	uint64_t cpu_base_us; /* that the child had used while it waited; 0: it was made for this run */
 	/* What the host has decided, whatever the child says; NULL: nothing. */
 	const char *verdict;
 	enum runner_outcome verdict_outcome;

@@ -67,6 +67,19 @@ decide(struct child *child, enum runner_outcome outcome, const char *why)
 	child->run.verdict_outcome = outcome;
 }
 
+/* Measured while the process lives: it waits for that. When it has gone on its own, or is not known yet, what
+ * the zygote reports comes first. */
+static void
+on_answer(struct runner *runner, struct child *child)
+{
+	struct run_use use = use_now(child);
+
+	if (child_is_dead(child) && child->zygote)
+		epoll_ctl(runner->epoll, EPOLL_CTL_DEL, child->channel, NULL);
+	else
+		settle(runner, child, 0, &use);
+}
+
 /* ---------------------------------------------------------------- zygotes */
 
 static void
@@ -81,10 +94,12 @@ on_forked(struct runner *runner, uint64_t id, pid_t pid, int pidfd)
 	}
 	child->pid = pid;
 	child->pidfd = pidfd;
-	if (child->state == CHILD_RUNNING)
-		child->run.cpu_base_us = measure_cpu_us(pid);
 	if (child->state == CHILD_ENDING)
 		child_kill(child);
+	if (child->state != CHILD_RUNNING)
+		return;
+	if (child->run.answer.state != ANSWER_OPEN)
+		on_answer(runner, child);
 }
 
 static void
@@ -157,24 +172,6 @@ on_zygote(struct runner *runner, uint64_t id)
 
 /* ---------------------------------------------------------------- children */
 
-/* When the process is gone before it could be measured, the zygote's report has the figures. */
-static void
-on_answer(struct runner *runner, uint64_t id)
-{
-	struct child *child = pool_child(runner, id);
-
-	if (child->pid == 0 && child->zygote)
-		on_zygote(runner, child->zygote->id); /* it has said so already */
-	child = pool_child(runner, id);
-	if (!child || child->state != CHILD_RUNNING)
-		return;
-	struct run_use use = use_now(child);
-	if (child_is_dead(child) && child->zygote)
-		epoll_ctl(runner->epoll, EPOLL_CTL_DEL, child->channel, NULL);
-	else
-		settle(runner, child, 0, &use);
-}
-
 static void
 on_child(struct runner *runner, uint64_t id, uint32_t events)
 {
@@ -186,7 +183,7 @@ on_child(struct runner *runner, uint64_t id, uint32_t events)
 	    (!run_send(child) || run_is_sent(&child->run)))
 		pool_watch_room(runner, child, false);
 	if (child->state == CHILD_RUNNING && (events & ~(uint32_t)EPOLLOUT) && run_read(child) != ANSWER_OPEN)
-		on_answer(runner, id);
+		on_answer(runner, child);
 	else if (events & (EPOLLHUP | EPOLLERR))
 		epoll_ctl(runner->epoll, EPOLL_CTL_DEL, child->channel, NULL); /* the zygote tells the rest */
 }
@@ -224,6 +221,8 @@ check_time(struct child *child, uint64_t now_ns)
 			decide(child, RUNNER_HOST_ERROR, "the interpreter's zygote died");
 	} else if (now_ns >= run->deadline_ns && child_is_dead(child)) {
 		decide(child, RUNNER_HOST_ERROR, "the zygote did not make a process, or did not report its end");
+		if (child->zygote)
+			zygote_kill(child->zygote); /* it hangs; the end of its socket tells the rest */
 	} else if (now_ns >= run->deadline_ns) {
 		decide(child, RUNNER_TIMEOUT, "the time limit was reached");
 	} else if (now_ns >= run->cpu_check_ns) {

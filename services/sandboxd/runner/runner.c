@@ -316,7 +316,7 @@ runner_figures(struct runner *runner, struct runner_figures *out)
 	pthread_mutex_lock(&runner->lock);
 	*out = runner->figures;
 	for (const struct child *child = runner->children; child; child = child->next) {
-		if (child->state != CHILD_WAITING)
+		if (child->state != CHILD_WAITING || child->pid == 0)
 			continue;
 		out->ready++;
 		sample = child->pid;

@@ -85,10 +85,16 @@ zygote_spawn(const char *path, uint32_t layers, struct zygote **out)
 }
 
 void
+zygote_kill(struct zygote *zygote)
+{
+	kill(zygote->pid, SIGKILL);
+}
+
+void
 zygote_end(struct zygote *zygote)
 {
 	close(zygote->control);
-	kill(zygote->pid, SIGKILL);
+	zygote_kill(zygote);
 	while (waitpid(zygote->pid, NULL, 0) < 0 && errno == EINTR)
 		continue;
 	mem_free(zygote);

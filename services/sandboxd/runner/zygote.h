@@ -33,6 +33,7 @@ struct zygote {
 
 /* Starts `path` with the layers that are wanted; it says hello by and by. UNAVAILABLE: it cannot be run. */
 struct status zygote_spawn(const char *path, uint32_t layers, struct zygote **out);
+void zygote_kill(struct zygote *zygote);
 /* Kills it, waits for its end and frees it. Its children die with it. */
 void zygote_end(struct zygote *zygote);
 
