@@ -52,6 +52,16 @@ id_make(const char *prefix, const struct clock *clock, const struct random *rand
 	return id;
 }
 
+struct id
+id_before(const char *prefix, int64_t wall_ms)
+{
+	struct id id;
+
+	snprintf(id.text, sizeof(id.text), "%.8s_%012llx", prefix,
+	         (unsigned long long)(wall_ms > 0 ? wall_ms : 0));
+	return id;
+}
+
 bool
 id_is_valid(const char *text, const char *prefix)
 {

@@ -21,6 +21,8 @@ struct id {
 };
 
 struct id id_make(const char *prefix, const struct clock *clock, const struct random *random);
+/* Sorts before every id with this prefix that is made at `wall_ms` or later, behind those made before. */
+struct id id_before(const char *prefix, int64_t wall_ms);
 /* The form only: prefix (NULL accepts any), underscore, 32 lowercase hexadecimal digits. */
 bool id_is_valid(const char *text, const char *prefix);
 

@@ -339,6 +339,8 @@ prepare(struct store_conn *conn, struct store_statement *statement, const struct
 
 	if (!status_ok(&st))
 		return st;
+	if (statement->is_over_sets)
+		postgres_array_types(&as, count);
 	if (!PQsendPrepare(conn->handle, statement->name, statement->text, (int)count, as.types))
 		return postgres_failed(conn, NULL);
 	st = postgres_results(conn, NULL, &changed);
@@ -398,9 +400,12 @@ const struct store_driver postgres_driver = {
     .unprepare = unprepare,
     .run = run,
     .run_each = postgres_run_each,
+    .run_sets = postgres_run_sets,
     .script = script,
     .bulk = postgres_bulk,
     .migrate_lock = migrate_lock,
     .claim_clause = "FOR UPDATE SKIP LOCKED",
     .lock_clause = "FOR NO KEY UPDATE",
+    .refer_clause = "FOR KEY SHARE",
+    .each_table = postgres_each_table,
 };

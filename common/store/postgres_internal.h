@@ -35,6 +35,12 @@ bool postgres_read_row(const PGresult *result, int row, struct rows_builder *row
 struct status postgres_run_each(struct store_conn *conn, struct store_statement *statement,
                                 const struct store_value *params, size_t count, size_t times,
                                 int64_t *changed);
+/* postgres_sets: arrays as parameters. */
+void postgres_array_types(struct postgres_params *as, size_t count);
+void postgres_each_table(struct strbuf *out, size_t count);
+struct status postgres_run_sets(struct store_conn *conn, struct store_statement *statement,
+                                const struct store_value *params, size_t count, size_t sets,
+                                struct rows_builder *rows);
 struct status postgres_bulk(struct store_conn *conn, const char *table, const char *const *columns,
                             size_t column_count, const struct store_value *values, size_t rows);
 

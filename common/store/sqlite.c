@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -316,17 +317,15 @@ bind_one(sqlite3_stmt *stmt, int at, const struct store_value *value)
 static struct status
 bind_all(struct store_conn *conn, sqlite3_stmt *stmt, const struct store_value *params, size_t count)
 {
-	char name[24];
-
 	if ((size_t)sqlite3_bind_parameter_count(stmt) != count)
 		return status_make(STATUS_INTERNAL, "%zu parameters given, %d expected", count,
 		                   sqlite3_bind_parameter_count(stmt));
 	for (size_t i = 0; i < count; i++) {
-		snprintf(name, sizeof(name), "$%zu", i + 1);
-		int at = sqlite3_bind_parameter_index(stmt, name);
-		if (at == 0)
-			return status_make(STATUS_INTERNAL, "parameter %s is not used", name);
-		if (bind_one(stmt, at, &params[i]) != SQLITE_OK)
+		const char *name = sqlite3_bind_parameter_name(stmt, (int)i + 1);
+		unsigned long number = name ? strtoul(name + 1, NULL, 10) : 0;
+		if (number == 0 || number > count)
+			return status_make(STATUS_INTERNAL, "parameter %s is not one of %zu", name ? name : "?", count);
+		if (bind_one(stmt, (int)i + 1, &params[number - 1]) != SQLITE_OK)
 			return failed(conn);
 	}
 	return status_ok_value();
@@ -420,6 +419,27 @@ run_each(struct store_conn *conn, struct store_statement *statement, const struc
 	return st;
 }
 
+static struct status
+run_sets(struct store_conn *conn, struct store_statement *statement, const struct store_value *params,
+         size_t count, size_t sets, struct rows_builder *rows)
+{
+	struct status st = status_ok_value();
+	int64_t changed;
+
+	for (size_t i = 0; i < sets && status_ok(&st); i++)
+		st = run(conn, statement, params + i * count, count, rows, &changed);
+	return st;
+}
+
+static void
+each_table(struct strbuf *out, size_t count)
+{
+	strbuf_puts(out, "(SELECT ");
+	for (size_t i = 1; i <= count; i++)
+		strbuf_printf(out, "%s$%zu AS c%zu", i > 1 ? ", " : "", i, i);
+	strbuf_puts(out, ") AS given");
+}
+
 /* ---------------------------------------------------------------- many rows */
 
 static char *
@@ -447,7 +467,8 @@ bulk(struct store_conn *conn, const char *table, const char *const *columns, siz
 	struct status st = prepare_text(conn, text, &stmt);
 
 	for (size_t i = 0; status_ok(&st) && i < rows; i++) {
-		st = bind_all(conn, stmt, values + i * column_count, column_count);
+		for (size_t c = 0; c < column_count && status_ok(&st); c++)
+			st = checked(conn, bind_one(stmt, (int)c + 1, &values[i * column_count + c]));
 		if (status_ok(&st))
 			st = step_through(conn, stmt, NULL);
 		sqlite3_reset(stmt);
@@ -476,9 +497,12 @@ const struct store_driver sqlite_driver = {
     .unprepare = unprepare,
     .run = run,
     .run_each = run_each,
+    .run_sets = run_sets,
     .script = script,
     .bulk = bulk,
     .migrate_lock = migrate_lock,
     .claim_clause = "",
     .lock_clause = "",
+    .refer_clause = "",
+    .each_table = each_table,
 };

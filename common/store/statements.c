@@ -10,8 +10,7 @@
 #include "base/hash.h"
 #include "store/store_internal.h"
 
-#define CLAIM_TOKEN "@claim@"
-#define LOCK_TOKEN  "@lock@"
+#define EACH_TOKEN "@each@"
 
 static struct store_statement *
 slot_for(struct store_statement *slots, size_t slot_count, const char *name)
@@ -52,17 +51,45 @@ duration_of(const struct store *store, const char *name)
 	                      : NULL;
 }
 
-char *
-statement_text(const struct store_driver *driver, const char *text)
+static bool
+is_over_sets(const char *text)
 {
-	const char *claim = strstr(text, CLAIM_TOKEN), *lock = strstr(text, LOCK_TOKEN);
-	const char *token = claim ? claim : lock;
+	return strstr(text, EACH_TOKEN) != NULL;
+}
 
-	if (!token)
-		return mem_strdup(text);
-	return mem_printf("%.*s%s%s", (int)(token - text), text,
-	                  claim ? driver->claim_clause : driver->lock_clause,
-	                  token + strlen(claim ? CLAIM_TOKEN : LOCK_TOKEN));
+/* Takes `text`; each token is there once or not at all. */
+static char *
+replaced(char *text, const char *token, const char *by)
+{
+	const char *at = strstr(text, token);
+
+	if (!at)
+		return text;
+	char *out = mem_printf("%.*s%s%s", (int)(at - text), text, by, at + strlen(token));
+	mem_free(text);
+	return out;
+}
+
+static char *
+with_table(char *text, const struct store_driver *driver, size_t count)
+{
+	struct strbuf table;
+
+	strbuf_init(&table, NULL);
+	driver->each_table(&table, count);
+	char *out = replaced(text, EACH_TOKEN, table.data);
+	strbuf_fini(&table);
+	return out;
+}
+
+char *
+statement_text(const struct store_driver *driver, const char *text, size_t count)
+{
+	char *out = replaced(mem_strdup(text), "@claim@", driver->claim_clause);
+
+	out = replaced(out, "@lock@", driver->lock_clause);
+	out = replaced(out, "@refer@", driver->refer_clause);
+	return is_over_sets(text) ? with_table(out, driver, count) : out;
 }
 
 struct status
@@ -76,7 +103,8 @@ statement_get(struct store_conn *conn, const struct store_sql *sql, const struct
 	if (!statement->name) {
 		statement->name = sql->name;
 		statement->source = sql->text;
-		statement->text = statement_text(conn->store->driver, sql->text);
+		statement->text = statement_text(conn->store->driver, sql->text, count);
+		statement->is_over_sets = is_over_sets(sql->text);
 		statement->duration = duration_of(conn->store, sql->name);
 		conn->statement_count++;
 	}

@@ -286,6 +286,31 @@ store_query(struct store_tx *tx, const struct store_sql *sql, const struct store
 }
 
 struct status
+store_query_each(struct store_tx *tx, const struct store_sql *sql, const struct store_value *params,
+                 size_t count, size_t sets, size_t max_rows, struct arena *arena, struct store_rows **out)
+{
+	struct store_conn *conn = tx->conn;
+	const struct store *store = conn->store;
+	struct rows_builder rows = rows_begin(arena, sql->name, max_rows);
+	struct store_statement *statement;
+	uint64_t start_ns = clock_mono_ns(store->clock);
+
+	assert(tx->is_open && conn->tx == tx);
+	*out = rows.rows;
+	if (!status_ok(&conn->failure) || sets == 0)
+		return conn->failure;
+	conn_start_timer(conn);
+	struct status st = statement_get(conn, sql, params, count, &statement);
+	if (status_ok(&st))
+		st = store->driver->run_sets(conn, statement, params, count, sets, &rows);
+	histogram_observe(statement->duration, (double)(clock_mono_ns(store->clock) - start_ns) / 1e9);
+	if (!status_ok(&st))
+		note_failure(store, sql, &st);
+	conn->failure = status_wrap(st, "statement %s", sql->name);
+	return conn->failure;
+}
+
+struct status
 store_read(struct store_conn *conn, const struct store_sql *sql, const struct store_value *params,
            size_t count, size_t max_rows, struct arena *arena, struct store_rows **out)
 {

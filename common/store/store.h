@@ -133,6 +133,13 @@ struct status store_exec(struct store_tx *tx, const struct store_sql *sql, const
  * each. On PostgreSQL all of them cost one round trip. */
 struct status store_exec_each(struct store_tx *tx, const struct store_sql *sql,
                               const struct store_value *params, size_t count, size_t rows, int64_t *changed);
+/* Runs it over `sets` sets of `count` parameters together: its token "@each@" is a table `given` of them,
+ * with the columns c1, c2 and so on, and its rows come in any order. A column is of one type, that of the
+ * first set, where it is not null. On PostgreSQL it is one statement, so each set costs a fraction of one;
+ * SQLite takes one set after the other. */
+struct status store_query_each(struct store_tx *tx, const struct store_sql *sql,
+                               const struct store_value *params, size_t count, size_t sets, size_t max_rows,
+                               struct arena *arena, struct store_rows **out);
 /* Runs a statement that returns rows, all of them read into `arena` (bounded by `max_rows`, beyond
  * which RESOURCE_EXHAUSTED). */
 struct status store_query(struct store_tx *tx, const struct store_sql *sql, const struct store_value *params,
@@ -156,6 +163,8 @@ const void *row_bytes(const struct store_rows *rows, size_t row, size_t column, 
 /* One that ends in "@lock@" waits for its rows and holds them until the transaction ends: "FOR NO KEY
  * UPDATE", which lets rows that refer to them come. With ORDER BY, two that hold the same ones wait instead
  * of deadlocking. */
+/* One that ends in "@refer@" keeps its rows from being deleted or claimed until the transaction ends, as a
+ * row that referred to them would: "FOR KEY SHARE". It waits for claims alone. */
 /* Loads many rows: COPY or one prepared INSERT in the transaction. `columns` values a row. */
 struct status store_bulk_insert(struct store_tx *tx, const char *table, const char *const *columns,
                                 size_t column_count, const struct store_value *values, size_t rows);

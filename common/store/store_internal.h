@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <time.h>
 
+#include "base/text.h"
 #include "store/store.h"
 
 #define STORE_PARAMS_MAX 64u
@@ -24,6 +25,7 @@ struct store_statement {
 	const char *name;   /* of the struct store_sql: constants, so borrowed */
 	const char *source; /* its text */
 	char *text;         /* with its tokens replaced */
+	bool is_over_sets;  /* it has the token @each@ */
 	void *prepared;     /* SQLite: sqlite3_stmt; PostgreSQL: any pointer once it is prepared */
 	struct metric_histogram *duration;
 };
@@ -90,13 +92,18 @@ struct store_driver {
 	/* Once for each of `times` sets of parameters, at least one; stops at the first that fails. */
 	struct status (*run_each)(struct store_conn *conn, struct store_statement *statement,
 	                          const struct store_value *params, size_t count, size_t times, int64_t *changed);
+	/* Over all sets of parameters, at least one, of a statement with the token @each@. */
+	struct status (*run_sets)(struct store_conn *conn, struct store_statement *statement,
+	                          const struct store_value *params, size_t count, size_t sets,
+	                          struct rows_builder *rows);
 	/* Several statements without parameters, in the open transaction. */
 	struct status (*script)(struct store_conn *conn, const char *sql);
 	struct status (*bulk)(struct store_conn *conn, const char *table, const char *const *columns,
 	                      size_t column_count, const struct store_value *values, size_t rows);
 	/* In a transaction: makes one replica migrate at a time, and the service's schema exist. */
 	struct status (*migrate_lock)(struct store_conn *conn);
-	const char *claim_clause, *lock_clause;
+	const char *claim_clause, *lock_clause, *refer_clause;
+	void (*each_table)(struct strbuf *out, size_t count); /* what "@each@" stands for */
 };
 
 extern const struct store_driver sqlite_driver;
@@ -116,8 +123,8 @@ struct timespec store_in_ms(uint32_t ms);
 struct status statement_get(struct store_conn *conn, const struct store_sql *sql,
                             const struct store_value *params, size_t count, struct store_statement **out);
 void statements_forget(struct store_conn *conn);
-/* The text with "@claim@" or "@lock@" replaced; mem_free() it. */
-char *statement_text(const struct store_driver *driver, const char *text);
+/* The text with its tokens replaced; mem_free() it. `count` parameters. */
+char *statement_text(const struct store_driver *driver, const char *text, size_t count);
 
 /* ---------------------------------------------------------------- results */
 

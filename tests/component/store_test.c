@@ -418,6 +418,43 @@ START_TEST(a_statement_runs_for_each_set_of_parameters_and_tells_what_each_chang
 }
 END_TEST
 
+START_TEST(a_statement_runs_over_many_sets_of_parameters_at_once)
+{
+	static const struct store_sql over = {
+	    "items_over", "UPDATE items SET score = 1 WHERE (id, name) IN (SELECT c1, c2 FROM @each@)"
+	                  " RETURNING id, name"};
+	enum { ROWS = 300 };
+	static const char *const names[] = {"plain", "with \"quotes\"", "back\\slash", "{braces, comma}", ""};
+	struct store_value values[ROWS * 2];
+	struct store_rows *rows;
+	struct store_tx tx;
+	struct fixture f;
+
+	start(&f, _i, false);
+	must(store_begin(f.conn, &tx));
+	for (int i = 0; i < ROWS; i++) {
+		values[i * 2] = store_i64(i);
+		values[i * 2 + 1] = store_text(arena_printf(&f.arena, "%s %d", names[i % 5], i));
+		must(store_exec(&tx, &INSERT,
+		                STORE_PARAMS(values[i * 2], values[i * 2 + 1], store_null(), store_null()), NULL));
+	}
+	values[1] = store_text("another");
+	must(store_query_each(&tx, &over, values, 2, ROWS, ROWS, &f.arena, &rows));
+	ck_assert_uint_eq(rows_count(rows), ROWS - 1);
+	for (size_t r = 0; r < rows_count(rows); r++)
+		ck_assert_str_eq(row_text(rows, r, 1), values[row_i64(rows, r, 0) * 2 + 1].value.bytes.data);
+	must(store_query_each(&tx, &over, values, 2, 0, 1, &f.arena, &rows));
+	ck_assert_uint_eq(rows_count(rows), 0);
+	must(store_query_each(&tx, &over, values + 2, 2, 1, 1, &f.arena, &rows));
+	ck_assert_uint_eq(rows_count(rows), 1);
+	EXPECT(store_query_each(&tx, &over, values, 2, ROWS, ROWS / 2, &f.arena, &rows),
+	       STATUS_RESOURCE_EXHAUSTED);
+	EXPECT(store_end(&tx, status_ok_value()), STATUS_RESOURCE_EXHAUSTED);
+	ck_assert_int_eq(count(&f), 0);
+	stop(&f);
+}
+END_TEST
+
 START_TEST(ten_thousand_rows_are_loaded_at_once)
 {
 	static const char *const columns[] = {"id", "name", "data", "score"};
@@ -770,6 +807,7 @@ add_on_both(TCase *tests)
 	tcase_add_loop_test(tests, a_pool_has_a_bound_and_waits_no_longer_than_asked, 0, BACKENDS);
 	tcase_add_loop_test(tests, a_statement_runs_for_each_set_of_parameters_and_tells_what_each_changed, 0,
 	                    BACKENDS);
+	tcase_add_loop_test(tests, a_statement_runs_over_many_sets_of_parameters_at_once, 0, BACKENDS);
 	tcase_add_loop_test(tests, ten_thousand_rows_are_loaded_at_once, 0, BACKENDS);
 	tcase_add_loop_test(tests, four_threads_claim_each_row_once, 0, BACKENDS);
 	tcase_add_loop_test(tests, eight_processes_that_start_together_migrate_once, 0, BACKENDS);

@@ -50,6 +50,8 @@ START_TEST(an_id_is_a_uuid_of_version_7_with_the_time_it_was_made)
 	ck_assert_uint_eq(uuid[6] >> 4, 7);
 	ck_assert_uint_eq(uuid[8] >> 6, 2);
 	ck_assert(id_is_valid(id.text, "evt"));
+	ck_assert_int_gt(strcmp(id.text, id_before("evt", INT64_C(4000000000000)).text), 0);
+	ck_assert_int_lt(strcmp(id.text, id_before("evt", INT64_C(4000000000001)).text), 0);
 }
 END_TEST
 
