@@ -23,7 +23,7 @@ def pytest_runtest_makereport(item, call):
     if not report.failed:
         return
     for value in getattr(item, "funcargs", {}).values():
-        if hasattr(value, "logs"):
+        if hasattr(value, "logs") and not isinstance(value, type):
             report.sections.append(("logs of the stack", value.logs()))
 
 
