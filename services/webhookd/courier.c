@@ -110,6 +110,8 @@ take_news(struct courier *courier)
 		courier->in_flight--;
 		lane_settle(parcel->lane, parcel, clock_mono_ms(courier->self->env.clock));
 		parcel->lane->unsettled++;
+		if (courier->unsettled_count++ == 0)
+			courier->unsettled_mono = clock_mono_ms(courier->self->env.clock);
 		*courier->last_unsettled = parcel;
 		courier->last_unsettled = &parcel->next;
 		parcel->next = NULL;
@@ -121,7 +123,7 @@ has_urgent_work(const struct courier *courier)
 {
 	if (courier->has_trouble)
 		return false;
-	if (courier->is_claim_due || courier->unsettled)
+	if (courier->is_claim_due || is_settling_due(courier))
 		return true;
 	for (const struct lane *lane = courier->lanes; lane && !courier->is_draining; lane = lane->next)
 		if (lane->is_dirty && lane->queued * 2 < lane_appetite(lane) && !lane->is_lost)
@@ -136,6 +138,8 @@ pause_ms(const struct courier *courier)
 	uint64_t now = clock_mono_ms(courier->self->env.clock), pause = courier->has_trouble ? 200 : POLL_MS;
 	int64_t now_ms = clock_wall_ms(courier->self->env.clock);
 
+	if (courier->unsettled && !courier->has_trouble)
+		pause = SETTLE_WAIT_MS;
 	for (const struct lane *lane = courier->lanes; lane; lane = lane->next) {
 		if (lane->retry_at > 0 && lane->retry_at < now_ms + (int64_t)pause)
 			pause = lane->retry_at > now_ms ? (uint64_t)(lane->retry_at - now_ms) : 1;

@@ -10,6 +10,9 @@
 
 #define HINTS_MAX 64
 #define BUCKETS   1024
+/* Attempts that wait to be recorded together, and for how long, while their endpoints have others to do. */
+#define SETTLE_MAX     256u
+#define SETTLE_WAIT_MS 5u
 
 struct courier {
 	struct webhookd *self;
@@ -30,6 +33,8 @@ struct courier {
 	size_t lane_count, in_flight;
 	struct tenant_share *shares[BUCKETS];
 	struct parcel *unsettled, **last_unsettled; /* finished, not yet recorded */
+	size_t unsettled_count;
+	uint64_t unsettled_mono; /* since when there are any */
 	bool is_claim_due, is_draining, has_trouble;
 	uint64_t claimed_mono, swept_mono, complained_mono;
 	struct metric_counter *delivered, *failed, *exhausted, *fenced;
@@ -42,6 +47,8 @@ void courier_use_store(struct courier *courier);
 /* Any thread. */
 void courier_parcel_ended(struct parcel *parcel);
 void courier_drop_lane(struct courier *courier, struct lane **slot);
+/* Whether it is time to. */
+bool is_settling_due(const struct courier *courier);
 /* Records how the unsettled went, in one transaction, and frees them. */
 struct status settle(struct courier *courier, struct store_conn *conn);
 /* Disables its endpoint, as lane->disable_for says. */

@@ -308,7 +308,7 @@ courier_use_store(struct courier *courier)
 	struct status st = store_take(store, TAKE_MS, &conn);
 
 	if (status_ok(&st)) {
-		if (courier->unsettled)
+		if (is_settling_due(courier))
 			st = settle(courier, conn);
 		if (status_ok(&st))
 			st = renew_lapsed(courier, conn);

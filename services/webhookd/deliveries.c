@@ -4,41 +4,33 @@
 #include <string.h>
 
 #include "corbel/webhookd.methods.gen.h"
-#include "webhookd_internal.h"
+#include "waiting.h"
 
-#define TRIES_MAX   200
-#define RECOVER_MAX 100000
-#define DAY_MS      INT64_C(86400000)
+#define TRIES_MAX 200
+#define DAY_MS    INT64_C(86400000)
 
 #define COLUMNS                                                                                              \
 	"id, tenant_id, endpoint_id, event_id, event_type, sequence, state, attempts, due_at, created_at, "      \
 	"finished_at"
 
 static const struct store_sql DELIVERY_GET = {"delivery_get",
-                                              "SELECT " COLUMNS " FROM deliveries WHERE id = $1"};
+                                              "SELECT " COLUMNS " FROM delivery_states WHERE id = $1"};
 static const struct store_sql DELIVERY_LIST = {
-    "delivery_list", "SELECT " COLUMNS " FROM deliveries WHERE tenant_id = $1 AND id < $2"
+    "delivery_list", "SELECT " COLUMNS " FROM delivery_states WHERE tenant_id = $1 AND id < $2"
                      " AND ($3 = '' OR endpoint_id = $3) AND ($4 = '' OR event_id = $4)"
                      " AND ($5 = 0 OR state = $5) ORDER BY id DESC LIMIT $6"};
+/* Those that were given up or skipped have an index of their own. */
+static const struct store_sql LOST_LIST = {
+    "lost_list", "SELECT " COLUMNS " FROM delivery_states WHERE tenant_id = $1 AND id < $2 AND lost <> 0"
+                 " AND ($3 = '' OR endpoint_id = $3) AND ($4 = '' OR event_id = $4)"
+                 " AND state = $5 ORDER BY id DESC LIMIT $6"};
 static const struct store_sql ATTEMPTS = {
     "attempts_of", "SELECT message FROM attempts WHERE delivery_id = $1 ORDER BY number DESC LIMIT $2"};
-/* What is under way, or leased, is left alone: it ends as it ends. */
-static const struct store_sql DELIVERY_RESEND = {
-    "delivery_resend", "UPDATE deliveries SET state = 1, tries = 0, finished_at = NULL,"
-                       " due_at = CASE WHEN state = 1 AND leased_at IS NOT NULL THEN due_at ELSE $2 END,"
-                       " leased_at = CASE WHEN state = 1 THEN leased_at END WHERE id = $1"};
 static const struct store_sql ENDPOINT_OF = {"endpoint_of",
                                              "SELECT tenant_id, disabled FROM endpoints WHERE id = $1"};
 /* Whoever changes deliveries holds their endpoint first. */
 static const struct store_sql ENDPOINT_HOLD = {
     "endpoint_hold", "SELECT tenant_id, disabled FROM endpoints WHERE id = $1 @lock@"};
-static const struct store_sql ENDPOINT_NOW = {
-    "endpoint_now", "UPDATE endpoints SET next_at = $2 WHERE id = $1 AND next_at > $2 AND pulled = 0"};
-static const struct store_sql RECOVER = {
-    "recover", "UPDATE deliveries SET state = 1, tries = 0, due_at = $4, finished_at = NULL WHERE id IN"
-               " (SELECT id FROM deliveries WHERE endpoint_id = $1 AND created_at >= $2 AND created_at < $3"
-               " AND (state = 3 OR state = 4 OR (state = 1 AND due_at > $4 AND leased_at IS NULL)) ORDER BY "
-               "sequence LIMIT $5)"};
 static const struct store_sql STATISTICS = {
     "endpoint_statistics",
     "SELECT COUNT(*), COALESCE(SUM(succeeded), 0), MAX(CASE WHEN succeeded = 1 THEN started_at"
@@ -51,8 +43,7 @@ static const struct store_sql LAST_ERROR = {
     "SELECT message FROM attempts WHERE endpoint_id = $1 AND started_at >= $2 AND succeeded = 0"
     " ORDER BY started_at DESC LIMIT 1"};
 static const struct store_sql BACKLOG = {
-    "endpoint_backlog",
-    "SELECT COUNT(*), MIN(created_at) FROM deliveries WHERE endpoint_id = $1 AND state = 1"};
+    "endpoint_backlog", "SELECT COUNT(*), MIN(created_at) FROM waiting WHERE endpoint_id = $1"};
 
 static void
 delivery_from_row(const struct store_rows *rows, size_t row, Delivery *out)
@@ -108,6 +99,13 @@ deliveries_get(struct call *call, const Corbel__V1__GetDeliveryRequest *request,
 	return st;
 }
 
+static bool
+is_lost(const Corbel__V1__ListDeliveriesRequest *request)
+{
+	return request->has_state && (request->state == CORBEL__V1__DELIVERY_STATE__EXHAUSTED ||
+	                              request->state == CORBEL__V1__DELIVERY_STATE__SKIPPED);
+}
+
 struct status
 deliveries_list(struct call *call, const Corbel__V1__ListDeliveriesRequest *request,
                 Corbel__V1__ListDeliveriesReply *reply)
@@ -121,7 +119,7 @@ deliveries_list(struct call *call, const Corbel__V1__ListDeliveriesRequest *requ
 	if (status_ok(&st))
 		st = page_read(call, request->has_page_size, request->page_size, request->page_token, "dlv", &page);
 	if (status_ok(&st))
-		st = store_read(call_store(call), &DELIVERY_LIST,
+		st = store_read(call_store(call), is_lost(request) ? &LOST_LIST : &DELIVERY_LIST,
 		                STORE_PARAMS(store_text(tenant), store_text(page.before),
 		                             store_text(request->endpoint_id ? request->endpoint_id : ""),
 		                             store_text(request->event_id ? request->event_id : ""),
@@ -161,6 +159,16 @@ check_endpoint(struct call *call, struct store_tx *tx, const char *id, const cha
 	           : status_make(STATUS_FAILED_PRECONDITION, "the endpoint is disabled; enable it first");
 }
 
+/* At once, with all its tries; what is leased ends as it ends. */
+static struct status
+send_again(struct call *call, struct store_tx *tx, const char *id)
+{
+	size_t made;
+	struct status st = waiting_again(tx, call_arena(call), &id, 1, call_now_ms(call), &made);
+
+	return status_ok(&st) && made == 0 ? waiting_now(tx, call_arena(call), &id, 1, call_now_ms(call)) : st;
+}
+
 struct status
 deliveries_resend(struct call *call, const Corbel__V1__ResendDeliveryRequest *request, Delivery *reply)
 {
@@ -178,44 +186,13 @@ deliveries_resend(struct call *call, const Corbel__V1__ResendDeliveryRequest *re
 	if (status_ok(&st))
 		st = check_endpoint(call, &tx, reply->endpoint_id, &tenant);
 	if (status_ok(&st))
-		st = store_exec(&tx, &DELIVERY_RESEND,
-		                STORE_PARAMS(store_text(request->id), store_i64(call_now_ms(call))), NULL);
+		st = send_again(call, &tx, request->id);
 	if (status_ok(&st))
-		st = store_exec(&tx, &ENDPOINT_NOW,
-		                STORE_PARAMS(store_text(reply->endpoint_id), store_i64(call_now_ms(call))), NULL);
+		st = waiting_due(&tx, reply->endpoint_id, call_now_ms(call));
 	reply->state = CORBEL__V1__DELIVERY_STATE__PENDING;
 	reply->has_next_at = true;
 	reply->next_at = call_now_ms(call);
 	reply->has_finished_at = false;
-	st = store_end(&tx, st);
-	if (status_ok(&st))
-		webhookd_hint(self, tenant);
-	return st;
-}
-
-struct status
-endpoints_recover(struct call *call, const Corbel__V1__RecoverEndpointRequest *request,
-                  Corbel__V1__RecoverEndpointReply *reply)
-{
-	struct webhookd *self = call_service(call);
-	int64_t until = request->has_until ? request->until : call_now_ms(call) + 1, changed = 0;
-	const char *tenant = "";
-	struct store_tx tx;
-	struct status st = store_begin(call_store(call), &tx);
-
-	if (!status_ok(&st))
-		return st;
-	st = check_endpoint(call, &tx, request->id, &tenant);
-	if (status_ok(&st))
-		st = store_exec(&tx, &RECOVER,
-		                STORE_PARAMS(store_text(request->id), store_i64(request->since), store_i64(until),
-		                             store_i64(call_now_ms(call)), store_i64(RECOVER_MAX)),
-		                &changed);
-	if (status_ok(&st))
-		st = store_exec(&tx, &ENDPOINT_NOW,
-		                STORE_PARAMS(store_text(request->id), store_i64(call_now_ms(call))), NULL);
-	reply->has_deliveries = true;
-	reply->deliveries = (uint64_t)changed;
 	st = store_end(&tx, st);
 	if (status_ok(&st))
 		webhookd_hint(self, tenant);

@@ -8,11 +8,14 @@
 #include "base/id.h"
 #include "order.h"
 
-#define COLS 13
+#define COLS      10
+#define WAIT_COLS 9
 
-static const char *const COLUMNS[COLS] = {"id",         "tenant_id",   "endpoint_id", "sequence", "event_id",
-                                          "event_type", "state",       "attempts",    "tries",    "due_at",
-                                          "created_at", "finished_at", "order_key"};
+static const char *const COLUMNS[COLS] = {"id",       "tenant_id",  "endpoint_id", "sequence",
+                                          "event_id", "event_type", "order_key",   "created_at",
+                                          "state",    "finished_at"};
+static const char *const WAIT_COLUMNS[WAIT_COLS] = {
+    "id", "tenant_id", "endpoint_id", "sequence", "order_key", "created_at", "attempts", "tries", "due_at"};
 
 void
 delivery_rows_init(struct delivery_rows *rows, const struct service_env *env, struct arena *arena,
@@ -22,17 +25,17 @@ delivery_rows_init(struct delivery_rows *rows, const struct service_env *env, st
 }
 
 static struct store_value *
-next_row(struct delivery_rows *rows)
+next_row(struct arena *arena, struct row_list *list, size_t columns)
 {
-	if (rows->count == rows->capacity) {
-		size_t capacity = rows->capacity ? rows->capacity * 2 : 64;
-		struct store_value *values = ARENA_ARRAY(rows->arena, struct store_value, capacity * COLS);
-		if (rows->count > 0)
-			memcpy(values, rows->values, sizeof(*values) * rows->count * COLS);
-		rows->values = values;
-		rows->capacity = capacity;
+	if (list->count == list->capacity) {
+		size_t capacity = list->capacity ? list->capacity * 2 : 64;
+		struct store_value *values = ARENA_ARRAY(arena, struct store_value, capacity * columns);
+		if (list->count > 0)
+			memcpy(values, list->values, sizeof(*values) * list->count * columns);
+		list->values = values;
+		list->capacity = capacity;
 	}
-	return &rows->values[rows->count++ * COLS];
+	return &list->values[list->count++ * columns];
 }
 
 static struct store_value
@@ -48,9 +51,7 @@ delivery_rows_add(struct delivery_rows *rows, const char *tenant, const struct s
                   const Event *event, struct filter_event *parsed)
 {
 	struct id id = id_make("dlv", rows->env->clock, rows->env->random);
-	int64_t state =
-	    subscription->is_disabled ? CORBEL__V1__DELIVERY_STATE__SKIPPED : CORBEL__V1__DELIVERY_STATE__PENDING;
-	struct store_value *row = next_row(rows);
+	struct store_value *row = next_row(rows->arena, &rows->made, COLS);
 
 	row[0] = store_text(arena_strdup(rows->arena, id.text));
 	row[1] = store_text(tenant);
@@ -58,16 +59,25 @@ delivery_rows_add(struct delivery_rows *rows, const char *tenant, const struct s
 	row[3] = store_i64((int64_t)event->sequence);
 	row[4] = store_text(event->id);
 	row[5] = store_text(event->type);
-	row[6] = store_i64(state);
-	row[7] = row[8] = store_i64(0);
-	row[9] = row[10] = store_i64(rows->now_ms);
-	row[11] = subscription->is_disabled ? store_i64(rows->now_ms) : store_null();
-	row[12] = order_value(subscription, event, parsed);
+	row[6] = order_value(subscription, event, parsed);
+	row[7] = store_i64(rows->now_ms);
+	row[8] = store_i64(subscription->is_disabled ? CORBEL__V1__DELIVERY_STATE__SKIPPED : 0);
+	row[9] = subscription->is_disabled ? store_i64(rows->now_ms) : store_null();
+	if (subscription->is_disabled)
+		return;
+	struct store_value *wait = next_row(rows->arena, &rows->waiting, WAIT_COLS);
+	memcpy(wait, row, sizeof(*row) * 4);
+	wait[4] = row[6];
+	wait[5] = wait[8] = row[7];
+	wait[6] = wait[7] = store_i64(0);
 }
 
 struct status
 delivery_rows_insert(const struct delivery_rows *rows, struct store_tx *tx)
 {
-	return rows->count > 0 ? store_bulk_insert(tx, "deliveries", COLUMNS, COLS, rows->values, rows->count)
-	                       : status_ok_value();
+	struct status st =
+	    store_bulk_insert(tx, "deliveries", COLUMNS, COLS, rows->made.values, rows->made.count);
+	return status_ok(&st) ? store_bulk_insert(tx, "waiting", WAIT_COLUMNS, WAIT_COLS, rows->waiting.values,
+	                                          rows->waiting.count)
+	                      : st;
 }

@@ -7,12 +7,16 @@
 #include "subscriptions.h"
 #include "webhookd_internal.h"
 
+struct row_list {
+	struct store_value *values;
+	size_t count, capacity; /* rows */
+};
+
 struct delivery_rows {
 	const struct service_env *env;
 	struct arena *arena;
 	int64_t now_ms;
-	struct store_value *values;
-	size_t count, capacity; /* rows */
+	struct row_list made, waiting;
 };
 
 /* Rows live in the arena. */

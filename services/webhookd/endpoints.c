@@ -12,7 +12,7 @@
 #include "endpoint_keys.h"
 #include "endpoint_sink.h"
 #include "notice.h"
-#include "webhookd_internal.h"
+#include "waiting.h"
 
 #define ENDPOINTS_MAX   1000 /* of a tenant */
 #define PAYLOAD_VERSION 1    /* of the body in sink_http.c */
@@ -35,9 +35,6 @@ static const struct store_sql ENDPOINT_UPDATE = {
     "endpoint_update",
     "UPDATE endpoints SET disabled = $2, message = $3, version = version + 1 WHERE id = $1"};
 static const struct store_sql ENDPOINT_DELETE = {"endpoint_delete", "DELETE FROM endpoints WHERE id = $1"};
-static const struct store_sql ENDPOINT_SKIP = {"endpoint_skip",
-                                               "UPDATE deliveries SET state = 4, finished_at = $2, leased_at "
-                                               "= NULL WHERE endpoint_id = $1 AND state = 1"};
 /* Whoever delivers to it loses it with the change. */
 static const struct store_sql ENDPOINT_REST = {
     "endpoint_rest", "UPDATE endpoints SET next_at = $2, failing_since = NULL, owner = '', owner_until = 0,"
@@ -311,7 +308,7 @@ set_disabled(const struct webhookd *self, struct store_tx *tx, struct arena *are
 	endpoint->disabled_reason = reason;
 	struct status st = endpoint_save(tx, arena, endpoint, now_ms);
 	if (status_ok(&st) && endpoint->disabled)
-		st = store_exec(tx, &ENDPOINT_SKIP, STORE_PARAMS(store_text(endpoint->id), store_i64(now_ms)), NULL);
+		st = waiting_skip(tx, arena, endpoint->id, now_ms);
 	if (status_ok(&st))
 		st =
 		    store_exec(tx, &ENDPOINT_REST, STORE_PARAMS(store_text(endpoint->id), store_i64(NEVER_MS)), NULL);
@@ -370,6 +367,8 @@ endpoints_delete(struct call *call, const Corbel__V1__DeleteEndpointRequest *req
 	st = endpoint_lock(call, &tx, request->id, &endpoint);
 	if (status_ok(&st))
 		st = store_exec(&tx, &ENDPOINT_DELETE, STORE_PARAMS(store_text(request->id)), NULL);
+	if (status_ok(&st))
+		st = waiting_forget(&tx, request->id);
 	if (status_ok(&st))
 		st = log_bump_endpoints(&tx, endpoint.tenant_id);
 	if (status_ok(&st))

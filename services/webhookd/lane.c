@@ -95,8 +95,8 @@ lane_has(const struct lane *lane, uint64_t sequence)
 	return false;
 }
 
-static void
-forget(struct lane *lane, uint64_t sequence)
+void
+lane_forget(struct lane *lane, uint64_t sequence)
 {
 	for (size_t i = 0; i < lane->loaded_count; i++) {
 		if (lane->loaded[i] != sequence)
@@ -126,7 +126,7 @@ lane_clear(struct lane *lane)
 	while (lane->first) {
 		struct parcel *parcel = lane->first;
 		lane->first = parcel->next;
-		forget(lane, parcel->sequence);
+		lane_forget(lane, parcel->sequence);
 		parcel_free(parcel);
 	}
 	lane->last = &lane->first;
@@ -195,7 +195,6 @@ lane_settle(struct lane *lane, const struct parcel *parcel, uint64_t now_mono)
 {
 	lane->in_flight--;
 	lane->share->in_flight--;
-	forget(lane, parcel->sequence);
 	lane->is_dirty = true;
 	if (parcel->end != PARCEL_UNWELL) {
 		lane->failures = 0;

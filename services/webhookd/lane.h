@@ -38,7 +38,7 @@ struct lane {
 	struct parcel *first, **last;           /* loaded, not yet sent */
 	size_t queued, in_flight;
 	size_t unsettled; /* finished, not yet recorded */
-	uint64_t *loaded; /* sequences of both, so that they are not loaded twice */
+	uint64_t *loaded; /* sequences of all these, so that they are not loaded twice */
 	size_t loaded_count, loaded_capacity;
 	unsigned window, failures; /* failures in a row */
 	uint64_t paused_until_mono, next_send_mono;
@@ -59,6 +59,8 @@ bool lane_has(const struct lane *lane, uint64_t sequence);
 void lane_add(struct lane *lane, struct parcel *parcel);
 /* The next parcel if one may be sent now; it counts as under way. */
 struct parcel *lane_take(struct lane *lane, uint64_t now_mono);
+/* It is recorded. */
+void lane_forget(struct lane *lane, uint64_t sequence);
 /* Under way no more; what it says about the endpoint's health is heeded. */
 void lane_settle(struct lane *lane, const struct parcel *parcel, uint64_t now_mono);
 /* Drops what was not sent. */

@@ -3,11 +3,15 @@
  */
 #include "ledger.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-#define ATTEMPT_COLS  7
-#define RECORD_PARAMS 5
-#define HOLD_WIDTH    8
+#include "waiting.h"
+
+#define ATTEMPT_COLS 7
+#define RETRY_PARAMS 3
+#define OVER_PARAMS  2
+#define HOLD_WIDTH   8
 
 /* `owner` and `token` are checked again under the row's lock, which is what decides between two replicas. */
 static const struct store_sql CLAIM_FIND = {
@@ -30,51 +34,55 @@ static const struct store_sql CLAIM_RENEW = {
  * time that nobody knows. Whoever adds one later finds what is written here. */
 static const struct store_sql RELEASE_LOCK = {
     "release_lock", "SELECT id FROM endpoints WHERE id = $1 AND owner_token = $2 @claim@"};
-static const struct store_sql RELEASE_NEXT = {
-    "release_next", "SELECT MIN(due_at) FROM deliveries WHERE endpoint_id = $1 AND state = 1"};
+static const struct store_sql RELEASE_NEXT = {"release_next",
+                                              "SELECT MIN(due_at) FROM waiting WHERE endpoint_id = $1"};
 static const struct store_sql RELEASE = {
     "release", "UPDATE endpoints SET owner = '', owner_until = 0, next_at = $2 WHERE id = $1"};
 static const struct store_sql CLAIM_CHECK = {
     "claim_check", "SELECT owner_token, version FROM endpoints WHERE id = $1 AND disabled = 0"};
 /* Another of its key waits before it. */
 #define BEHIND                                                                                               \
-	"EXISTS (SELECT 1 FROM deliveries p WHERE p.endpoint_id = d.endpoint_id AND p.state = 1"                 \
+	"EXISTS (SELECT 1 FROM waiting p WHERE p.endpoint_id = d.endpoint_id"                                    \
 	" AND p.order_key = d.order_key AND p.sequence < d.sequence)"
+/* The sub-selects keep the values from PostgreSQL's planner, which would otherwise, before it has seen the
+ * table full, take the backlog for short: read all of it and sort. */
 static const struct store_sql DUE_ANY = {
     "due_any",
     "SELECT d.id, d.attempts, d.tries, d.due_at, d.sequence, e.message, d.order_key, CASE WHEN d.order_key IS"
-    " NOT NULL AND " BEHIND " THEN 1 ELSE 0 END FROM deliveries d JOIN events e ON e.tenant_id = d.tenant_id "
-    "AND e.sequence = d.sequence"
-    " WHERE d.endpoint_id = $1 AND d.state = 1 AND d.due_at <= $2 AND (d.due_at, d.sequence) > ($4, $5)"
-    " ORDER BY d.due_at, d.sequence LIMIT $3"};
+    " NOT NULL AND " BEHIND " THEN 1 ELSE 0 END FROM (SELECT * FROM waiting WHERE endpoint_id = (SELECT $1)"
+    " AND due_at <= (SELECT $2) AND (due_at, sequence) > ((SELECT $4), (SELECT $5)) ORDER BY due_at, sequence"
+    " LIMIT (SELECT $3)) AS d JOIN events e ON e.tenant_id = d.tenant_id AND e.sequence = d.sequence"
+    " ORDER BY d.due_at, d.sequence"};
 static const struct store_sql DUE_FIRST = {
     "due_first",
-    "SELECT d.id, d.attempts, d.tries, d.due_at, d.sequence, e.message, d.order_key, 0 FROM deliveries d"
+    "SELECT d.id, d.attempts, d.tries, d.due_at, d.sequence, e.message, d.order_key, 0 FROM waiting d"
     " JOIN events e ON e.tenant_id = d.tenant_id AND e.sequence = d.sequence"
-    " WHERE d.endpoint_id = $1 AND d.state = 1 ORDER BY d.sequence LIMIT 1"};
+    " WHERE d.endpoint_id = $1 ORDER BY d.sequence LIMIT 1"};
 /* Looks as far as DUE_ANY does at most, so that a turn costs a bounded time. */
 static const struct store_sql PARK = {
-    "park",
-    "UPDATE deliveries SET due_at = $3 WHERE state = 1 AND id IN (SELECT d.id FROM"
-    " (SELECT id, endpoint_id, order_key, sequence FROM deliveries WHERE endpoint_id = $1 AND state = 1"
-    " AND due_at <= $2 ORDER BY due_at, sequence LIMIT 1000) d WHERE d.order_key IS NOT NULL"
-    " AND " BEHIND ")"};
+    "park", "UPDATE waiting SET due_at = $3 WHERE id IN (SELECT d.id FROM"
+            " (SELECT id, endpoint_id, order_key, sequence FROM waiting WHERE endpoint_id = $1"
+            " AND due_at <= $2 ORDER BY due_at, sequence LIMIT 1000) d WHERE d.order_key IS NOT NULL"
+            " AND " BEHIND ")"};
 static const struct store_sql UNPARK = {
-    "unpark", "UPDATE deliveries SET due_at = $3 WHERE due_at = $4 AND id = (SELECT id FROM deliveries"
-              " WHERE endpoint_id = $1 AND state = 1 AND order_key = $2 ORDER BY sequence LIMIT 1)"};
+    "unpark", "UPDATE waiting SET due_at = $3 WHERE due_at = $4 AND id = (SELECT id FROM waiting"
+              " WHERE endpoint_id = $1 AND order_key = $2 ORDER BY sequence LIMIT 1)"};
 /* HOLD_WIDTH ids. */
 static const struct store_sql HOLD = {
     "hold", "SELECT id, owner_token FROM endpoints WHERE id IN ($1, $2, $3, $4, $5, $6, $7, $8) ORDER BY id"
             " @lock@"};
 /* The next attempt of it, and no other: one whose commit was lost on its way back is not counted twice. */
-static const struct store_sql DELIVERY_RECORD = {
-    "delivery_record", "UPDATE deliveries SET state = $2, attempts = $5, tries = tries + 1, due_at = $3,"
-                       " finished_at = $4 WHERE id = $1 AND state = 1 AND attempts = $5 - 1"};
+static const struct store_sql DELIVERY_OVER = {
+    "delivery_over",
+    "DELETE FROM waiting WHERE (id, attempts) IN (SELECT c1, c2 - 1 FROM @each@) RETURNING id"};
+static const struct store_sql DELIVERY_RETRY = {
+    "delivery_retry", "UPDATE waiting SET attempts = $3, tries = tries + 1, due_at = $2"
+                      " WHERE id = $1 AND attempts = $3 - 1"};
 static const struct store_sql FAILING_SET = {
     "failing_set", "UPDATE endpoints SET failing_since = $3 WHERE id = $1 AND owner_token = $2"};
 static const struct store_sql SWEEP = {
     "sweep", "UPDATE endpoints SET next_at = $1 WHERE next_at > $1 AND disabled = 0 AND pulled = 0 AND id IN"
-             " (SELECT endpoint_id FROM deliveries WHERE state = 1 AND due_at < $2)"};
+             " (SELECT endpoint_id FROM waiting WHERE due_at < $2)"};
 static const char *const ATTEMPT_COLUMNS[ATTEMPT_COLS] = {
     "delivery_id", "number", "endpoint_id", "started_at", "latency_ms", "succeeded", "message"};
 
@@ -273,19 +281,6 @@ ledger_let_next(struct store_tx *tx, const char *endpoint_id, int64_t order_key,
 }
 
 static void
-put_change(struct store_value row[RECORD_PARAMS], const struct verdict *v)
-{
-	bool is_over = v->state != CORBEL__V1__DELIVERY_STATE__PENDING;
-	int64_t ended = v->attempt->started_at + v->attempt->latency_ms;
-
-	row[0] = store_text(v->delivery_id);
-	row[1] = store_i64(v->state);
-	row[2] = store_i64(is_over ? ended : v->due_at);
-	row[3] = is_over ? store_i64(ended) : store_null();
-	row[4] = store_i64(v->number);
-}
-
-static void
 put_attempt(struct store_value row[ATTEMPT_COLS], const struct verdict *v, struct arena *arena)
 {
 	row[0] = store_text(v->delivery_id);
@@ -297,36 +292,123 @@ put_attempt(struct store_value row[ATTEMPT_COLS], const struct verdict *v, struc
 	row[6] = packed_value(arena, &v->attempt->base);
 }
 
+static bool
+is_over(const struct verdict *v)
+{
+	return v->state != CORBEL__V1__DELIVERY_STATE__PENDING;
+}
+
+static int64_t
+ended_at(const struct verdict *v)
+{
+	return v->attempt->started_at + v->attempt->latency_ms;
+}
+
+static int
+by_delivery(const void *a, const void *b)
+{
+	return strcmp((*(struct verdict *const *)a)->delivery_id, (*(struct verdict *const *)b)->delivery_id);
+}
+
+static int
+delivery_is(const void *id, const void *verdict)
+{
+	return strcmp(id, (*(struct verdict *const *)verdict)->delivery_id);
+}
+
+/* Those that wait no longer. */
+static struct status
+record_over(struct store_tx *tx, struct arena *arena, struct verdict **over, size_t count)
+{
+	struct store_value *sets = ARENA_ARRAY(arena, struct store_value, count * OVER_PARAMS + 1);
+	struct store_rows *rows;
+
+	qsort(over, count, sizeof(*over), by_delivery);
+	for (size_t i = 0; i < count; i++) {
+		sets[i * OVER_PARAMS] = store_text(over[i]->delivery_id);
+		sets[i * OVER_PARAMS + 1] = store_i64(over[i]->number);
+	}
+	struct status st = store_query_each(tx, &DELIVERY_OVER, sets, OVER_PARAMS, count, count, arena, &rows);
+	for (size_t r = 0; status_ok(&st) && r < rows_count(rows); r++) {
+		struct verdict **found =
+		    bsearch(row_text(rows, r, 0), over, count, sizeof(struct verdict *), delivery_is);
+		if (found)
+			(*found)->is_recorded = true;
+	}
+	return st;
+}
+
+static struct status
+record_retries(struct store_tx *tx, struct arena *arena, struct verdict **retried, size_t count)
+{
+	struct store_value *sets = ARENA_ARRAY(arena, struct store_value, count * RETRY_PARAMS + 1);
+	int64_t *changed = ARENA_ARRAY(arena, int64_t, count + 1);
+
+	for (size_t i = 0; i < count; i++) {
+		sets[i * RETRY_PARAMS] = store_text(retried[i]->delivery_id);
+		sets[i * RETRY_PARAMS + 1] = store_i64(retried[i]->due_at);
+		sets[i * RETRY_PARAMS + 2] = store_i64(retried[i]->number);
+	}
+	struct status st = store_exec_each(tx, &DELIVERY_RETRY, sets, RETRY_PARAMS, count, changed);
+	for (size_t i = 0; status_ok(&st) && i < count; i++)
+		retried[i]->is_recorded = changed[i] > 0;
+	return st;
+}
+
+/* What follows from those that are recorded: what was given up, and who may go in their place. */
+static struct status
+record_consequences(struct store_tx *tx, struct arena *arena, struct verdict **over, size_t count)
+{
+	struct lost *lost = ARENA_ARRAY(arena, struct lost, count + 1);
+	struct status st = status_ok_value();
+	size_t lost_count = 0;
+
+	for (size_t i = 0; i < count && status_ok(&st); i++) {
+		const struct verdict *v = over[i];
+		if (!v->is_recorded)
+			continue;
+		if (v->state == CORBEL__V1__DELIVERY_STATE__EXHAUSTED)
+			lost[lost_count++] = (struct lost){v->delivery_id, v->number, ended_at(v)};
+		if (v->has_order_key)
+			st = ledger_let_next(tx, v->endpoint_id, v->order_key, ended_at(v));
+	}
+	return status_ok(&st) ? waiting_lost(tx, arena, lost, lost_count) : st;
+}
+
+static struct status
+insert_attempts(struct store_tx *tx, struct arena *arena, const struct verdict *verdicts, size_t count)
+{
+	struct store_value *attempts = ARENA_ARRAY(arena, struct store_value, count * ATTEMPT_COLS + 1);
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (verdicts[i].is_recorded)
+			put_attempt(&attempts[kept++ * ATTEMPT_COLS], &verdicts[i], arena);
+	return store_bulk_insert(tx, "attempts", ATTEMPT_COLUMNS, ATTEMPT_COLS, attempts, kept);
+}
+
 struct status
 ledger_record(struct store_tx *tx, struct arena *arena, struct verdict *verdicts, size_t count)
 {
-	struct store_value *changes = ARENA_ARRAY(arena, struct store_value, count * RECORD_PARAMS);
-	struct store_value *attempts = ARENA_ARRAY(arena, struct store_value, count * ATTEMPT_COLS);
-	struct verdict **ours = ARENA_ARRAY(arena, struct verdict *, count);
-	int64_t *changed = ARENA_ARRAY(arena, int64_t, count);
-	size_t our_count = 0, kept = 0;
+	struct verdict **over = ARENA_ARRAY(arena, struct verdict *, count + 1);
+	struct verdict **retried = ARENA_ARRAY(arena, struct verdict *, count + 1);
+	size_t over_count = 0, retried_count = 0;
 
 	for (size_t i = 0; i < count; i++) {
 		verdicts[i].is_recorded = false;
 		if (verdicts[i].is_stale)
 			continue;
-		put_change(&changes[our_count * RECORD_PARAMS], &verdicts[i]);
-		ours[our_count++] = &verdicts[i];
+		if (is_over(&verdicts[i]))
+			over[over_count++] = &verdicts[i];
+		else
+			retried[retried_count++] = &verdicts[i];
 	}
-	struct status st = store_exec_each(tx, &DELIVERY_RECORD, changes, RECORD_PARAMS, our_count, changed);
-	for (size_t i = 0; i < our_count && status_ok(&st); i++) {
-		struct verdict *v = ours[i];
-		v->is_recorded = changed[i] > 0;
-		if (changed[i] == 0)
-			continue;
-		put_attempt(&attempts[kept++ * ATTEMPT_COLS], v, arena);
-		if (v->has_order_key && v->state != CORBEL__V1__DELIVERY_STATE__PENDING)
-			st = ledger_let_next(tx, v->endpoint_id, v->order_key,
-			                     v->attempt->started_at + v->attempt->latency_ms);
-	}
-	if (status_ok(&st) && kept > 0)
-		st = store_bulk_insert(tx, "attempts", ATTEMPT_COLUMNS, ATTEMPT_COLS, attempts, kept);
-	return st;
+	struct status st = record_over(tx, arena, over, over_count);
+	if (status_ok(&st))
+		st = record_retries(tx, arena, retried, retried_count);
+	if (status_ok(&st))
+		st = record_consequences(tx, arena, over, over_count);
+	return status_ok(&st) ? insert_attempts(tx, arena, verdicts, count) : st;
 }
 
 struct status

@@ -3,12 +3,12 @@
  */
 #include "ledger.h"
 #include "queue_internal.h"
+#include "waiting.h"
 
 #define ATTEMPT_COLS 7
 
 static const struct store_sql HELD_EXHAUST = {
-    "held_exhaust", "UPDATE deliveries SET state = 3, finished_at = $3, leased_at = NULL"
-                    " WHERE id = $1 AND state = 1 AND attempts = $2 AND leased_at IS NOT NULL"};
+    "held_exhaust", "DELETE FROM waiting WHERE id = $1 AND attempts = $2 AND leased_at IS NOT NULL"};
 static const char *const ATTEMPT_COLUMNS[ATTEMPT_COLS] = {
     "delivery_id", "number", "endpoint_id", "started_at", "latency_ms", "succeeded", "message"};
 
@@ -85,12 +85,14 @@ struct status
 held_exhaust(const struct webhookd *self, struct store_tx *tx, struct arena *arena, const struct queue *queue,
              const struct held *held, int64_t now_ms, const char *error, bool *is_done)
 {
+	const struct lost lost = {held->delivery_id, held->number, now_ms};
 	int64_t changed = 0;
 	struct status st = store_exec(
-	    tx, &HELD_EXHAUST,
-	    STORE_PARAMS(store_text(held->delivery_id), store_i64(held->number), store_i64(now_ms)), &changed);
+	    tx, &HELD_EXHAUST, STORE_PARAMS(store_text(held->delivery_id), store_i64(held->number)), &changed);
 
 	*is_done = changed > 0;
+	if (status_ok(&st) && changed > 0)
+		st = waiting_lost(tx, arena, &lost, 1);
 	if (status_ok(&st) && changed > 0)
 		st = held_let_next(tx, queue, held, now_ms);
 	return status_ok(&st) && changed > 0 ? held_tell(self, tx, arena, queue, held, error, 0) : st;

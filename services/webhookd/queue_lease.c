@@ -12,45 +12,44 @@
 static const struct store_sql QUEUE_READ = {
     "queue_read", "SELECT tenant_id, disabled, message FROM endpoints WHERE id = $1 AND pulled = 1"};
 static const struct store_sql QUEUE_LOOK = {
-    "queue_look", "SELECT 1 FROM deliveries WHERE endpoint_id = $1 AND state = 1 AND due_at <= $2 LIMIT 1"};
+    "queue_look", "SELECT 1 FROM waiting WHERE endpoint_id = $1 AND due_at <= $2 LIMIT 1"};
 /* Updating a row to what it is locks it, on either database, and lets inserts of deliveries pass. */
 static const struct store_sql QUEUE_LOCK = {
     "queue_lock",
     "UPDATE endpoints SET owner_until = owner_until WHERE id = $1 AND disabled = 0 RETURNING id"};
 static const struct store_sql QUEUE_LEASED = {
-    "queue_leased",
-    "SELECT COUNT(*) FROM deliveries WHERE endpoint_id = $1 AND state = 1 AND leased_at IS NOT NULL"
-    " AND due_at > $2"};
-#define FOUND_COLUMNS                                                                                        \
-	"d.id, d.event_id, d.event_type, d.attempts, d.tries, d.leased_at, d.due_at, d.order_key"
-#define EVENT_JOIN " JOIN events e ON e.tenant_id = d.tenant_id AND e.sequence = d.sequence"
+    "queue_leased", "SELECT COUNT(*) FROM waiting WHERE endpoint_id = $1 AND leased_at IS NOT NULL"
+                    " AND due_at > $2"};
+#define FOUND_COLUMNS "d.id, e.id, e.type, d.attempts, d.tries, d.leased_at, d.due_at, d.order_key"
+#define EVENT_JOIN    " JOIN events e ON e.tenant_id = d.tenant_id AND e.sequence = d.sequence"
 /* Another of its key waits before it. */
 #define BEHIND                                                                                               \
-	"EXISTS (SELECT 1 FROM deliveries p WHERE p.endpoint_id = d.endpoint_id AND p.state = 1"                 \
+	"EXISTS (SELECT 1 FROM waiting p WHERE p.endpoint_id = d.endpoint_id"                                    \
 	" AND p.order_key = d.order_key AND p.sequence < d.sequence)"
 static const struct store_sql QUEUE_DUE = {
     "queue_due",
-    "SELECT " FOUND_COLUMNS ", LENGTH(e.message) FROM (SELECT id, tenant_id, event_id, event_type, sequence,"
-    " attempts, tries, leased_at, due_at, order_key FROM deliveries d WHERE endpoint_id = $1 AND state = 1"
+    "SELECT " FOUND_COLUMNS ", LENGTH(e.message) FROM (SELECT id, tenant_id, sequence, attempts, tries,"
+    " leased_at, due_at, order_key FROM waiting d WHERE endpoint_id = $1"
     " AND due_at <= $2 AND (order_key IS NULL OR NOT " BEHIND
     ") ORDER BY due_at, sequence LIMIT $3 @claim@) AS d" EVENT_JOIN " ORDER BY d.due_at, d.sequence"};
 /* The first of all, whether it is due or not: nothing passes it. */
 static const struct store_sql QUEUE_FIRST = {
-    "queue_first", "SELECT " FOUND_COLUMNS ", LENGTH(e.message) FROM deliveries d" EVENT_JOIN
-                   " WHERE d.endpoint_id = $1 AND d.state = 1 ORDER BY d.sequence LIMIT 1"};
+    "queue_first", "SELECT " FOUND_COLUMNS ", LENGTH(e.message) FROM waiting d" EVENT_JOIN
+                   " WHERE d.endpoint_id = $1 ORDER BY d.sequence LIMIT 1"};
 /* What is due behind another of its key, as far as one turn looks. */
 static const struct store_sql QUEUE_PARK = {
     "queue_park",
-    "UPDATE deliveries SET due_at = $3 WHERE state = 1 AND leased_at IS NULL AND id IN (SELECT d.id FROM"
-    " (SELECT id, endpoint_id, order_key, sequence FROM deliveries WHERE endpoint_id = $1 AND state = 1"
+    "UPDATE waiting SET due_at = $3 WHERE leased_at IS NULL AND id IN (SELECT d.id FROM"
+    " (SELECT id, endpoint_id, order_key, sequence FROM waiting WHERE endpoint_id = $1"
     " AND due_at <= $2 ORDER BY due_at, sequence LIMIT 1000) d WHERE d.order_key IS NOT NULL AND " BEHIND
     ")"};
 static const struct store_sql QUEUE_ENDED = {
-    "queue_ended", "SELECT " FOUND_COLUMNS " FROM deliveries d WHERE d.endpoint_id = $1 AND d.state = 1"
-                   " AND d.leased_at IS NOT NULL AND d.due_at <= $2 AND d.tries > $3 ORDER BY d.due_at"
-                   " LIMIT $4 @claim@"};
+    "queue_ended", "SELECT " FOUND_COLUMNS
+                   " FROM (SELECT id, tenant_id, sequence, attempts, tries, leased_at, due_at, order_key"
+                   " FROM waiting WHERE endpoint_id = $1 AND leased_at IS NOT NULL AND due_at <= $2"
+                   " AND tries > $3 ORDER BY due_at LIMIT $4 @claim@) AS d" EVENT_JOIN " ORDER BY d.due_at"};
 static const struct store_sql QUEUES_ENDED = {
-    "queues_ended", "SELECT DISTINCT endpoint_id FROM deliveries WHERE leased_at IS NOT NULL AND state = 1"
+    "queues_ended", "SELECT DISTINCT endpoint_id FROM waiting WHERE leased_at IS NOT NULL"
                     " AND due_at <= $1 LIMIT $2"};
 
 /* ---- the queue ---- */

@@ -7,25 +7,26 @@
 #include <string.h>
 
 #include "queue_internal.h"
-#include "queue_pairs.h"
 
 typedef Corbel__V1__ReceiptResult ReceiptResult;
 
 static const struct store_sql HELD_READ = {
-    "held_read", "SELECT event_id, event_type, state, attempts, tries, leased_at, order_key FROM deliveries"
-                 " WHERE id = $1 AND endpoint_id = $2"};
-#define UNDER_LEASE " WHERE id = $1 AND state = 1 AND attempts = $2 AND leased_at IS NOT NULL"
-/* $1 is the queue, $2 the time. `leased_at` stays, for the attempt. */
+    "held_read",
+    "SELECT event_id, event_type, state, attempts, tries, leased_at, order_key FROM delivery_states"
+    " WHERE id = $1 AND endpoint_id = $2"};
+#define UNDER_LEASE " WHERE id = $1 AND attempts = $2 AND leased_at IS NOT NULL"
+/* $3 is the queue. Locked in the order of their ids before they go. */
 static const struct store_sql HELD_ACK = {
-    "held_ack", "UPDATE deliveries SET state = 2, finished_at = $2 FROM " QUEUE_PAIRS
-                " WHERE id = pair.column1 AND attempts = pair.column2 AND endpoint_id = $1 AND state = 1"
-                " AND leased_at IS NOT NULL RETURNING id, attempts, leased_at, order_key, tries, event_id,"
-                " event_type"};
+    "held_ack", "DELETE FROM waiting WHERE id IN (SELECT w.id FROM waiting w WHERE (w.id, w.attempts,"
+                " w.endpoint_id) IN (SELECT c1, c2, c3 FROM @each@) AND w.leased_at IS NOT NULL"
+                " ORDER BY w.id @lock@) RETURNING id, attempts, leased_at, order_key, tries,"
+                " (SELECT event_id FROM deliveries d WHERE d.id = waiting.id),"
+                " (SELECT event_type FROM deliveries d WHERE d.id = waiting.id)"};
 static const struct store_sql HELD_NACK = {"held_nack",
-                                           "UPDATE deliveries SET due_at = $3, leased_at = NULL" UNDER_LEASE};
+                                           "UPDATE waiting SET due_at = $3, leased_at = NULL" UNDER_LEASE};
 /* Not one that has ended: others may have been leased in its place. */
-static const struct store_sql HELD_EXTEND = {"held_extend", "UPDATE deliveries SET due_at = $3" UNDER_LEASE
-                                                            " AND due_at > $4"};
+static const struct store_sql HELD_EXTEND = {"held_extend",
+                                             "UPDATE waiting SET due_at = $3" UNDER_LEASE " AND due_at > $4"};
 
 /* A receipt of the request, where its result goes. */
 struct item {
@@ -175,15 +176,15 @@ note_ack(struct settling *s, const struct store_rows *rows, size_t row, struct i
 static struct status
 ack_some(struct settling *s, struct item *items, size_t count)
 {
-	struct store_value params[QUEUE_PARAMS] = {store_text(s->queue->id), store_i64(s->what->now_ms)};
+	struct store_value *sets = ARENA_ARRAY(s->arena, struct store_value, count * 3 + 1);
 	struct store_rows *rows;
 
-	for (size_t i = 0; i < QUEUE_WIDTH; i++) {
-		const struct item *item = &items[i < count ? i : count - 1];
-		params[2 + 2 * i] = store_text(item->receipt.delivery_id);
-		params[3 + 2 * i] = store_i64(item->receipt.number);
+	for (size_t i = 0; i < count; i++) {
+		sets[i * 3] = store_text(items[i].receipt.delivery_id);
+		sets[i * 3 + 1] = store_i64(items[i].receipt.number);
+		sets[i * 3 + 2] = store_text(s->queue->id);
 	}
-	struct status st = store_query(s->tx, &HELD_ACK, params, QUEUE_PARAMS, QUEUE_WIDTH, s->arena, &rows);
+	struct status st = store_query_each(s->tx, &HELD_ACK, sets, 3, count, count, s->arena, &rows);
 	for (size_t r = 0; status_ok(&st) && r < rows_count(rows); r++)
 		st = note_ack(s, rows, r, items, count);
 	return st;
@@ -210,8 +211,8 @@ queue_settle(const struct webhookd *self, struct store_tx *tx, struct arena *are
 		known += receipt_parse(receipts[i], strlen(receipts[i]), &items[known].receipt);
 	}
 	qsort(items, known, sizeof(*items), by_delivery);
-	for (size_t i = 0; i < known && settlement->what == QUEUE_ACK && status_ok(&st); i += QUEUE_WIDTH)
-		st = ack_some(&settling, items + i, known - i < QUEUE_WIDTH ? known - i : QUEUE_WIDTH);
+	if (settlement->what == QUEUE_ACK)
+		st = ack_some(&settling, items, known);
 	for (size_t i = 0; i < known && status_ok(&st); i++)
 		if (items[i].result->outcome != CORBEL__V1__RECEIPT_OUTCOME__ACCEPTED)
 			st = settle_one(&settling, &items[i]);

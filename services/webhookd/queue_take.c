@@ -4,15 +4,16 @@
 #include <string.h>
 
 #include "queue_internal.h"
-#include "queue_pairs.h"
 
-/* $1 is when the lease begins, $2 when it ends. */
+#define TAKE_PARAMS 4
+
+/* c3 is when the lease begins, c4 when it ends. */
 static const struct store_sql QUEUE_TAKE = {
     "queue_take",
-    "UPDATE deliveries SET attempts = attempts + 1, tries = tries + 1, leased_at = $1, due_at = $2"
-    " FROM " QUEUE_PAIRS " WHERE id = pair.column1 AND attempts = pair.column2 AND state = 1"
-    " RETURNING id, attempts, (SELECT e.message FROM events e WHERE e.tenant_id = deliveries.tenant_id"
-    " AND e.sequence = deliveries.sequence)"};
+    "UPDATE waiting SET attempts = attempts + 1, tries = tries + 1, leased_at = given.c3, due_at = given.c4"
+    " FROM @each@ WHERE id = given.c1 AND attempts = given.c2"
+    " RETURNING id, attempts, (SELECT e.message FROM events e WHERE e.tenant_id = waiting.tenant_id"
+    " AND e.sequence = waiting.sequence)"};
 
 static struct status
 message_from_row(struct arena *arena, const struct store_rows *rows, size_t row, int64_t until_ms,
@@ -42,35 +43,25 @@ place_of(const struct held *held, size_t count, const char *delivery_id)
 	return count;
 }
 
-static struct status
-take_some(struct store_tx *tx, struct arena *arena, const struct held *held, size_t count,
-          const struct lease_request *request, QueueMessage **out)
+struct status
+queue_take(struct store_tx *tx, struct arena *arena, const struct held *held, size_t count,
+           const struct lease_request *request, QueueMessage **out)
 {
-	struct store_value params[QUEUE_PARAMS] = {store_i64(request->now_ms), store_i64(request->until_ms)};
+	struct store_value *sets = ARENA_ARRAY(arena, struct store_value, count * TAKE_PARAMS + 1);
 	struct store_rows *rows;
 
-	for (size_t i = 0; i < QUEUE_WIDTH; i++) {
-		const struct held *one = &held[i < count ? i : count - 1];
-		params[2 + 2 * i] = store_text(one->delivery_id);
-		params[3 + 2 * i] = store_i64(one->number);
+	for (size_t i = 0; i < count; i++) {
+		struct store_value *set = &sets[i * TAKE_PARAMS];
+		set[0] = store_text(held[i].delivery_id);
+		set[1] = store_i64(held[i].number);
+		set[2] = store_i64(request->now_ms);
+		set[3] = store_i64(request->until_ms);
 	}
-	struct status st = store_query(tx, &QUEUE_TAKE, params, QUEUE_PARAMS, QUEUE_WIDTH, arena, &rows);
+	struct status st = store_query_each(tx, &QUEUE_TAKE, sets, TAKE_PARAMS, count, count, arena, &rows);
 	for (size_t r = 0; status_ok(&st) && r < rows_count(rows); r++) {
 		size_t at = place_of(held, count, row_text(rows, r, 0));
 		if (at < count)
 			st = message_from_row(arena, rows, r, request->until_ms, &out[at]);
 	}
-	return st;
-}
-
-struct status
-queue_take(struct store_tx *tx, struct arena *arena, const struct held *held, size_t count,
-           const struct lease_request *request, QueueMessage **out)
-{
-	struct status st = status_ok_value();
-
-	for (size_t at = 0; at < count && status_ok(&st); at += QUEUE_WIDTH)
-		st = take_some(tx, arena, held + at, count - at < QUEUE_WIDTH ? count - at : QUEUE_WIDTH, request,
-		               out + at);
 	return st;
 }

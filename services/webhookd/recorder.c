@@ -23,6 +23,10 @@ static const struct store_sql EVENT_FIND = {
     "event_find",
     "SELECT id, sequence, digest FROM events WHERE tenant_id = $1 AND id IN ($2, $3, $4, $5, $6, $7,"
     " $8, $9)"};
+/* Held, so that nobody gives it back before what is added is there: that would be due at a time that nobody
+ * knows. */
+static const struct store_sql ENDPOINT_REFER = {"endpoint_refer",
+                                                "SELECT next_at FROM endpoints WHERE id = $1 @refer@"};
 static const struct store_sql ENDPOINT_DUE = {
     "endpoint_due", "UPDATE endpoints SET next_at = $2 WHERE id = $1 AND next_at > $2"};
 static const char *const EVENT_COLUMNS[EVENT_COLS] = {"tenant_id", "sequence",    "id",     "type",
@@ -261,6 +265,19 @@ add_publication(struct recorder *recorder, struct store_tx *tx, struct publicati
 /* ---- the commit ---- */
 
 static struct status
+make_due(struct recorder *recorder, struct store_tx *tx, const char *endpoint)
+{
+	struct store_rows *rows;
+	struct status st =
+	    store_query(tx, &ENDPOINT_REFER, STORE_PARAMS(store_text(endpoint)), 1, &recorder->arena, &rows);
+
+	if (!status_ok(&st) || rows_count(rows) == 0 || row_i64(rows, 0, 0) <= recorder->now_ms)
+		return st;
+	return store_exec(tx, &ENDPOINT_DUE, STORE_PARAMS(store_text(endpoint), store_i64(recorder->now_ms)),
+	                  NULL);
+}
+
+static struct status
 insert_rows(struct recorder *recorder, struct store_tx *tx)
 {
 	struct status st = status_ok_value();
@@ -277,9 +294,7 @@ insert_rows(struct recorder *recorder, struct store_tx *tx)
 		for (size_t s = 0; s < log->subscriptions->count && status_ok(&st); s++) {
 			struct subscription *subscription = &log->subscriptions->items[s];
 			if (subscription->is_touched)
-				st = store_exec(tx, &ENDPOINT_DUE,
-				                STORE_PARAMS(store_text(subscription->endpoint), store_i64(recorder->now_ms)),
-				                NULL);
+				st = make_due(recorder, tx, subscription->endpoint);
 			subscription->is_touched = false;
 		}
 	}

@@ -3,18 +3,14 @@
  */
 #include "redeliver.h"
 
+#include "waiting.h"
+
 /* Held, so that nobody gives it back or disables it before what is added is there. */
 static const struct store_sql TARGET = {
     "redeliver_target", "SELECT tenant_id, disabled, pulled, message FROM endpoints WHERE id = $1 @lock@"};
-static const struct store_sql FIND = {
-    "redeliver_find",
-    "SELECT id, state FROM deliveries WHERE tenant_id = $1 AND event_id = $2 AND endpoint_id = $3 LIMIT 1"};
-/* What waits, is under way, or is leased, is left alone: it ends as it ends. */
-static const struct store_sql AGAIN = {
-    "redeliver_again", "UPDATE deliveries SET state = 1, tries = 0, due_at = $2, finished_at = NULL,"
-                       " leased_at = NULL WHERE id = $1 AND state <> 1"};
-static const struct store_sql ENDPOINT_NOW = {
-    "redeliver_now", "UPDATE endpoints SET next_at = $2 WHERE id = $1 AND next_at > $2 AND pulled = 0"};
+static const struct store_sql FIND = {"redeliver_find",
+                                      "SELECT id, state FROM delivery_states WHERE tenant_id = $1 AND "
+                                      "event_id = $2 AND endpoint_id = $3 LIMIT 1"};
 
 struct status
 target_read(struct store_tx *tx, struct arena *arena, const char *id, struct target *out)
@@ -50,14 +46,14 @@ redelivery_begin(const struct webhookd *self, struct store_tx *tx, struct arena 
 static struct status
 again(struct redelivery *redelivery, const char *delivery_id, int64_t state)
 {
-	int64_t changed = 0;
+	size_t made;
 
 	if (state == CORBEL__V1__DELIVERY_STATE__DELIVERED && redelivery->skips_delivered)
 		return status_ok_value();
+	/* What waits, is under way, or is leased, is left alone: it ends as it ends. */
 	struct status st =
-	    store_exec(redelivery->tx, &AGAIN,
-	               STORE_PARAMS(store_text(delivery_id), store_i64(redelivery->rows.now_ms)), &changed);
-	redelivery->count += changed > 0;
+	    waiting_again(redelivery->tx, redelivery->arena, &delivery_id, 1, redelivery->rows.now_ms, &made);
+	redelivery->count += made;
 	return st;
 }
 
@@ -99,9 +95,7 @@ redelivery_end(struct redelivery *redelivery, struct status st)
 	if (status_ok(&st))
 		st = delivery_rows_insert(&redelivery->rows, redelivery->tx);
 	if (status_ok(&st) && redelivery->count > 0)
-		st = store_exec(redelivery->tx, &ENDPOINT_NOW,
-		                STORE_PARAMS(store_text(redelivery->target->id), store_i64(redelivery->rows.now_ms)),
-		                NULL);
+		st = waiting_due(redelivery->tx, redelivery->target->id, redelivery->rows.now_ms);
 	subscription_fini(&redelivery->subscription);
 	return st;
 }

@@ -22,8 +22,7 @@ static const struct store_sql RUNNING = {
 static const struct store_sql READ = {"replay_read",
                                       "SELECT " REPLAY_COLUMNS " FROM replays WHERE id = $1 AND state = 1"};
 static const struct store_sql WAITING = {
-    "replay_waiting",
-    "SELECT COUNT(*) FROM (SELECT 1 FROM deliveries WHERE endpoint_id = $1 AND state = 1 LIMIT $2) AS w"};
+    "replay_waiting", "SELECT COUNT(*) FROM (SELECT 1 FROM waiting WHERE endpoint_id = $1 LIMIT $2) AS w"};
 static const struct store_sql EVENTS_OF = {
     "replay_events", "SELECT message FROM events WHERE tenant_id = $1 AND sequence > $2 AND sequence <= $3"
                      " AND recorded_at >= $4 AND recorded_at < $5 ORDER BY sequence LIMIT $6"};

@@ -9,26 +9,32 @@
 
 #include <string.h>
 
+#include "base/id.h"
 #include "notice.h"
+#include "waiting.h"
 
 #define CHUNK     1000
 #define TENANTS   100
 #define TURNS_MAX 50
 
+/* Ids grow with time: those before $1. */
 static const struct store_sql OLD_DELIVERIES = {
-    "old_deliveries", "DELETE FROM deliveries WHERE id IN"
-                      " (SELECT id FROM deliveries WHERE created_at < $1 AND state <> 1 LIMIT $2)"};
+    "old_deliveries",
+    "DELETE FROM deliveries WHERE id IN (SELECT d.id FROM deliveries d WHERE d.id < $1 AND NOT EXISTS"
+    " (SELECT 1 FROM waiting w WHERE w.id = d.id) ORDER BY d.id LIMIT $2) RETURNING id"};
+static const struct store_sql OLD_ATTEMPTS = {
+    "old_attempts", "DELETE FROM attempts WHERE delivery_id IN (SELECT c1 FROM @each@)"};
 /* Messages of queues that nobody has fetched in time. */
 static const struct store_sql OLD_MESSAGES = {
-    "old_messages", "UPDATE deliveries SET state = 3, finished_at = $2, leased_at = NULL WHERE id IN"
-                    " (SELECT d.id FROM endpoints e JOIN deliveries d ON d.endpoint_id = e.id"
-                    " WHERE e.pulled = 1 AND d.state = 1 AND d.due_at < $1 LIMIT $3)"};
+    "old_messages", "DELETE FROM waiting WHERE id IN"
+                    " (SELECT d.id FROM endpoints e JOIN waiting d ON d.endpoint_id = e.id"
+                    " WHERE e.pulled = 1 AND d.due_at < $1 LIMIT $2) RETURNING id, attempts"};
 /* What was kept in order behind them may go. */
 static const struct store_sql OLD_MESSAGES_NEXT = {
     "old_messages_next",
-    "UPDATE deliveries SET due_at = $1 WHERE id IN (SELECT d.id FROM endpoints e JOIN deliveries d"
-    " ON d.endpoint_id = e.id WHERE e.pulled = 1 AND d.state = 1 AND d.due_at = $2 AND NOT EXISTS"
-    " (SELECT 1 FROM deliveries p WHERE p.endpoint_id = d.endpoint_id AND p.state = 1"
+    "UPDATE waiting SET due_at = $1 WHERE id IN (SELECT d.id FROM endpoints e JOIN waiting d"
+    " ON d.endpoint_id = e.id WHERE e.pulled = 1 AND d.due_at = $2 AND NOT EXISTS"
+    " (SELECT 1 FROM waiting p WHERE p.endpoint_id = d.endpoint_id"
     " AND p.order_key = d.order_key AND p.sequence < d.sequence))"};
 static const struct store_sql OLD_REPLAYS = {
     "old_replays", "DELETE FROM replays WHERE id IN"
@@ -45,8 +51,8 @@ static const struct store_sql LARGE_LOGS = {
     "SELECT tenant_id, MIN(sequence) FROM (SELECT tenant_id, sequence, SUM(LENGTH(message)) OVER"
     " (PARTITION BY tenant_id ORDER BY sequence DESC) AS bytes FROM events) AS sized"
     " WHERE bytes <= $1 GROUP BY tenant_id LIMIT $2"};
-static const struct store_sql OWED = {
-    "log_owed", "SELECT MIN(sequence) FROM deliveries WHERE tenant_id = $1 AND state = 1"};
+static const struct store_sql OWED = {"log_owed", "SELECT MIN(sequence) FROM waiting WHERE endpoint_id IN"
+                                                  " (SELECT id FROM endpoints WHERE tenant_id = $1)"};
 static const struct store_sql LOG_CUT = {
     "log_cut", "UPDATE logs SET first_sequence = $2 WHERE tenant_id = $1 AND first_sequence < $2"};
 static const struct store_sql EVENTS_CUT = {"events_cut",
@@ -103,20 +109,52 @@ cut_large(struct store_conn *conn, struct arena *arena, int64_t bytes)
 }
 
 static struct status
-delete_deliveries(struct store_conn *conn, int64_t before, int64_t now_ms, bool *is_more)
+give_up_messages(struct store_tx *tx, struct arena *arena, int64_t before, int64_t now_ms, size_t *count)
 {
-	int64_t given_up = 0, deleted = 0;
+	struct store_rows *rows;
+	struct status st = store_query(tx, &OLD_MESSAGES, STORE_PARAMS(store_i64(before), store_i64(CHUNK)),
+	                               CHUNK, arena, &rows);
+
+	*count = status_ok(&st) ? rows_count(rows) : 0;
+	if (*count == 0)
+		return st;
+	struct lost *lost = ARENA_ARRAY(arena, struct lost, *count);
+	for (size_t r = 0; r < *count; r++)
+		lost[r] = (struct lost){row_text(rows, r, 0), (uint32_t)row_i64(rows, r, 1), now_ms};
+	st = waiting_lost(tx, arena, lost, *count);
+	return status_ok(&st) ? store_exec(tx, &OLD_MESSAGES_NEXT,
+	                                   STORE_PARAMS(store_i64(now_ms), store_i64(NEVER_MS)), NULL)
+	                      : st;
+}
+
+/* With their attempts. */
+static struct status
+delete_over(struct store_tx *tx, struct arena *arena, int64_t before, size_t *count)
+{
+	struct id first = id_before("dlv", before);
+	struct store_rows *rows, *none;
+	struct status st = store_query(
+	    tx, &OLD_DELIVERIES, STORE_PARAMS(store_text(first.text), store_i64(CHUNK)), CHUNK, arena, &rows);
+
+	*count = status_ok(&st) ? rows_count(rows) : 0;
+	struct store_value *ids = ARENA_ARRAY(arena, struct store_value, *count + 1);
+	for (size_t r = 0; r < *count; r++)
+		ids[r] = store_text(row_text(rows, r, 0));
+	return status_ok(&st) ? store_query_each(tx, &OLD_ATTEMPTS, ids, 1, *count, 1, arena, &none) : st;
+}
+
+static struct status
+delete_deliveries(struct store_conn *conn, struct arena *arena, int64_t before, int64_t now_ms, bool *is_more)
+{
+	size_t given_up = 0, deleted = 0;
 	struct store_tx tx;
 	struct status st = store_begin(conn, &tx);
 
 	if (!status_ok(&st))
 		return st;
-	st = store_exec(&tx, &OLD_MESSAGES, STORE_PARAMS(store_i64(before), store_i64(now_ms), store_i64(CHUNK)),
-	                &given_up);
-	if (status_ok(&st) && given_up > 0)
-		st = store_exec(&tx, &OLD_MESSAGES_NEXT, STORE_PARAMS(store_i64(now_ms), store_i64(NEVER_MS)), NULL);
+	st = give_up_messages(&tx, arena, before, now_ms, &given_up);
 	if (status_ok(&st))
-		st = store_exec(&tx, &OLD_DELIVERIES, STORE_PARAMS(store_i64(before), store_i64(CHUNK)), &deleted);
+		st = delete_over(&tx, arena, before, &deleted);
 	if (status_ok(&st))
 		st = store_exec(&tx, &OLD_REPLAYS, STORE_PARAMS(store_i64(before), store_i64(CHUNK)), NULL);
 	if (status_ok(&st))
@@ -139,8 +177,10 @@ retention_task(void *arg, struct store_conn *conn)
 	struct arena arena;
 
 	arena_init(&arena, 16u << 10, 64u << 20);
-	for (int turn = 0; turn < TURNS_MAX && is_more && status_ok(&st); turn++)
-		st = delete_deliveries(conn, before, now_ms, &is_more);
+	for (int turn = 0; turn < TURNS_MAX && is_more && status_ok(&st); turn++) {
+		arena_reset(&arena);
+		st = delete_deliveries(conn, &arena, before, now_ms, &is_more);
+	}
 	is_more = true;
 	for (int turn = 0; turn < TURNS_MAX && is_more && status_ok(&st); turn++) {
 		arena_reset(&arena);

@@ -295,6 +295,23 @@ record_each(struct courier *courier, struct store_conn *conn, const struct batch
 	return st;
 }
 
+/* One that others wait for, or whose endpoint has nothing else to do, is recorded at once. */
+bool
+is_settling_due(const struct courier *courier)
+{
+	uint64_t now = clock_mono_ms(courier->self->env.clock);
+
+	if (!courier->unsettled)
+		return false;
+	if (courier->is_draining || courier->unsettled_count >= SETTLE_MAX ||
+	    now - courier->unsettled_mono >= SETTLE_WAIT_MS)
+		return true;
+	for (const struct parcel *parcel = courier->unsettled; parcel; parcel = parcel->next)
+		if (parcel->has_order_key || parcel->lane->queued + parcel->lane->in_flight == 0)
+			return true;
+	return false;
+}
+
 struct status
 settle(struct courier *courier, struct store_conn *conn)
 {
@@ -319,8 +336,11 @@ settle(struct courier *courier, struct store_conn *conn)
 		struct parcel *parcel = courier->unsettled;
 		courier->unsettled = parcel->next;
 		parcel->lane->unsettled--;
+		parcel->lane->is_dirty = true;
+		lane_forget(parcel->lane, parcel->sequence);
 		parcel_free(parcel);
 	}
+	courier->unsettled_count = 0;
 	courier->last_unsettled = &courier->unsettled;
 	return st;
 }

@@ -12,6 +12,7 @@
 #include "desk.h"
 #include "mailer.h"
 #include "queue.h"
+#include "recovery.h"
 #include "replay.h"
 #include "retention.h"
 #include "types.h"
@@ -261,6 +262,8 @@ start(void *arg)
 		st = host_every(self->env.host, &webhookd_service, QUEUE_SWEEP_MS, queue_sweep_task, self);
 	if (status_ok(&st))
 		st = host_every(self->env.host, &webhookd_service, REPLAY_TICK_MS, replay_task, self);
+	if (status_ok(&st))
+		st = host_every(self->env.host, &webhookd_service, RECOVERY_TICK_MS, recovery_task, self);
 	return st;
 }
 

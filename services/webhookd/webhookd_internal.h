@@ -41,6 +41,8 @@ struct webhookd {
 	struct metric_counter *recorded;
 	_Atomic bool is_replaying; /* a replay was begun here or goes on: see replay.c */
 	_Atomic uint64_t replay_looked;
+	_Atomic bool is_recovering; /* the same of a recovery: see recovery.c */
+	_Atomic uint64_t recovery_looked;
 };
 
 /* ---- webhookd.c ---- */

@@ -1,7 +1,7 @@
 # Daemons and loads that the HTTP benchmarks share; to be sourced. Needs BIN.
 
 DIR=$(mktemp -d) PIDS=()
-trap 'for p in "${PIDS[@]}"; do kill "$p" 2>/dev/null || true; done; wait 2>/dev/null || true; rm -rf "$DIR"' EXIT
+trap 'for p in "${PIDS[@]}"; do kill "$p" 2>/dev/null || true; kill -CONT "$p" 2>/dev/null || true; done; wait 2>/dev/null || true; rm -rf "$DIR"' EXIT
 
 port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 # Processor time that processes and their ended children have had, in microseconds (proc(5): fields 14 to 17 of stat,

@@ -7,7 +7,8 @@
 # publish: durable events through HTTP, JSON, key, bus and a webhookd of its own, one or a hundred a request,
 #          beside bare INSERTs of the same rows in commits of the same size (insert_load).
 # latency: an event is published every 20 ms; from then to its first attempt.
-# deliver: a backlog to a fast sink, beside libcurl's multi interface alone sending requests of the same size.
+# deliver: the backlog of a sink that stood still, beside libcurl's multi interface alone sending requests of the same
+#          size.
 # queue:   a backlog fetched from a queue, leased and acknowledged, one message or a hundred at a time, beside
 #          publishing the same events.
 # hang:    a hundred endpoints, 200 events a second; the others' latency while one of them does not answer.
@@ -101,10 +102,9 @@ measure_latency() {
 
 deliver_round() {
   local endpoint=$1 count ours rest bare cpu_bare before after
-  api POST "/v1/webhooks/$endpoint/disable" -d '{}' >/dev/null
+  kill -STOP "${PID_OF[sink.out]}"
   wrk -t1 -c32 -d"${SECONDS_EACH}s" -s "$DIR/publish-100.lua" "http://127.0.0.1:$HTTP/v1/events" >/dev/null
-  api POST "/v1/webhooks/$endpoint/enable" -d '{}' >/dev/null
-  api POST "/v1/webhooks/$endpoint/recover" -d '{"since":"2020-01-01T00:00:00Z"}' >/dev/null
+  kill -CONT "${PID_OF[sink.out]}"
   sleep 0.5
   stats >/dev/null
   before=$(cpu_us $(servers))
@@ -112,6 +112,7 @@ deliver_round() {
   after=$(cpu_us $(servers))
   read -r count ours rest < <(stats)
   api POST "/v1/webhooks/$endpoint/disable" -d '{}' >/dev/null
+  api POST "/v1/webhooks/$endpoint/enable" -d '{}' >/dev/null
   read -r bare cpu_bare < <("$BIN/bench/outbound_bench" "http://127.0.0.1:$SINK/fast" 64 400)
   echo "$ours $bare $(ratio "$ours" "$bare") $(awk "BEGIN { print ($after - $before) / ($count + 1) }") $cpu_bare" >>"$DIR/$STORE-deliver"
 }

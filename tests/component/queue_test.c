@@ -28,15 +28,16 @@ static const struct store_sql ADD_EVENT = {
     "test_event", "INSERT INTO events (tenant_id, sequence, id, type, recorded_at, digest, message)"
                   " VALUES ('ten_1', $1, $2, 'endpoint.tested', 0, $3, $3)"};
 static const struct store_sql ADD_DELIVERY = {
-    "test_delivery",
-    "INSERT INTO deliveries (id, tenant_id, endpoint_id, sequence, event_id, event_type, state, attempts, "
-    "tries,"
-    " due_at, created_at, order_key) VALUES ($2, 'ten_1', 'ep_1', $1, $2, 'endpoint.tested', 1, 0, 0, $3, $3,"
-    " $4)"};
+    "test_delivery", "INSERT INTO deliveries (id, tenant_id, endpoint_id, sequence, event_id, event_type, "
+                     "created_at, order_key)"
+                     " VALUES ($2, 'ten_1', 'ep_1', $1, $2, 'endpoint.tested', $3, $4)"};
+static const struct store_sql ADD_WAITING = {
+    "test_waiting", "INSERT INTO waiting (id, tenant_id, endpoint_id, sequence, attempts, tries, due_at,"
+                    " created_at, order_key) VALUES ($2, 'ten_1', 'ep_1', $1, 0, 0, $3, $3, $4)"};
 static const struct store_sql ALL = {
     "test_all",
     "SELECT sequence, state, attempts, (SELECT COUNT(*) FROM attempts a WHERE a.delivery_id = d.id)"
-    " FROM deliveries d ORDER BY sequence"};
+    " FROM delivery_states d ORDER BY sequence"};
 
 struct message {
 	bool is_settled, is_leased;
@@ -142,8 +143,10 @@ publish_as(int key)
 	event.has_sequence = true;
 	event.sequence = (uint64_t)sequence;
 	run(&ADD_EVENT, STORE_PARAMS(store_i64(sequence), store_text(id), packed_value(&arena, &event.base)));
-	run(&ADD_DELIVERY, STORE_PARAMS(store_i64(sequence), store_text(id), store_i64(now_ms),
-	                                message->key >= 0 ? store_i64(message->key) : store_null()));
+	const struct store_value delivery[] = {store_i64(sequence), store_text(id), store_i64(now_ms),
+	                                       message->key >= 0 ? store_i64(message->key) : store_null()};
+	run(&ADD_DELIVERY, delivery, 4);
+	run(&ADD_WAITING, delivery, 4);
 }
 
 static void

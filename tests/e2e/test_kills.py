@@ -109,8 +109,8 @@ def deliveries(stack):
     """event, state, attempts; rows of attempts, the last one's number, those that succeeded."""
     return stack.postgres.query(
         "SELECT d.event_id, d.state, d.attempts, COUNT(a.number), COALESCE(MAX(a.number), 0),"
-        " COALESCE(SUM(a.succeeded), 0) FROM webhookd.deliveries d LEFT JOIN webhookd.attempts a"
-        " ON a.delivery_id = d.id GROUP BY d.id")
+        " COALESCE(SUM(a.succeeded), 0) FROM webhookd.delivery_states d LEFT JOIN webhookd.attempts a"
+        " ON a.delivery_id = d.id GROUP BY d.id, d.event_id, d.state, d.attempts")
 
 
 def repeats(sink, records, kills):

@@ -41,8 +41,8 @@ def deliveries(stack):
     """Each delivery, with what its attempts were."""
     return stack.postgres.query(
         "SELECT d.id, d.state, d.attempts, d.finished_at, COUNT(a.number), COALESCE(MAX(a.number), 0),"
-        " COALESCE(SUM(a.succeeded), 0) FROM webhookd.deliveries d LEFT JOIN webhookd.attempts a"
-        " ON a.delivery_id = d.id GROUP BY d.id ORDER BY d.id")
+        " COALESCE(SUM(a.succeeded), 0) FROM webhookd.delivery_states d LEFT JOIN webhookd.attempts a"
+        " ON a.delivery_id = d.id GROUP BY d.id, d.state, d.attempts, d.finished_at ORDER BY d.id")
 
 
 def count(stack, process, name):
@@ -122,9 +122,9 @@ def test_a_replica_that_stands_still_within_its_transaction_has_neither_the_endp
         made = endpoint(client, sink, retry_ms=[100] * 20)
         assert client.post("/v1/events", {"events": [{"type": "a.b"}]}).status_code == 200
         until(lambda: seen, "the first attempt")
-        with stack.postgres.locked("webhookd.deliveries"):
+        with stack.postgres.locked("webhookd.waiting"):
             first.set()
-            until(lambda: waiting(stack, "UPDATE deliveries"), "it is being recorded")
+            until(lambda: waiting(stack, "UPDATE waiting"), "it is being recorded")
             owner = stack.postgres.query(f"SELECT owner FROM webhookd.endpoints WHERE id = '{made}'")[0][0]
             old, new = sorted(replicas, key=lambda p: p.name != owner)
             old.send(signal.SIGSTOP)
