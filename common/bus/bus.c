@@ -14,7 +14,6 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "bus_internal.h"
-#include "resolver.h"
 #include "bus/threads.h"
 #include "series.h"
 
@@ -112,8 +111,6 @@ bus_new(const struct bus_options *options, struct bus **out)
 	pthread_condattr_destroy(&monotonic);
 	if (pthread_create(&bus->timer, NULL, timer_main, bus) != 0)
 		return status_make(STATUS_RESOURCE_EXHAUSTED, "cannot start the bus's timer thread");
-	if (pthread_create(&bus->resolver, NULL, resolver_main, bus) != 0)
-		return status_make(STATUS_RESOURCE_EXHAUSTED, "cannot start the bus's resolver thread");
 	*out = bus;
 	return status_ok_value();
 }
@@ -128,7 +125,6 @@ bus_free(struct bus *bus)
 	pthread_cond_broadcast(&bus->wake);
 	pthread_mutex_unlock(&bus->lock);
 	pthread_join(bus->timer, NULL);
-	pthread_join(bus->resolver, NULL);
 	ports_free_idle(bus);
 	series_free_all(bus);
 	pthread_cond_destroy(&bus->wake);

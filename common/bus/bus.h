@@ -3,7 +3,7 @@
  *
  * Who listens: every replica of a service listens on one REP and one PUB socket. Callers dial.
  * A `bus` is one process's end of it: node name, boot epoch, limits, metrics. It starts no thread of
- * its own beyond nng's, one resolver and one timer.
+ * its own beyond nng's, one timer, and one for each address with host names.
  */
 #ifndef CORBEL_BUS_BUS_H
 #define CORBEL_BUS_BUS_H

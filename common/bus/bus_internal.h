@@ -26,9 +26,12 @@ struct ticker {
 	void *arg;
 };
 
-/* An address whose host names are resolved again and again; `changed` gets all URLs it stands for. */
+struct lookup;
+
+/* An address whose host names are resolved again and again; `changed` gets all URLs it stands for, in one
+ * thread at a time. */
 struct watch {
-	struct watch *next;
+	struct lookup *lookup; /* NULL: it holds no names */
 	char *address;
 	void (*changed)(void *arg, char urls[][BUS_URL_MAX], size_t count);
 	void *arg;
@@ -46,15 +49,13 @@ struct bus {
 	_Atomic bool is_stuck; /* a socket of this process did not close: closing.c */
 
 	pthread_mutex_t lock; /* guards all below */
-	pthread_cond_t wake;  /* both threads */
+	pthread_cond_t wake;
 	struct ticker *tickers;
-	struct watch *watches;
-	uint64_t resolve_round; /* rises when a watch is added, so that it is resolved at once */
 	bool is_stopping;
-	bool is_ticking, is_resolving; /* a callback runs: removal waits */
-	struct port *idle_ports;       /* for pool_call_wait() */
-	struct call_series *series;    /* one a service that is called */
-	pthread_t timer, resolver;
+	bool is_ticking;            /* a callback runs: removal waits */
+	struct port *idle_ports;    /* for pool_call_wait() */
+	struct call_series *series; /* one a service that is called */
+	pthread_t timer;
 };
 
 static inline uint64_t
@@ -66,9 +67,13 @@ bus_now_ms(const struct bus *bus)
 void bus_add_ticker(struct bus *bus, struct ticker *ticker);
 /* On return no tick of it runs or will run. */
 void bus_remove_ticker(struct bus *bus, struct ticker *ticker);
-/* Static URLs are reported before the return; names by the resolver. */
+/* Static URLs are reported before the return; names by a thread, with no lock held but its own. */
 void bus_add_watch(struct bus *bus, struct watch *watch);
-void bus_remove_watch(struct bus *bus, struct watch *watch);
+/* On return nothing of it is reported or will be. */
+void bus_remove_watch(struct watch *watch);
+
+/* Frees the ports kept for pool_call_wait(). */
+void ports_free_idle(struct bus *bus);
 
 struct status status_from_nng(int rv, const char *what);
 /* Bounds and, for tls+tcp, certificates. */

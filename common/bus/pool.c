@@ -504,7 +504,7 @@ pool_free(struct pool *pool)
 {
 	if (!pool)
 		return;
-	bus_remove_watch(pool->bus, &pool->watch);
+	bus_remove_watch(&pool->watch);
 	bus_remove_ticker(pool->bus, &pool->ticker);
 	pthread_mutex_lock(&pool->lock);
 	pool->is_closing = true;

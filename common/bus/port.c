@@ -17,7 +17,6 @@
 #include "base/hash.h"
 #include "base/text.h"
 #include "flight.h"
-#include "resolver.h"
 #include "series.h"
 
 #define POOLS_MAX 32 /* that one flush can touch */

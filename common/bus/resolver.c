@@ -4,8 +4,12 @@
  * Container DNS answers with long TTLs and getaddrinfo() sorts a caller's own address first, so answers
  * are shuffled and asked for again. An answer that fails leaves the URLs as they were: a DNS server that
  * is away must not take the replicas with it.
+ *
+ * A name that nobody knows may take a resolver ten seconds, so each watch asks in a thread of its own, and
+ * none waits for another's names. getaddrinfo() cannot be called off: a watch that is removed leaves its
+ * thread behind, which then ends by itself.
  */
-#include "resolver.h"
+#include "bus_internal.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>
@@ -102,52 +106,64 @@ shuffle(struct urls *urls)
 	}
 }
 
-/* Reports what a watch's address stands for now; nothing when a name failed. */
 static void
-resolve(struct watch *watch, bool names_too)
+report(const struct watch *watch, struct urls *urls)
+{
+	shuffle(urls);
+	watch->changed(watch->arg, urls->list, urls->count);
+}
+
+static struct urls
+urls_of(const char *address, bool names_too)
 {
 	struct urls urls = {.list = mem_array(BUS_ADDRESSES_MAX, BUS_URL_MAX), .names_too = names_too};
-	address_each(watch->address, expand, &urls);
-	if (!urls.has_failed) {
-		shuffle(&urls);
-		watch->changed(watch->arg, urls.list, urls.count);
-	}
-	mem_free(urls.list);
+	address_each(address, expand, &urls);
+	return urls;
 }
 
-void
-bus_add_watch(struct bus *bus, struct watch *watch)
+/* ---- the thread of a watch ---- */
+
+/* Made with its watch, given back by its thread. */
+struct lookup {
+	char *address;
+	uint32_t period_ms;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	const struct watch *watch; /* NULL once it was removed; guarded by the lock, also while it is told */
+};
+
+static struct lookup *
+lookup_new(const struct bus *bus, const struct watch *watch)
 {
-	resolve(watch, false);
-	pthread_mutex_lock(&bus->lock);
-	watch->next = bus->watches;
-	bus->watches = watch;
-	bus->resolve_round++;
-	pthread_cond_broadcast(&bus->wake);
-	pthread_mutex_unlock(&bus->lock);
+	struct lookup *self = mem_alloc(sizeof(*self));
+	pthread_condattr_t monotonic;
+
+	self->address = mem_strdup(watch->address);
+	self->period_ms = bus->resolve_ms;
+	self->watch = watch;
+	pthread_mutex_init(&self->lock, NULL);
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&self->wake, &monotonic);
+	pthread_condattr_destroy(&monotonic);
+	return self;
 }
 
-void
-bus_remove_watch(struct bus *bus, struct watch *watch)
-{
-	pthread_mutex_lock(&bus->lock);
-	while (bus->is_resolving)
-		pthread_cond_wait(&bus->wake, &bus->lock);
-	for (struct watch **slot = &bus->watches; *slot; slot = &(*slot)->next) {
-		if (*slot == watch) {
-			*slot = watch->next;
-			break;
-		}
-	}
-	pthread_mutex_unlock(&bus->lock);
-}
-
-/* Waits for the next round: `resolve_ms` ± 25 %, or a new watch. */
 static void
-wait_for_round(struct bus *bus, uint64_t *round)
+lookup_free(struct lookup *self)
+{
+	pthread_cond_destroy(&self->wake);
+	pthread_mutex_destroy(&self->lock);
+	mem_free(self->address);
+	mem_free(self);
+}
+
+/* Until the next round, `period_ms` ± 25 %, or the removal. Under the lock. */
+static void
+wait_for_round(struct lookup *self)
 {
 	struct timespec until;
-	uint64_t wait_ms = bus->resolve_ms * 3u / 4 + random_fast_u64() % (bus->resolve_ms / 2 + 1);
+	uint64_t wait_ms = self->period_ms * 3u / 4 + random_fast_u64() % (self->period_ms / 2 + 1);
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += (time_t)(wait_ms / 1000);
@@ -156,30 +172,71 @@ wait_for_round(struct bus *bus, uint64_t *round)
 		until.tv_nsec -= 1000000000L;
 		until.tv_sec++;
 	}
-	while (!bus->is_stopping && bus->resolve_round == *round)
-		if (pthread_cond_timedwait(&bus->wake, &bus->lock, &until) != 0)
-			break;
-	*round = bus->resolve_round;
+	while (self->watch && pthread_cond_timedwait(&self->wake, &self->lock, &until) == 0)
+		continue;
 }
 
-void *
-resolver_main(void *arg)
+static void *
+lookup_main(void *arg)
 {
-	struct bus *bus = arg;
-	uint64_t round = 0;
+	struct lookup *self = arg;
+	bool is_watched = true;
 
-	pthread_mutex_lock(&bus->lock);
-	while (!bus->is_stopping) {
-		wait_for_round(bus, &round);
-		bus->is_resolving = true;
-		for (struct watch *watch = bus->watches; watch && !bus->is_stopping; watch = watch->next) {
-			pthread_mutex_unlock(&bus->lock);
-			resolve(watch, true);
-			pthread_mutex_lock(&bus->lock);
-		}
-		bus->is_resolving = false;
-		pthread_cond_broadcast(&bus->wake);
+	while (is_watched) {
+		struct urls urls = urls_of(self->address, true);
+		pthread_mutex_lock(&self->lock);
+		if (self->watch && !urls.has_failed)
+			report(self->watch, &urls);
+		wait_for_round(self);
+		is_watched = self->watch != NULL;
+		pthread_mutex_unlock(&self->lock);
+		mem_free(urls.list);
 	}
-	pthread_mutex_unlock(&bus->lock);
+	lookup_free(self);
 	return NULL;
+}
+
+/* ---- watches ---- */
+
+static void
+start_lookup(struct bus *bus, struct watch *watch)
+{
+	struct lookup *lookup = lookup_new(bus, watch);
+	pthread_attr_t detached;
+	pthread_t thread;
+
+	pthread_attr_init(&detached);
+	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+	if (pthread_create(&thread, &detached, lookup_main, lookup) == 0) {
+		watch->lookup = lookup;
+	} else {
+		log_error(bus->log, "no thread to resolve names", LOG_TEXT("address", watch->address));
+		lookup_free(lookup);
+	}
+	pthread_attr_destroy(&detached);
+}
+
+void
+bus_add_watch(struct bus *bus, struct watch *watch)
+{
+	struct urls urls = urls_of(watch->address, false);
+
+	if (urls.has_failed)
+		start_lookup(bus, watch);
+	else
+		report(watch, &urls);
+	mem_free(urls.list);
+}
+
+void
+bus_remove_watch(struct watch *watch)
+{
+	struct lookup *lookup = watch->lookup;
+
+	if (!lookup)
+		return;
+	pthread_mutex_lock(&lookup->lock);
+	lookup->watch = NULL;
+	pthread_cond_signal(&lookup->wake);
+	pthread_mutex_unlock(&lookup->lock);
 }

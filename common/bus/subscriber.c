@@ -376,7 +376,7 @@ subscriber_free(struct subscriber *subscriber)
 {
 	if (!subscriber)
 		return;
-	bus_remove_watch(subscriber->bus, &subscriber->watch);
+	bus_remove_watch(&subscriber->watch);
 	bus_remove_ticker(subscriber->bus, &subscriber->ticker);
 	atomic_store(&subscriber->is_closing, true);
 	while (subscriber->sources) {

@@ -19,9 +19,12 @@
 #define ECHO 1u
 #define HOLD 2u
 
-/* ---- a name server: replicas.test has as many loopback addresses as the test says ---- */
+/* ---- a name server: replicas.test has as many loopback addresses as the test says, and hanging.test no
+ * answer ---- */
 
 static _Atomic int addresses_of_name = 2;
+static _Atomic int hanging_lookups;
+static _Atomic bool is_hanging;
 
 typedef int (*getaddrinfo_fn)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 
@@ -38,6 +41,13 @@ int
 getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **out)
 {
 	getaddrinfo_fn real = real_getaddrinfo();
+	if (name && strcmp(name, "hanging.test") == 0) {
+		atomic_fetch_add(&hanging_lookups, 1);
+		while (atomic_load(&is_hanging))
+			test_pause();
+		atomic_fetch_sub(&hanging_lookups, 1);
+		return EAI_AGAIN;
+	}
 	if (!name || strcmp(name, "replicas.test") != 0)
 		return real(name, service, hints, out);
 	if (atomic_load(&addresses_of_name) == 0)
@@ -422,6 +432,35 @@ START_TEST(a_name_stands_for_all_of_its_addresses_as_they_come_and_go)
 }
 END_TEST
 
+/* What nobody answers for keeps its own thread only, until it is answered or given up. */
+START_TEST(a_name_that_is_not_answered_delays_no_other_name_and_no_end)
+{
+	static struct replica only;
+	uint16_t port = test_free_port();
+	char address[64];
+
+	atomic_store(&is_hanging, true);
+	snprintf(address, sizeof(address), "tcp://127.0.0.1:%u", (unsigned)port);
+	replica_start(&only, "only", address);
+	struct bus *bus = caller_bus();
+	struct pool *hanging = make_pool(bus, "tcp://hanging.test:1", 0);
+	for (uint64_t end = test_now_ms() + 60000; atomic_load(&hanging_lookups) == 0; test_pause())
+		ck_assert(test_now_ms() < end);
+	atomic_store(&addresses_of_name, 1);
+	snprintf(address, sizeof(address), "tcp://replicas.test:%u", (unsigned)port);
+	struct pool *pool = make_pool(bus, address, 0);
+	await_known(pool, 1);
+	pool_free(pool);
+	pool_free(hanging);
+	bus_free(bus);
+	ck_assert_int_eq(atomic_load(&hanging_lookups), 1);
+	atomic_store(&is_hanging, false);
+	for (uint64_t end = test_now_ms() + 60000; atomic_load(&hanging_lookups) > 0; test_pause())
+		ck_assert(test_now_ms() < end);
+	replica_stop(&only);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -435,6 +474,7 @@ main(void)
 	tcase_add_test(tests, calls_beyond_the_callers_own_bound_are_refused_at_once);
 	tcase_add_test(tests, a_call_for_one_replica_goes_to_it_or_nowhere);
 	tcase_add_test(tests, a_name_stands_for_all_of_its_addresses_as_they_come_and_go);
+	tcase_add_test(tests, a_name_that_is_not_answered_delays_no_other_name_and_no_end);
 	suite_add_tcase(suite, tests);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_NORMAL);
