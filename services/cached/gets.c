@@ -64,10 +64,12 @@ get_run(struct cached *self, struct lookup lookups[], struct call *calls[], stru
 			continue;
 		}
 		lookup_follow(self, &lookups[i], &gets[i]);
-		if (is_to_wait(&lookups[i], &gets[i]))
+		if (is_to_wait(&lookups[i], &gets[i])) {
+			waiting_expect(self->waiting, lookups[i].space, gets[i].key);
 			must_wait(calls[i], "the value may be on its way");
-		else
+		} else {
 			lookup_answer(calls[i], &lookups[i], &gets[i], false);
+		}
 	}
 }
 

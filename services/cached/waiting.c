@@ -7,14 +7,21 @@
  *
  * A parked call is in the list and in the engine's. Who takes it out of the engine's, the one that wakes it
  * or the one that looks after the time, takes it out of the list and answers.
+ *
+ * A caller comes here because Get found nothing. By then the value may have come: it was waited for all the
+ * same, and is no hit of the cache. So misses that were sent here are remembered for as long as the way
+ * takes.
  */
+#include <stdatomic.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "cached_internal.h"
 #include "fetches.h"
 
 #define MARGIN_MS 100u /* of the caller's deadline, for the way back */
 #define LOOKS_MAX 3    /* at a key that nobody fills */
+#define MISSES    4096u
 
 typedef Corbel__V1__CacheGetRequest GetRequest;
 
@@ -28,11 +35,48 @@ struct parked {
 	uint64_t until_ms;
 };
 
+/* By hash; a newer one takes the place of an older, whose value may then be called a hit. */
+struct miss {
+	_Atomic uint64_t hash, at_ms;
+};
+
 struct waiting {
 	struct cached *self;
+	struct miss misses[MISSES];
 	pthread_mutex_t lock;
 	struct parked *first;
 };
+
+/* ---- misses that were sent here ---- */
+
+static uint64_t
+hash_of(const struct space *space, const char *key)
+{
+	return hash_mix64(hash_table64(&space, sizeof(void *)), hash_table64(key, strlen(key)));
+}
+
+void
+waiting_expect(struct waiting *waiting, const struct space *space, const char *key)
+{
+	uint64_t hash = hash_of(space, key);
+	struct miss *miss = &waiting->misses[hash % MISSES];
+
+	atomic_store(&miss->at_ms, clock_mono_ms(waiting->self->env.clock));
+	atomic_store(&miss->hash, hash);
+}
+
+/* Whether what was found has come since it was missed. */
+static bool
+was_missed(const struct parked *parked, const struct get *get)
+{
+	const struct waiting *waiting = parked->waiting;
+	uint64_t hash = hash_of(parked->lookup.space, get->key), now = clock_mono_ms(waiting->self->env.clock);
+	const struct miss *miss = &waiting->misses[hash % MISSES];
+
+	return atomic_load(&miss->hash) == hash && atomic_load(&miss->at_ms) + get->age_ms <= now + 1;
+}
+
+/* ---- the list ---- */
 
 static void
 link_in(struct parked *parked)
@@ -78,7 +122,7 @@ look(struct parked *parked, bool is_last)
 	bool is_found = get.outcome != GET_MISS || get.token;
 	if (!is_last && !is_found && !lookup_is_over(&parked->lookup, &get))
 		return false;
-	lookup_answer(call, &parked->lookup, &get, parked->was_parked);
+	lookup_answer(call, &parked->lookup, &get, parked->was_parked || was_missed(parked, &get));
 	return true;
 }
 

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "crowd.h"
+#include "linger.h"
 #include "tls_keeper.h"
 
 /* The address that a connection counts under; false when it does not count. Proxies carry the connections of
@@ -68,6 +69,8 @@ end(struct shard *shard, struct connection *connection)
 {
 	if (connection->is_counted)
 		crowd_leave(shard->crowd, &connection->address);
+	if (connection->has_unread && connection->fd >= 0)
+		lingering_take(shard->lingering, connection->fd, shard_now_ms(shard));
 	*connection->slot = connection->next;
 	if (connection->next)
 		connection->next->slot = connection->slot;

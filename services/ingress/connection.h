@@ -13,6 +13,7 @@ struct connection {
 	uint64_t since_ms;   /* of waiting for a request, or of the request's start */
 	uint64_t tls_number; /* of the certificate in use when it began */
 	struct request *request;
+	bool has_unread; /* was answered before its request had come */
 	bool is_counted; /* in the crowd, as `address` */
 	struct address address;
 };

@@ -14,6 +14,7 @@
 
 #define USAGE_MS     1000u
 #define TLS_WATCH_MS 5000u
+#define PATIENCE_MS  5000u
 
 /* ---- what accountd says ---- */
 
@@ -147,10 +148,12 @@ dial_all(struct ingress *self)
 	while (api_services[most])
 		most++;
 	self->targets = mem_array(most, sizeof(*self->targets));
+	self->dialled_mono = clock_mono_ms(self->env.clock);
 	for (size_t i = 0; i < most; i++) {
 		const char *daemon = api_services[i]->daemon;
 		if (!is_dialled(self, daemon))
-			self->targets[self->target_count++] = (struct target){daemon, host_pool(self->env.host, daemon)};
+			self->targets[self->target_count++] =
+			    (struct target){.daemon = daemon, .pool = host_pool(self->env.host, daemon)};
 	}
 }
 
@@ -191,23 +194,34 @@ start(void *arg)
 	return st;
 }
 
+/* Without it no call can be verified or admitted. */
+static bool
+is_needed(const char *daemon)
+{
+	return strcmp(daemon, "accountd") == 0 || strcmp(daemon, "ratelimitd") == 0;
+}
+
+/* Waited for at the start, so that first calls find their service; no longer than PATIENCE_MS where it is not
+ * needed by all calls, since an installation may run without it. A service that goes away later does not
+ * count: this ingress could reach it no worse than any other, and all of them would leave their balancer
+ * together. */
 static bool
 is_ready(void *arg, char *reason, size_t size)
 {
-	const struct ingress *self = arg;
-	const struct {
-		const char *name;
-		struct pool *pool;
-	} needed[] = {{"accountd", self->accounts}, {"ratelimitd", self->ratelimits}};
+	struct ingress *self = arg;
+	bool is_patient = clock_mono_ms(self->env.clock) - self->dialled_mono < PATIENCE_MS;
 
 	if (atomic_load(&self->is_draining)) {
 		snprintf(reason, size, "draining");
 		return false;
 	}
-	for (size_t i = 0; i < 2; i++) {
-		if (needed[i].pool && pool_healthy(needed[i].pool) > 0)
+	for (size_t i = 0; i < self->target_count; i++) {
+		struct target *target = &self->targets[i];
+		if (target->pool && pool_healthy(target->pool) > 0)
+			atomic_store(&target->was_reached, true);
+		if (atomic_load(&target->was_reached) || !(is_patient || is_needed(target->daemon)))
 			continue;
-		snprintf(reason, size, "%s cannot be reached", needed[i].name);
+		snprintf(reason, size, "%s has not been reached yet", target->daemon);
 		return false;
 	}
 	return true;

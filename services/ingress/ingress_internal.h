@@ -25,6 +25,7 @@ struct crowd;
 struct key_cache;
 struct key_entry;
 struct lease_cache;
+struct lingering;
 struct hot_checks;
 struct stream_ask;
 struct streams;
@@ -45,6 +46,7 @@ struct ingress {
 	struct usage *usage;
 	struct shard *shards;
 	size_t shard_count;
+	uint64_t dialled_mono;
 	char address[128]; /* as listened on, with the port in use */
 	char *docs_page, *problems_page;
 	_Atomic bool is_draining;
@@ -58,6 +60,7 @@ struct ingress {
 struct target {
 	const char *daemon;
 	struct pool *pool;
+	_Atomic bool was_reached;
 };
 
 /* What other threads tell a shard. */
@@ -95,6 +98,7 @@ struct shard {
 	size_t held;         /* requests that wait without being suspended */
 	uint64_t inspected_ms;
 	struct tls_keeper *tls; /* NULL: plain HTTP */
+	struct lingering *lingering;
 };
 
 /* TAKEN: its connection became a stream; libmicrohttpd lets go of it. */

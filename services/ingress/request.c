@@ -203,6 +203,30 @@ is_announced_too_large(const struct request *request)
 	       length > request->shard->ingress->settings.body_max;
 }
 
+static enum MHD_Result
+send_response(struct request *request)
+{
+	struct MHD_Response *response = request->response;
+	if (atomic_load(&request->shard->ingress->is_draining))
+		(void)MHD_add_response_header(response, "Connection", "close"); /* its caller finds another ingress */
+	enum MHD_Result result = MHD_queue_response(request->connection, request->status, response);
+	MHD_destroy_response(response);
+	request->response = NULL;
+	if (request->link)
+		request->link->since_ms = shard_now_ms(request->shard);
+	return result;
+}
+
+/* The connection ends with the answer: what comes of the body is not read. */
+static enum MHD_Result
+answer_early(struct request *request)
+{
+	if (request->link)
+		request->link->has_unread =
+		    request_header(request, "Content-Length") || request_header(request, "Transfer-Encoding");
+	return send_response(request);
+}
+
 /* ---- deciding ---- */
 
 static void
@@ -299,20 +323,6 @@ request_end_orphan(struct request *request)
 	request_put(request);
 }
 
-static enum MHD_Result
-send_response(struct request *request)
-{
-	struct MHD_Response *response = request->response;
-	if (atomic_load(&request->shard->ingress->is_draining))
-		(void)MHD_add_response_header(response, "Connection", "close"); /* its caller finds another ingress */
-	enum MHD_Result result = MHD_queue_response(request->connection, request->status, response);
-	MHD_destroy_response(response);
-	request->response = NULL;
-	if (request->link)
-		request->link->since_ms = shard_now_ms(request->shard);
-	return result;
-}
-
 enum MHD_Result
 request_handle(void *arg, struct MHD_Connection *http, const char *url, const char *method,
                const char *version, const char *data, size_t *size, void **closure)
@@ -332,12 +342,12 @@ request_handle(void *arg, struct MHD_Connection *http, const char *url, const ch
 		begin(request, method);
 		request->is_http_1_0 = strcmp(version, MHD_HTTP_VERSION_1_1) != 0;
 		if (!head_check(request, version))
-			return send_response(request);
+			return answer_early(request);
 		/* Refused before the body is sent: who expects "100 Continue" saves it. */
 		if (is_announced_too_large(request)) {
 			request->is_too_large = true;
 			dispatch(request);
-			return send_response(request);
+			return answer_early(request);
 		}
 		return MHD_YES;
 	}

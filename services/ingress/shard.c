@@ -22,6 +22,7 @@
 #include "connection.h"
 #include "crowd.h"
 #include "hot_checks.h"
+#include "linger.h"
 #include "tls.h"
 #include "tls_keeper.h"
 
@@ -29,6 +30,7 @@
 /* For how many turns calls wait for others to travel with, as long as there is something to read. */
 #define GATHER_TURNS 4u
 #define TURN_MAX_MS  500
+#define TURN_EVENTS  16
 /* Of a connection's memory, beside the largest head: for libmicrohttpd's lists, and so that a head that is
  * somewhat too large can still be read and refused in words. */
 #define RESPONSE_HEAD_BYTES 4096u
@@ -100,18 +102,21 @@ static void *
 shard_main(void *arg)
 {
 	struct shard *shard = arg;
-	struct epoll_event events[4];
+	struct epoll_event events[TURN_EVENTS];
 	bool is_quiet = false;
 	unsigned gathering = 0;
 
 	tls_keeper_begin(shard->tls);
 	while (!atomic_load(&shard->is_stopping)) {
-		int count = epoll_wait(shard->epoll_fd, events, 4, gathering > 0 ? 0 : turn_timeout(shard));
+		int count = epoll_wait(shard->epoll_fd, events, TURN_EVENTS, gathering > 0 ? 0 : turn_timeout(shard));
 		if (count <= 0 || gathering > GATHER_TURNS || port_queued(shard->port) >= PORT_GATHER_CALLS)
 			port_flush(shard->port);
-		for (int i = 0; i < count; i++)
+		for (int i = 0; i < count; i++) {
 			if (events[i].data.fd == shard->wake_fd)
 				read_inbox(shard);
+			else
+				lingering_read(shard->lingering, events[i].data.fd);
+		}
 		port_poll(shard->port);
 		MHD_run(shard->http);
 		gathering = port_queued(shard->port) > 0 ? gathering + 1 : 0;
@@ -124,6 +129,7 @@ shard_main(void *arg)
 			shard->inspected_ms = now;
 			connections_inspect(shard, now);
 			hot_checks_tidy(shard->hot, now);
+			lingering_tidy(shard->lingering, now);
 			tls_keeper_tidy(shard->tls, connections_oldest_tls(shard));
 		}
 	}
@@ -236,6 +242,7 @@ loop_start(struct shard *shard)
 		if (shard->epoll_fd < 0 || epoll_ctl(shard->epoll_fd, EPOLL_CTL_ADD, fds[i], &event) != 0)
 			return status_make(STATUS_UNAVAILABLE, "cannot watch the HTTP server: %s", strerror(errno));
 	}
+	shard->lingering = lingering_new(shard->epoll_fd);
 	shard->has_thread = pthread_create(&shard->thread, NULL, shard_main, shard) == 0;
 	return shard->has_thread ? status_ok_value()
 	                         : status_make(STATUS_RESOURCE_EXHAUSTED, "cannot start a thread");
@@ -301,6 +308,7 @@ shard_stop(struct shard *shard)
 		MHD_run(shard->http);
 		MHD_stop_daemon(shard->http);
 	}
+	lingering_free(shard->lingering);
 	if (shard->listen_fd >= 0 && atomic_load(&shard->is_quiet))
 		close(shard->listen_fd);
 	if (shard->epoll_fd >= 0)

@@ -1,4 +1,6 @@
 """The ingress and clients that are slow, many, wrong or hostile."""
+import contextlib
+import pathlib
 import resource
 import select
 import signal
@@ -202,6 +204,37 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_sent(serve):
         answer = raw.send(post(serve, "", "Content-Length: 99999999", "Expect: 100-continue")).answer()
         assert_problem(answer, 413, "content-too-large")
         assert raw.is_closed()
+
+
+@pytest.mark.parametrize("size", [(1 << 20) + 1, 6 << 20])
+def test_who_sends_all_of_a_body_that_is_too_large_still_reads_the_answer(serve, size):
+    body = b"a" * size
+    for _ in range(20):  # whether a reset overtakes the answer is a matter of moments
+        with Raw(serve.port) as raw:
+            raw.send(post(serve, "", f"Content-Length: {size}"))
+            raw.send(body)
+            assert_problem(raw.answer(), 413, "content-too-large")
+            assert raw.is_closed()
+
+
+def test_who_goes_on_sending_after_the_refusal_of_his_body_is_cut_off(serve):
+    with Raw(serve.port, timeout_s=60) as raw, pytest.raises(OSError):
+        raw.send(post(serve, "", "Content-Length: 99999999999"))
+        for _ in range(1000):
+            raw.send(b"a" * (1 << 20))
+
+
+def test_a_refused_request_that_never_ends_keeps_its_connection_for_some_seconds_only(serve):
+    def sockets():
+        return len(list(pathlib.Path(f"/proc/{serve.serve.popen.pid}/fd").iterdir()))
+    before = sockets()
+    with contextlib.ExitStack() as open_ones:
+        raws = [open_ones.enter_context(Raw(serve.port)) for _ in range(20)]
+        for raw in raws:
+            raw.send(post(serve, "", "Content-Length: 99999999"))
+            assert_problem(raw.answer(), 413, "content-too-large")
+        assert sockets() >= before + 20
+        until(lambda: sockets() < before + 10, "they are closed")
 
 
 def test_a_body_that_turns_out_too_large_is_refused(serve):
