@@ -114,8 +114,9 @@ void cache_statistics_batch(void *self, struct call *calls[], size_t count);
 /* ---- waiting.c ---- */
 struct waiting *waiting_new(struct cached *self);
 /* Ends those who waited long enough; all of them when `is_over`. */
-/* A caller who missed the key is sent to Fetch. Any thread. */
-void waiting_expect(struct waiting *waiting, const struct space *space, const char *key);
+/* A caller who missed the key is sent to Fetch; `missed_ms` is of the monotonic clock, before the key was
+ * looked for: the value may be there by now. Any thread. */
+void waiting_expect(struct waiting *waiting, const struct space *space, const char *key, uint64_t missed_ms);
 void waiting_tick(struct waiting *waiting, bool is_over);
 void waiting_free(struct waiting *waiting);
 

@@ -55,6 +55,8 @@ static void
 get_run(struct cached *self, struct lookup lookups[], struct call *calls[], struct get gets[], size_t count,
         size_t *room)
 {
+	uint64_t now_ms = clock_mono_ms(self->env.clock);
+
 	for (size_t i = 0; i < count; i++)
 		lookup_init(self, &lookups[i], &gets[i]);
 	bool has_room = look_up(lookups[0].space, gets, count, call_arena(calls[0]), room);
@@ -65,7 +67,7 @@ get_run(struct cached *self, struct lookup lookups[], struct call *calls[], stru
 		}
 		lookup_follow(self, &lookups[i], &gets[i]);
 		if (is_to_wait(&lookups[i], &gets[i])) {
-			waiting_expect(self->waiting, lookups[i].space, gets[i].key);
+			waiting_expect(self->waiting, lookups[i].space, gets[i].key, now_ms);
 			must_wait(calls[i], "the value may be on its way");
 		} else {
 			lookup_answer(calls[i], &lookups[i], &gets[i], false);

@@ -56,12 +56,12 @@ hash_of(const struct space *space, const char *key)
 }
 
 void
-waiting_expect(struct waiting *waiting, const struct space *space, const char *key)
+waiting_expect(struct waiting *waiting, const struct space *space, const char *key, uint64_t missed_ms)
 {
 	uint64_t hash = hash_of(space, key);
 	struct miss *miss = &waiting->misses[hash % MISSES];
 
-	atomic_store(&miss->at_ms, clock_mono_ms(waiting->self->env.clock));
+	atomic_store(&miss->at_ms, missed_ms);
 	atomic_store(&miss->hash, hash);
 }
 
