@@ -13,6 +13,8 @@
 
 struct remote {
 	const struct clock *clock;
+	struct host *host;
+	const char *daemon; /* whose pool is taken at the first call; NULL: it has a pool of its own */
 	struct pool *pool;
 	struct port *port; /* the thread's */
 	pthread_t thread;
@@ -65,11 +67,51 @@ on_done(struct pool_call *wire)
 
 /* ---- the thread ---- */
 
+static bool
+has_calls(struct remote *remote)
+{
+	pthread_mutex_lock(&remote->lock);
+	bool has_calls = remote->first != NULL;
+	pthread_mutex_unlock(&remote->lock);
+	return has_calls;
+}
+
+/* Ends what has not been sent. */
+static void
+end_all(struct remote *remote, struct status outcome)
+{
+	pthread_mutex_lock(&remote->lock);
+	struct remote_call *calls = remote->first;
+	remote->first = NULL;
+	remote->last = &remote->first;
+	pthread_mutex_unlock(&remote->lock);
+	while (calls) {
+		struct remote_call *call = calls;
+		calls = call->next;
+		call->outcome = outcome;
+		call->ended(call);
+	}
+}
+
+/* The process's pool for a daemon is made when it is first needed: one that is made while the daemon is still
+ * starting beside us would find nobody, and look again only after a pause. */
+static void
+find_pool(struct remote *remote)
+{
+	if (remote->pool || !has_calls(remote))
+		return;
+	remote->pool = host_pool(remote->host, remote->daemon);
+	if (!remote->pool)
+		end_all(remote, status_make(STATUS_UNAVAILABLE, "%s has no usable address", remote->daemon));
+	remote->connect_until_mono = clock_mono_ms(remote->clock) + CONNECT_MS;
+}
+
 /* A pool that was just made is not connected yet. */
 static bool
 is_connecting(const struct remote *remote)
 {
-	return pool_healthy(remote->pool) == 0 && clock_mono_ms(remote->clock) < remote->connect_until_mono;
+	return remote->pool && pool_healthy(remote->pool) == 0 &&
+	       clock_mono_ms(remote->clock) < remote->connect_until_mono;
 }
 
 static struct remote_call *
@@ -103,8 +145,10 @@ remote_main(void *arg)
 
 	while (!is_over(remote)) {
 		uint64_t count;
+		find_pool(remote);
 		bool has_to_wait = is_connecting(remote);
-		for (struct remote_call *call = has_to_wait ? NULL : take_all(remote), *next; call; call = next) {
+		for (struct remote_call *call = has_to_wait || !remote->pool ? NULL : take_all(remote), *next; call;
+		     call = next) {
 			next = call->next;
 			port_call(remote->port, remote->pool, &call->wire);
 		}
@@ -165,7 +209,7 @@ dispose(struct remote *remote)
 {
 	if (remote->port)
 		port_free(remote->port);
-	if (remote->pool)
+	if (remote->pool && !remote->daemon)
 		pool_free(remote->pool);
 	if (remote->wake_fd >= 0)
 		close(remote->wake_fd);
@@ -173,20 +217,27 @@ dispose(struct remote *remote)
 	mem_free(remote);
 }
 
-struct status
-remote_new(const struct service_env *env, const char *name, const char *address, struct remote **out)
+static struct remote *
+begin(const struct service_env *env)
 {
 	struct remote *remote = mem_alloc(sizeof(*remote));
-	struct pool_options options = {.service = name, .address = address};
 
 	remote->clock = env->clock;
+	remote->host = env->host;
 	remote->connect_until_mono = clock_mono_ms(env->clock) + CONNECT_MS;
 	remote->last = &remote->first;
 	remote->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	pthread_mutex_init(&remote->lock, NULL);
-	struct status st = remote->wake_fd >= 0
-	                       ? pool_new(env->bus, &options, &remote->pool)
-	                       : status_make(STATUS_RESOURCE_EXHAUSTED, "no descriptor for calls to %s", name);
+	return remote;
+}
+
+/* With a pool, if there is one. */
+static struct status
+finish(const struct service_env *env, const char *name, struct remote *remote, struct status st,
+       struct remote **out)
+{
+	if (status_ok(&st) && remote->wake_fd < 0)
+		st = status_make(STATUS_RESOURCE_EXHAUSTED, "no descriptor for calls to %s", name);
 	if (status_ok(&st))
 		st = port_new(env->bus, &remote->port);
 	if (status_ok(&st) && pthread_create(&remote->thread, NULL, remote_main, remote) != 0)
@@ -196,6 +247,24 @@ remote_new(const struct service_env *env, const char *name, const char *address,
 	else
 		dispose(remote);
 	return st;
+}
+
+struct status
+remote_new(const struct service_env *env, const char *name, const char *address, struct remote **out)
+{
+	struct remote *remote = begin(env);
+	struct pool_options options = {.service = name, .address = address};
+
+	return finish(env, name, remote, pool_new(env->bus, &options, &remote->pool), out);
+}
+
+struct status
+remote_to_service(const struct service_env *env, const char *daemon, struct remote **out)
+{
+	struct remote *remote = begin(env);
+
+	remote->daemon = daemon;
+	return finish(env, daemon, remote, status_ok_value(), out);
 }
 
 void
@@ -208,10 +277,6 @@ remote_free(struct remote *remote)
 	pthread_mutex_unlock(&remote->lock);
 	wake(remote);
 	pthread_join(remote->thread, NULL);
-	for (struct remote_call *call = remote->first, *next; call; call = next) {
-		next = call->next;
-		call->outcome = status_make(STATUS_CANCELLED, "the caller is closing");
-		call->ended(call);
-	}
+	end_all(remote, status_make(STATUS_CANCELLED, "the caller is closing"));
 	dispose(remote);
 }

@@ -1,6 +1,6 @@
 /*
- * remote: calls to daemons that an operator names by their address, beside the services of the contract that
- * host_pool() knows. Nobody waits: each call is told its end.
+ * remote: calls whose caller does not wait: each is told its end. To daemons that an operator names by their
+ * address, and to those of the contract, which host_pool() knows.
  *
  * One thread a remote makes its calls and runs their ends.
  */
@@ -38,6 +38,8 @@ struct remote_call {
 /* `name` is for logs and metrics. INVALID_ARGUMENT for an address that cannot be one. */
 struct status remote_new(const struct service_env *env, const char *name, const char *address,
                          struct remote **out);
+/* The same for a daemon of the contract, by the process's own pool for it; `daemon` is a constant. */
+struct status remote_to_service(const struct service_env *env, const char *daemon, struct remote **out);
 /* Calls under way end CANCELLED first. */
 void remote_free(struct remote *remote);
 /* Any thread. Always ends by `ended`. */

@@ -62,6 +62,8 @@ struct signer_options {
 /* Signs with `current`, and with `previous` beside it during a rotation (NULL otherwise). Copies the keys. */
 struct signer *signer_new(const struct signing_key *current, const struct signing_key *previous,
                           struct signer_options options);
+/* Another one with the same keys, for who needs it longer. */
+struct signer *signer_copy(const struct signer *signer);
 void signer_free(struct signer *signer); /* NULL is allowed; forgets the keys */
 
 struct signed_message {

@@ -80,6 +80,21 @@ signer_new(const struct signing_key *current, const struct signing_key *previous
 	return signer;
 }
 
+struct signer *
+signer_copy(const struct signer *signer)
+{
+	struct signer *copy = mem_alloc(sizeof(*copy));
+
+	*copy = *signer;
+	for (size_t i = 0; i < signer->key_count; i++) {
+		copy->keys[i].hmac = EVP_MAC_CTX_dup(signer->keys[i].hmac);
+		require(copy->keys[i].hmac != NULL);
+		if (copy->keys[i].ed25519)
+			require(EVP_PKEY_up_ref(copy->keys[i].ed25519) == 1);
+	}
+	return copy;
+}
+
 void
 signer_free(struct signer *signer)
 {
