@@ -7,7 +7,8 @@
 #include <locale.h>
 #include <string.h>
 
-const struct own_command *const own_commands[] = {&own_tail, &own_listen, NULL};
+const struct own_command *const own_commands[] = {&own_tail, &own_listen, &own_plugin_check, &own_plugin_logs,
+                                                  NULL};
 
 const struct own_command *
 own_find(int argc, char *const *argv)

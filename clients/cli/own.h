@@ -23,7 +23,7 @@ struct own_command {
 	int (*run)(int argc, char **argv, struct arena *arena);
 };
 
-extern const struct own_command own_tail, own_listen;
+extern const struct own_command own_tail, own_listen, own_plugin_check, own_plugin_logs;
 /* All of them, NULL at the end. */
 extern const struct own_command *const own_commands[];
 

@@ -10,7 +10,8 @@
 #define QUEUE    (1u << CORBEL__V1__SINK__QUEUE)
 #define STREAM   (1u << CORBEL__V1__SINK__REDIS_STREAM)
 #define CALLBACK (1u << CORBEL__V1__SINK__CALLBACK)
-#define PUSHED   (HTTP | STREAM | CALLBACK)
+#define PLUGIN   (1u << CORBEL__V1__SINK__PLUGIN)
+#define PUSHED   (HTTP | STREAM | CALLBACK | PLUGIN)
 
 #define HTTP_CONCURRENCY_MAX 256u
 
@@ -24,12 +25,14 @@ static const struct sink_field {
               {"handshake", HTTP, 0},
               {"signing", HTTP, 0},
               {"hub_signature", HTTP, 0},
-              {"timeout_ms", HTTP | CALLBACK, 0},
+              {"timeout_ms", HTTP | CALLBACK | PLUGIN, 0},
               {"rate_per_second", PUSHED, 0},
               {"disable_after_ms", PUSHED, 0},
               {"stream", STREAM, STREAM},
               {"stream_max_len", STREAM, 0},
-              {"callback", CALLBACK, CALLBACK}};
+              {"callback", CALLBACK, CALLBACK},
+              {"plugin", PLUGIN, PLUGIN},
+              {"transform", HTTP, 0}};
 
 Corbel__V1__Sink
 endpoint_sink(const Endpoint *endpoint)
@@ -111,5 +114,7 @@ endpoint_check_sink(struct call *call, const Endpoint *endpoint)
 	if (sink != QUEUE && endpoint->has_concurrency && endpoint->concurrency > HTTP_CONCURRENCY_MAX)
 		return refuse(call, "concurrency",
 		              arena_printf(call_arena(call), "must be at most %u", HTTP_CONCURRENCY_MAX));
+	if (endpoint->transform && endpoint->format > CORBEL__V1__DELIVERY_FORMAT__PLAIN)
+		return refuse(call, "transform", "needs the format PLAIN: the plugin makes the whole body");
 	return check_configured(call, endpoint, sink);
 }

@@ -72,6 +72,8 @@ endpoint_from_request(const Corbel__V1__CreateEndpointRequest *request, Endpoint
 	out->sink = request->sink ? request->sink : CORBEL__V1__SINK__HTTP;
 	out->stream = request->stream;
 	out->callback = request->callback;
+	out->plugin = request->plugin;
+	out->transform = request->transform;
 	out->has_stream_max_len = request->has_stream_max_len;
 	out->stream_max_len = request->stream_max_len;
 	out->url = request->url;
@@ -294,6 +296,8 @@ take_changes(const Corbel__V1__UpdateEndpointRequest *request, Endpoint *out)
 	TAKE_SCALAR(handshake);
 	if (request->order_by || scope_has_null(request->nulls, request->n_nulls, "order_by"))
 		out->order_by = request->order_by;
+	if (request->transform || scope_has_null(request->nulls, request->n_nulls, "transform"))
+		out->transform = request->transform;
 	if (request->has_payload_version)
 		out->payload_version = request->payload_version;
 }

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define ARENA_BLOCK (4u << 10)
-#define EVENT_MAX   (2u << 20)
+#define EVENT_MAX   (8u << 20) /* and what a plugin makes of it */
 
 struct parcel *
 parcel_new(struct lane *lane, const struct due *due)

@@ -48,7 +48,9 @@ struct parcel {
 	int64_t order_key;
 	int64_t started_ms;
 	const Event *event;
-	void *of_sink; /* what the sink keeps of it meanwhile */
+	void *of_sink;       /* what the sink keeps of it meanwhile */
+	const char *payload; /* that a plugin made of the event, JSON; NULL: none did */
+	size_t payload_size;
 	/* Set by whoever sends it; called once, on any thread, which it must not block. */
 	void (*ended)(struct parcel *parcel);
 	void *user;

@@ -38,6 +38,14 @@ struct status sink_http_new(const struct outbound_options *options, struct sink 
 bool sink_http_request(struct sink *sink, struct outbound_request *request);
 struct status sink_redis_new(const struct service_env *env, const char *url, struct sink **out);
 struct status sink_callback_new(const struct service_env *env, struct sink **out);
+struct status sink_plugin_new(const struct service_env *env, struct sink **out);
+
+/* For endpoints with `transform`: a plugin makes the payload, then `next` sends it. As struct sink's `send`.
+ */
+bool sink_plugin_transform(struct sink *sink, struct sink *next, struct parcel *parcel,
+                           const Endpoint *endpoint, const struct signer *signer);
+/* How a try ends that a daemon on the bus answered so, and what to call its failure. */
+enum parcel_end sink_end_of_call(const struct status *st);
 /* Where Redis Streams are; NULL or "": nowhere. */
 const char *sinks_redis_url(const struct config *config);
 

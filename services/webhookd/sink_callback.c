@@ -31,8 +31,8 @@ remote_of(const struct sink_callback *self, const char *name)
 /* ---- the answer ---- */
 
 /* What a callee says of the request it will say again: it is there and well. */
-static enum parcel_end
-end_of(const struct status *st)
+enum parcel_end
+sink_end_of_call(const struct status *st)
 {
 	switch (st->code) {
 	case STATUS_OK:
@@ -68,7 +68,7 @@ on_ended(struct remote_call *call)
 	const ReceiveEventReply *reply = (const ReceiveEventReply *)(const void *)call->reply;
 	const char *note = reply && reply->note ? reply->note : "";
 
-	parcel_ended(call->user, &(struct parcel_outcome){.end = end_of(&call->outcome),
+	parcel_ended(call->user, &(struct parcel_outcome){.end = sink_end_of_call(&call->outcome),
 	                                                  .retry_after_ms = call->retry_after_ms,
 	                                                  .latency_ms = call->latency_ms,
 	                                                  .error = error_of(call),

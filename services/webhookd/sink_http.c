@@ -95,6 +95,14 @@ put_event(struct letter *letter, struct arena *arena, const Event *event, Corbel
 	}
 }
 
+static void
+put_payload(struct letter *letter, struct arena *arena, const struct parcel *parcel)
+{
+	letter->body = parcel->payload;
+	letter->body_size = parcel->payload_size;
+	add_header(letter, arena, "Content-Type", "application/json");
+}
+
 static struct status
 sign(struct letter *letter, struct parcel *parcel, const struct signer *signer)
 {
@@ -124,7 +132,10 @@ address(struct letter *letter, struct parcel *parcel, const Endpoint *endpoint, 
 {
 	struct arena *arena = &parcel->arena;
 
-	put_event(letter, arena, parcel->event, endpoint->format);
+	if (parcel->payload)
+		put_payload(letter, arena, parcel);
+	else
+		put_event(letter, arena, parcel->event, endpoint->format);
 	struct status st = sign(letter, parcel, signer);
 	if (parcel->event->traceparent)
 		add_header(letter, arena, "traceparent", parcel->event->traceparent);

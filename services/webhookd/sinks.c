@@ -34,6 +34,8 @@ sinks_new(struct webhookd *self, const struct outbound_options *http, struct sin
 	if (status_ok(&st))
 		st = status_wrap(sink_callback_new(&self->env, &sinks->of_kind[CORBEL__V1__SINK__CALLBACK]),
 		                 "webhookd.callbacks");
+	if (status_ok(&st))
+		st = sink_plugin_new(&self->env, &sinks->of_kind[CORBEL__V1__SINK__PLUGIN]);
 	return st;
 }
 
@@ -42,7 +44,8 @@ sinks_free(struct sinks *sinks)
 {
 	if (!sinks)
 		return;
-	for (size_t i = 0; i < KINDS; i++)
+	/* From the last: a plugin may still hand a payload to the first. */
+	for (size_t i = KINDS; i-- > 0;)
 		if (sinks->of_kind[i])
 			sinks->of_kind[i]->free(sinks->of_kind[i]);
 	mem_free(sinks);
@@ -65,7 +68,12 @@ sinks_send(struct sinks *sinks, struct parcel *parcel, const Endpoint *endpoint,
 	struct sink *sink = kind < KINDS ? sinks->of_kind[kind] : NULL;
 
 	parcel->started_ms = clock_wall_ms(sinks->self->env.clock);
-	return sink ? sink->send(sink, parcel, endpoint, signer) : refuse(parcel);
+	if (!sink)
+		return refuse(parcel);
+	if (endpoint->transform && kind == CORBEL__V1__SINK__HTTP)
+		return sink_plugin_transform(sinks->of_kind[CORBEL__V1__SINK__PLUGIN], sink, parcel, endpoint,
+		                             signer);
+	return sink->send(sink, parcel, endpoint, signer);
 }
 
 bool

@@ -339,7 +339,7 @@ class Processes(Stack):
     one of them options of its own, made from the stack: own={"ingress1": lambda stack: ["--pub.accountd=…"]}.
     The first ingress has the stack's address; url_of(n) is that of the n-th."""
 
-    DAEMONS = ("accountd", "ratelimitd", "webhookd", "cached", "ingress")
+    DAEMONS = ("accountd", "ratelimitd", "webhookd", "cached", "sandboxd", "ingress")
 
     def __init__(self, *options, replicas=None, redis=True, own=None):
         needs_own_processes()

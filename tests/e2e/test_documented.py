@@ -48,7 +48,10 @@ def things(stack, sink):
     # An origin that is refused as private, so nothing is asked of anybody.
     cache = made("/v1/caches", {"namespace": {"name": "contract", "origin": {"url": "http://127.0.0.1/{key}"}}})["name"]
     operator.put(f"/v1/cache/{cache}/made", None, data=b"hello")
-    return {"replays": replay, "handshake": asked, "event-types": "contract.made", "namespace": cache, "key": "made",
+    plugin = made("/v1/plugins", {"name": "contract", "code": "result = 1", "install": True})["id"]
+    operator.patch(f"/v1/plugins/{plugin}", {"code": "result = 2", "install": True})
+    run = made(f"/v1/plugins/{plugin}/queue", {}, 202)["id"]
+    return {"plugins": plugin, "version": "1", "runs": run, "replays": replay, "handshake": asked, "event-types": "contract.made", "namespace": cache, "key": "made",
             "webhooks": webhook, "queues": queue, "events": event, "deliveries": delivery, "tenant_id": tenant, "tenants": tenant, "plans": plan,
             "users": made("/v1/users", {"email": "contract@example.com"})["id"],
             "limits": made("/v1/limits", {"name": "other", "strategy": "GCRA", "limit": 1, "window_ms": 1000})["id"],
@@ -114,7 +117,7 @@ def body_of(operation, sink):
     body = copy.deepcopy(operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example"))
     if is_raw(operation):
         return operation["requestBody"]["content"]["*/*"]["example"]
-    if operation["operationId"] in ("plans_create", "limits_create"):
+    if operation["operationId"] in ("plans_create", "limits_create", "plugins_create"):
         body["name"] += uuid.uuid4().hex[:8]
     if operation["operationId"] == "cache_namespaces_create":
         body["namespace"]["name"] += uuid.uuid4().hex[:8]

@@ -1,0 +1,232 @@
+/*
+ * history: runs that were, are and will be.
+ */
+#include <string.h>
+
+#include "base/id.h"
+#include "corbel/sandboxd.methods.gen.h"
+#include "sandboxd_internal.h"
+
+#define DAY_MS INT64_C(86400000)
+
+#define FROM_RUNS "SELECT " RUN_COLUMNS " FROM runs "
+#define CHOSEN    " AND ($3 = '' OR plugin_id = $3) AND ($4 = 0 OR outcome = $4) AND ($5 = 0 OR state = $5)"
+
+static const struct store_sql RUN_GET = {"run_get", FROM_RUNS "WHERE id = $1"};
+static const struct store_sql RUN_LIST = {"run_list", FROM_RUNS "WHERE tenant_id = $1 AND id < $2" CHOSEN
+                                                                " ORDER BY id DESC LIMIT $6"};
+static const struct store_sql RUN_LIST_OF = {
+    "run_list_of",
+    FROM_RUNS "WHERE tenant_id = $1 AND id < $2 AND plugin_id = $3 AND ($4 = 0 OR outcome = $4)"
+              " AND ($5 = 0 OR state = $5) ORDER BY id DESC LIMIT $6"};
+static const struct store_sql RUN_LIST_ENDED = {"run_list_ended", FROM_RUNS
+                                                "WHERE tenant_id = $1 AND state = 3 AND ended_at >= $2" CHOSEN
+                                                " ORDER BY ended_at, id LIMIT $6"};
+static const struct store_sql RUN_SUMS = {
+    "run_sums", "SELECT outcome, COUNT(*), CAST(SUM(cpu_us) AS BIGINT), CAST(SUM(wall_us) AS BIGINT),"
+                " MAX(memory_bytes) FROM runs WHERE tenant_id = $1 AND state = 3 AND created_at >= $2"
+                " AND ($3 = '' OR plugin_id = $3) GROUP BY outcome ORDER BY outcome"};
+static const struct store_sql RUN_WAITING = {
+    "run_waiting",
+    "SELECT COUNT(*) FROM runs WHERE tenant_id = $1 AND state = 1 AND ($2 = '' OR plugin_id = $2)"};
+static const struct store_sql RUN_DROP = {
+    "run_drop",
+    "UPDATE runs SET state = 3, outcome = 10, ended_at = $2, work = NULL WHERE id = $1 AND state = 1"};
+static const struct store_sql RUN_MARK = {"run_mark",
+                                          "UPDATE runs SET cancelled = 1 WHERE id = $1 AND state = 2"};
+enum { ID, TENANT, STATE, OUTCOME, STARTED, ENDED, ATTEMPTS, MESSAGE, LOG, RESULT };
+
+typedef Corbel__V1__ListRunsRequest ListRunsRequest;
+
+/* ---- rows ---- */
+
+struct status
+run_from_row(struct arena *arena, const struct store_rows *rows, size_t row, PluginRun *out)
+{
+	const PluginRun *stored =
+	    (const void *)unpacked(arena, &corbel__v1__plugin_run__descriptor, rows, row, MESSAGE);
+	size_t size = 0;
+
+	if (!stored)
+		return status_make(STATUS_DATA_LOSS, "a stored run cannot be read");
+	*out = *stored;
+	out->has_state = out->has_attempts = true;
+	out->state = (Corbel__V1__RunState)row_i64(rows, row, STATE);
+	out->outcome = (Corbel__V1__RunOutcome)row_i64(rows, row, OUTCOME);
+	out->has_outcome = out->outcome != CORBEL__V1__RUN_OUTCOME__RUN_OUTCOME_UNSET;
+	out->attempts = (uint32_t)row_i64(rows, row, ATTEMPTS);
+	if (out->attempts == 0 && out->state == CORBEL__V1__RUN_STATE__RUN_ENDED && !out->has_outcome)
+		out->attempts = 1;
+	out->started_at = row_i64(rows, row, STARTED);
+	out->has_started_at = out->started_at > 0 && out->state != CORBEL__V1__RUN_STATE__RUN_QUEUED;
+	out->ended_at = row_i64(rows, row, ENDED);
+	out->has_ended_at = out->ended_at > 0;
+	out->log = row_text(rows, row, LOG);
+	out->result.data = (uint8_t *)(uintptr_t)row_bytes(rows, row, RESULT, &size);
+	out->result.len = size;
+	out->has_result = size > 0;
+	return status_ok_value();
+}
+
+static struct status
+run_find(struct call *call, const struct store_rows *rows, PluginRun *out)
+{
+	if (rows_count(rows) == 0 || !scope_sees(call, row_text(rows, 0, TENANT)))
+		return scope_not_found("run");
+	return run_from_row(call_arena(call), rows, 0, out);
+}
+
+/* ---- reading ---- */
+
+struct status
+plugin_runs_get(struct call *call, const Corbel__V1__GetRunRequest *request, PluginRun *reply)
+{
+	struct store_rows *rows;
+	struct status st = store_read(call_store(call), &RUN_GET, STORE_PARAMS(store_text(request->id)), 1,
+	                              call_arena(call), &rows);
+	return status_ok(&st) ? run_find(call, rows, reply) : st;
+}
+
+static struct status
+read_page(struct call *call, const char *tenant, const ListRunsRequest *request, const struct page *page,
+          struct store_rows **rows)
+{
+	const char *plugin = request->plugin_id ? request->plugin_id : "";
+	const struct store_sql *sql = *plugin ? &RUN_LIST_OF : &RUN_LIST;
+	size_t size = (size_t)page->size + 1;
+	struct store_value from =
+	    request->has_ended_since ? store_i64(request->ended_since) : store_text(page->before);
+
+	return store_read(call_store(call), request->has_ended_since ? &RUN_LIST_ENDED : sql,
+	                  STORE_PARAMS(store_text(tenant), from, store_text(plugin), store_i64(request->outcome),
+	                               store_i64(request->state), store_i64((int64_t)size)),
+	                  size, call_arena(call), rows);
+}
+
+static struct status
+take_rows(struct call *call, const ListRunsRequest *request, const struct store_rows *rows, size_t count,
+          Corbel__V1__ListRunsReply *reply)
+{
+	struct status st = status_ok_value();
+
+	reply->runs = ARENA_ARRAY(call_arena(call), PluginRun *, count + 1);
+	for (size_t row = 0; row < count && status_ok(&st); row++) {
+		PluginRun *run = ARENA_NEW(call_arena(call), PluginRun);
+		st = run_from_row(call_arena(call), rows, row, run);
+		run->has_result = false;
+		if (!request->with_log)
+			run->log = NULL;
+		reply->runs[reply->n_runs++] = run;
+	}
+	return st;
+}
+
+struct status
+plugin_runs_list(struct call *call, const ListRunsRequest *request, Corbel__V1__ListRunsReply *reply)
+{
+	struct store_rows *rows;
+	const char *tenant;
+	struct page page;
+	struct status st = scope_tenant(call, request->tenant_id, &tenant);
+
+	if (status_ok(&st))
+		st = page_read(call, request->has_page_size, request->page_size, request->page_token, "run", &page);
+	if (status_ok(&st))
+		st = read_page(call, tenant, request, &page, &rows);
+	if (!status_ok(&st))
+		return st;
+	size_t count = rows_count(rows) > page.size ? page.size : rows_count(rows);
+	st = take_rows(call, request, rows, count, reply);
+	if (status_ok(&st) && rows_count(rows) > page.size && !request->has_ended_since)
+		reply->next_page_token = reply->runs[count - 1]->id;
+	return st;
+}
+
+static void
+take_sums(struct arena *arena, const struct store_rows *rows, Corbel__V1__RunStatistics *reply)
+{
+	reply->outcomes = ARENA_ARRAY(arena, Corbel__V1__OutcomeStatistics *, rows_count(rows) + 1);
+	for (size_t row = 0; row < rows_count(rows); row++) {
+		Corbel__V1__OutcomeStatistics *one = ARENA_NEW(arena, Corbel__V1__OutcomeStatistics);
+		corbel__v1__outcome_statistics__init(one);
+		one->has_outcome = one->has_runs = one->has_cpu_us = one->has_wall_us = one->has_memory_bytes_max =
+		    true;
+		one->outcome = (Corbel__V1__RunOutcome)row_i64(rows, row, 0);
+		one->runs = (uint64_t)row_i64(rows, row, 1);
+		one->cpu_us = (uint64_t)row_i64(rows, row, 2);
+		one->wall_us = (uint64_t)row_i64(rows, row, 3);
+		one->memory_bytes_max = (uint64_t)row_i64(rows, row, 4);
+		reply->runs += one->runs;
+		reply->outcomes[reply->n_outcomes++] = one;
+	}
+}
+
+struct status
+plugin_runs_statistics(struct call *call, const Corbel__V1__RunStatisticsRequest *request,
+                       Corbel__V1__RunStatistics *reply)
+{
+	struct arena *arena = call_arena(call);
+	const char *plugin = request->plugin_id ? request->plugin_id : "", *tenant;
+	int64_t since = request->has_since ? request->since : call_now_ms(call) - DAY_MS;
+	struct store_rows *rows;
+	struct status st = scope_tenant(call, request->tenant_id, &tenant);
+
+	if (status_ok(&st))
+		st = store_read(call_store(call), &RUN_SUMS,
+		                STORE_PARAMS(store_text(tenant), store_i64(since), store_text(plugin)), 16, arena,
+		                &rows);
+	if (!status_ok(&st))
+		return st;
+	reply->has_runs = reply->has_queued = true;
+	take_sums(arena, rows, reply);
+	st = store_read(call_store(call), &RUN_WAITING, STORE_PARAMS(store_text(tenant), store_text(plugin)), 1,
+	                arena, &rows);
+	if (status_ok(&st))
+		reply->queued = (uint64_t)row_i64(rows, 0, 0);
+	return st;
+}
+
+/* ---- cancelling ---- */
+
+/* What waits ends at once; what is under way is marked, in case that the replica that has it hears nothing.
+ */
+static struct status
+cancel(struct call *call, struct store_tx *tx, const char *id, PluginRun *reply)
+{
+	struct arena *arena = call_arena(call);
+	int64_t changed = 0, waiting;
+	struct store_rows *rows;
+	struct status st = store_query(tx, &RUN_GET, STORE_PARAMS(store_text(id)), 1, arena, &rows);
+
+	if (status_ok(&st))
+		st = run_find(call, rows, reply);
+	if (!status_ok(&st))
+		return st;
+	st = queue_lock(tx, arena, reply->tenant_id, 0, &waiting);
+	if (status_ok(&st))
+		st = store_exec(tx, &RUN_DROP, STORE_PARAMS(store_text(id), store_i64(call_now_ms(call))), &changed);
+	if (status_ok(&st) && changed > 0)
+		st = queue_lock(tx, arena, reply->tenant_id, -1, &waiting);
+	else if (status_ok(&st))
+		st = store_exec(tx, &RUN_MARK, STORE_PARAMS(store_text(id)), NULL);
+	if (status_ok(&st))
+		st = store_query(tx, &RUN_GET, STORE_PARAMS(store_text(id)), 1, arena, &rows);
+	return status_ok(&st) ? run_find(call, rows, reply) : st;
+}
+
+struct status
+plugin_runs_cancel(struct call *call, const Corbel__V1__GetRunRequest *request, PluginRun *reply)
+{
+	struct sandboxd *self = call_service(call);
+	struct store_tx tx;
+	struct status st = store_begin(call_store(call), &tx);
+
+	if (!status_ok(&st))
+		return st;
+	st = store_end(&tx, cancel(call, &tx, request->id, reply));
+	if (!status_ok(&st) || reply->state != CORBEL__V1__RUN_STATE__RUN_UNDER_WAY)
+		return st;
+	if (!scheduler_cancel(self->scheduler, request->id))
+		publisher_send(self->env.publisher, "cancel", request->id, strlen(request->id));
+	return st;
+}
