@@ -223,6 +223,29 @@ START_TEST(rlimits_alone_deny_processes_and_descriptors)
 }
 END_TEST
 
+/* The run's own limit is high: the group's is reached first. */
+START_TEST(the_cgroup_bounds_all_runs_together)
+{
+	static const char HOG[] = "x = bytearray(600 * 1024 * 1024)\nfor i in range(0, len(x), 4096): x[i] = 1";
+	struct runner_options options = {.memory_bytes = UINT64_C(300) << 20};
+	struct runner *runner = test_runner_start(&options);
+
+	if (is_active(runner, RUNNER_CGROUP)) {
+		struct runner_request request = {
+		    .code = HOG, .code_size = sizeof(HOG) - 1, .limits.memory_bytes = UINT64_C(1) << 30};
+		struct test_outcome out = test_runner_request(runner, &request);
+		ck_assert_msg(out.outcome == RUNNER_MEMORY_LIMIT, "%s %s", runner_outcome_name(out.outcome),
+		              out.message);
+		ck_assert_str_eq(out.message, "the memory of all runs together was used up");
+		test_outcome_free(&out);
+		out = test_runner_run(runner, "result = 1", NULL);
+		ck_assert_int_eq(out.outcome, RUNNER_OK);
+		test_outcome_free(&out);
+	}
+	runner_stop(runner, 0);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- policy */
 
 START_TEST(a_host_that_does_not_confine_enough_runs_nothing)
@@ -276,6 +299,7 @@ main(void)
 	ADD_FOR_EACH_USER(layers, namespaces_alone_hide_files_processes_and_the_network);
 	ADD_FOR_EACH_USER(layers, landlock_alone_denies_paths_and_what_else_it_knows);
 	ADD_FOR_EACH_USER(layers, rlimits_alone_deny_processes_and_descriptors);
+	tcase_add_test(layers, the_cgroup_bounds_all_runs_together);
 	tcase_add_test(layers, a_host_that_does_not_confine_enough_runs_nothing);
 	tcase_add_test(layers, a_policy_names_layers_and_alternatives);
 	suite_add_tcase(suite, layers);

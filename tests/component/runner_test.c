@@ -86,6 +86,27 @@ START_TEST(allowed_modules_work)
 }
 END_TEST
 
+START_TEST(what_the_interpreter_would_look_up_on_disk_is_there_already)
+{
+	expect_result(
+	    "import datetime, time, calendar\nresult = [datetime.datetime.now().astimezone().utcoffset().seconds,"
+	    " time.localtime().tm_gmtoff, calendar.month_name[2]]",
+	    "[0,0,\"February\"]");
+	expect_result("from __future__ import annotations\nfrom dataclasses import dataclass, asdict\n"
+	              "from typing import ClassVar, NamedTuple\nfrom enum import Enum\n"
+	              "@dataclass\nclass P:\n  x: int\n  k: ClassVar[int] = 1\nclass N(NamedTuple):\n  a: int\n"
+	              "class E(Enum):\n  A = 1\nresult = [asdict(P(2)), N(3).a, E.A.name, E(1).value]",
+	              "[{\"x\":2},3,\"A\",1]");
+	expect_result("result = ['é'.encode('koi8-r', 'ignore').decode(), 'bücher'.encode('idna').decode()]",
+	              "[\"\",\"xn--bcher-kva\"]");
+	struct test_outcome out = expect(RUNNER_RUNTIME_ERROR, "'x'.encode('big5')");
+	ck_assert_ptr_nonnull(strstr(out.message, "LookupError"));
+	test_outcome_free(&out);
+	expect_result("x = 1 is 1\nresult = '\\d'", "\"\\\\d\"");
+	expect_result("class D:\n  def __del__(self): 1 / 0\nx = D()\ndel x\nresult = 1", "1");
+}
+END_TEST
+
 START_TEST(what_is_printed_is_kept_also_when_the_program_fails)
 {
 	struct test_outcome out = expect(RUNNER_RUNTIME_ERROR, "print('one', 2)\nprint('drei ☃', end='')\n1 / 0");
@@ -405,6 +426,7 @@ main(void)
 	tcase_add_test(ok, a_program_reads_context_and_sets_result);
 	tcase_add_test(ok, a_program_may_define_process_instead);
 	tcase_add_test(ok, allowed_modules_work);
+	tcase_add_test(ok, what_the_interpreter_would_look_up_on_disk_is_there_already);
 	tcase_add_test(ok, what_is_printed_is_kept_also_when_the_program_fails);
 	tcase_add_test(ok, a_log_beyond_its_limit_is_cut);
 	tcase_add_test(ok, what_a_run_used_is_measured);

@@ -62,6 +62,15 @@ child_is_dead(const struct child *child)
 }
 
 void
+child_await_end(const struct child *child, int timeout_ms)
+{
+	struct pollfd end = {.fd = child->pidfd, .events = POLLIN};
+
+	if (child->pidfd >= 0)
+		poll(&end, 1, timeout_ms);
+}
+
+void
 child_free(struct child *child)
 {
 	child_kill(child);

@@ -54,6 +54,8 @@ void child_kill(struct child *child);
 /* Whether the process has ended; also true when there is none yet. */
 bool child_is_dead(const struct child *child);
 
+void child_await_end(const struct child *child, int timeout_ms);
+
 /* Takes a copy of the request; the limits are those that hold. */
 void run_begin(struct child *child, const struct runner_request *request, const struct runner_limits *limits);
 void run_clear(struct run *run);
@@ -69,6 +71,7 @@ void run_drain(struct child *child);
 /* What a child has used, from outside; 0: not known. */
 struct run_use {
 	uint64_t cpu_us, peak_bytes;
+	bool is_out_of_memory; /* the kernel has killed one of the runs for that */
 };
 /* The result from the host's verdict, or the child's answer, or how the process ended: `status` is as of
  * wait(). Its texts live as long as the run. */

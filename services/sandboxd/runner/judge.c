@@ -63,6 +63,8 @@ judge_signal(struct child *child, int signal, const struct run_use *use, struct 
 		name_system_call(&run->answer, result);
 	else if (signal == SIGXCPU || (signal == SIGKILL && use->cpu_us >= run->limits.cpu_ms * UINT64_C(1000)))
 		fail(result, RUNNER_CPU_LIMIT, "the limit of processor time was reached");
+	else if (signal == SIGKILL && use->is_out_of_memory)
+		fail(result, RUNNER_MEMORY_LIMIT, "the memory of all runs together was used up");
 	else if (signal == SIGKILL)
 		fail(result, RUNNER_HOST_ERROR, "somebody else killed the program's process");
 	else if (use->peak_bytes >= NEARLY(run->limits.memory_bytes))

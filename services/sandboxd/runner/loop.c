@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <sys/epoll.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -116,6 +117,18 @@ on_unforked(struct runner *runner, uint64_t id)
 	pool_drop_child(runner, child);
 }
 
+/* Whether the group's count of them has grown: this run's death is one of those. */
+static bool
+has_killed_for_memory(struct runner *runner)
+{
+	uint64_t kills = runner->cgroup ? cgroup_kills(runner->cgroup) : 0;
+
+	if (kills <= runner->cgroup_kills)
+		return false;
+	runner->cgroup_kills++;
+	return true;
+}
+
 static void
 on_ended(struct runner *runner, const struct wire_report *report)
 {
@@ -129,6 +142,7 @@ on_ended(struct runner *runner, const struct wire_report *report)
 		run_drain(child);
 		use.cpu_us = report->cpu_us > child->run.cpu_base_us ? report->cpu_us - child->run.cpu_base_us : 0;
 		use.peak_bytes = report->rss_bytes > base ? report->rss_bytes - base : 0;
+		use.is_out_of_memory = WIFSIGNALED(report->status) && has_killed_for_memory(runner);
 		settle(runner, child, report->status, &use);
 	}
 	pool_drop_child(runner, child);

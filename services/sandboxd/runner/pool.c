@@ -109,6 +109,10 @@ pool_start_zygote(struct runner *runner)
 		start_later(runner);
 		return st;
 	}
+	if (runner->cgroup && !cgroup_add(runner->cgroup, zygote->pid)) {
+		runner->isolation.layers[RUNNER_CGROUP].state = RUNNER_UNAVAILABLE;
+		log_warn(runner->log, "zygote is outside of its cgroup");
+	}
 	zygote->id = runner->next_id++;
 	zygote->next = runner->zygotes;
 	runner->zygotes = zygote;

@@ -28,8 +28,13 @@
 #define MEMORY_MIN         (UINT64_C(16) << 20)
 #define OUTPUT_BYTES       (UINT32_C(1) << 20)
 #define LOG_BYTES          (UINT32_C(64) << 10)
+#define END_MS             500
+/* Of the cgroup: the zygotes, and what a run may usually take, twice. */
+#define GROUP_BYTES          (UINT64_C(256) << 20)
+#define GROUP_BYTES_PER_SLOT (UINT64_C(512) << 20)
+#define GROUP_PROCESSES      (6 * RUNNER_SLOTS_MAX)
 /* Children of runs that are over end within moments; more of them than this is a host in trouble. */
-#define ENDING_PER_SLOT 3
+#define ENDING_MAX(slots) (3 * (slots) + 16)
 
 /* ---------------------------------------------------------------- start */
 
@@ -81,14 +86,42 @@ runner_new(const struct runner_options *options)
 	return runner;
 }
 
+/* The layer is this process's to make: the zygote is put in before it is warm. */
+static void
+make_cgroup(struct runner *runner, uint64_t memory_bytes)
+{
+	struct runner_isolation *isolation = &runner->isolation;
+
+	if (!(runner->layers & RUNNER_LAYER(RUNNER_CGROUP)))
+		return;
+	if (!memory_bytes)
+		memory_bytes = GROUP_BYTES + runner->slots * GROUP_BYTES_PER_SLOT;
+	runner->cgroup = cgroup_new(memory_bytes, GROUP_PROCESSES, isolation->layers[RUNNER_CGROUP].why,
+	                            sizeof(isolation->layers[RUNNER_CGROUP].why));
+	isolation->layers[RUNNER_CGROUP].state = runner->cgroup ? RUNNER_ACTIVE : RUNNER_UNAVAILABLE;
+}
+
+/* A group can be removed when its last process has ended. */
+static void
+await_ends(struct runner *runner)
+{
+	for (struct child *child = runner->children; child; child = child->next) {
+		child_kill(child);
+		child_await_end(child, END_MS);
+	}
+}
+
 static void
 runner_free(struct runner *runner)
 {
 	runner->is_stopping = true; /* no other zygote is started */
+	if (runner->cgroup)
+		await_ends(runner);
 	while (runner->children)
 		pool_drop_child(runner, runner->children);
 	while (runner->zygotes)
 		pool_lose_zygote(runner, runner->zygotes);
+	cgroup_free(runner->cgroup);
 	close(runner->epoll);
 	close(runner->timer);
 	close(runner->wake);
@@ -153,6 +186,7 @@ runner_start(const struct runner_options *options, struct runner **out)
 	if (!status_ok(&st))
 		return st;
 	struct runner *runner = runner_new(options);
+	make_cgroup(runner, options->memory_bytes);
 	st = pool_start_zygote(runner);
 	if (!status_ok(&st)) {
 		runner_free(runner);
@@ -229,7 +263,7 @@ has_too_many(const struct runner *runner)
 
 	for (const struct child *child = runner->children; child; child = child->next)
 		count += child->state == CHILD_ENDING;
-	return count >= ENDING_PER_SLOT * runner->slots;
+	return count >= ENDING_MAX(runner->slots);
 }
 
 /* A child that waits, or a new one. */

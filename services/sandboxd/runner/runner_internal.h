@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 
+#include "runner/cgroup.h"
 #include "runner/child.h"
 #include "runner/zygote.h"
 
@@ -18,6 +19,7 @@ struct runner {
 	/* As started; constant. */
 	char *zygote_path, *policy;
 	uint32_t layers, slots, ready, generation;
+	struct cgroup *cgroup; /* NULL: none */
 	struct log *log;
 	int epoll, timer, wake;
 	pthread_t thread;
@@ -32,6 +34,7 @@ struct runner {
 	uint64_t timer_ns;      /* what the timer is set to; RUNNER_NEVER: nothing */
 	uint64_t respawn_ns;    /* when to start a zygote again; RUNNER_NEVER: nothing to do */
 	uint32_t failed_starts; /* in a row */
+	uint64_t cgroup_kills;  /* that runs have been told of */
 	bool is_stopping;
 };
 

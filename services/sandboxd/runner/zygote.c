@@ -2,7 +2,7 @@
  * zygote: posix_spawn() and a socket pair.
  *
  * posix_spawn() is safe in a process with threads, so a zygote can be started again at any time. It gets the
- * control socket, the caller's standard error, an empty environment and nothing else.
+ * control socket, the caller's standard error, UTC as its time zone, and nothing else.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,7 +18,8 @@
 #include "base/clock.h"
 #include "runner/zygote.h"
 
-/* The signals that a daemon ignores are not ignored here, nor are any blocked. */
+/* A session of its own: a terminal's Ctrl-C is for the daemon, which ends its zygote when its runs are over.
+ * The signals that a daemon ignores are not ignored here, nor are any blocked. */
 static void
 default_signals(posix_spawnattr_t *attributes)
 {
@@ -31,7 +32,7 @@ default_signals(posix_spawnattr_t *attributes)
 	sigaddset(&ignored, SIGHUP);
 	posix_spawnattr_setsigmask(attributes, &none);
 	posix_spawnattr_setsigdefault(attributes, &ignored);
-	posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+	posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID);
 }
 
 static void
@@ -49,7 +50,7 @@ spawn(const char *path, uint32_t layers, int control, pid_t *pid)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
-	char number[16], *program = mem_strdup(path), *none[] = {NULL};
+	char number[16], *program = mem_strdup(path), utc[] = "TZ=UTC", *environment[] = {utc, NULL};
 	char *arguments[] = {program, number, NULL};
 
 	snprintf(number, sizeof(number), "%u", layers);
@@ -57,7 +58,7 @@ spawn(const char *path, uint32_t layers, int control, pid_t *pid)
 	posix_spawnattr_init(&attributes);
 	descriptors(&actions, control);
 	default_signals(&attributes);
-	int error = posix_spawn(pid, path, &actions, &attributes, arguments, none);
+	int error = posix_spawn(pid, path, &actions, &attributes, arguments, environment);
 	posix_spawnattr_destroy(&attributes);
 	posix_spawn_file_actions_destroy(&actions);
 	mem_free(program);

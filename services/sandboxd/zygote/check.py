@@ -9,7 +9,7 @@ import re
 
 # What a plugin may import. The zygote imports all of it when it starts, as nothing can be opened later.
 ALLOWED = frozenset("""
-abc array base64 binascii bisect calendar cmath collections collections.abc colorsys contextlib copy dataclasses
+__future__ abc array base64 binascii bisect calendar cmath collections collections.abc colorsys contextlib copy dataclasses
 datetime decimal difflib enum fractions functools hashlib heapq hmac html itertools json math numbers operator
 random re secrets statistics string struct textwrap time typing unicodedata urllib.parse zlib
 """.split())

@@ -19,6 +19,8 @@
 #include "child.h"
 #include "interpreter.h"
 
+#define OPEN_MAX_OF_ZYGOTE 64
+
 #ifndef CLONE_PIDFD
 #define CLONE_PIDFD 0x1000
 #endif
@@ -91,6 +93,16 @@ try_layers(const struct layers *layers)
 	_exit(layers_close(layers, &LIMITS) ? 0 : 1);
 }
 
+/* A container's own filter may not know close_range(). The zygote has a handful of descriptors open. */
+static void
+close_all_but_three(void)
+{
+	if (close_range(3, ~0u, 0) == 0)
+		return;
+	for (int fd = 3; fd < OPEN_MAX_OF_ZYGOTE; fd++)
+		close(fd);
+}
+
 static void
 be_child(const struct child_start *start)
 {
@@ -99,8 +111,9 @@ be_child(const struct child_start *start)
 	sigemptyset(&none);
 	if (start->purpose == CHILD_RUN && (dup2(start->channel, 0) < 0 || dup2(start->channel, 1) < 0))
 		_exit(WIRE_UNPREPARED);
-	if (dup2(start->null, 2) < 0 || close_range(3, ~0u, 0) != 0)
+	if (dup2(start->null, 2) < 0)
 		_exit(WIRE_UNPREPARED);
+	close_all_but_three();
 	catch_refusals();
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (!layers_prepare_child(start->layers) || !interpreter_begin_child())

@@ -5,7 +5,7 @@
  * number. It imports what plugins may import, locks itself as far as it can, tries one child, says hello, and
  * then does two things only: an order makes a child, a child's end is reported. It has one thread and runs no
  * Python after the hello; it never reads what a child writes. It ends when sandboxd closes the socket, and
- * its children end with it.
+ * its children end with it. As `corbel-zygote --fork-cost` it says what an empty fork of it takes.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,9 +21,10 @@
 #include <unistd.h>
 
 #include "child.h"
+#include "fork_cost.h"
 #include "interpreter.h"
 
-#define CHILDREN_MAX (2 * (int)RUNNER_SLOTS_MAX)
+#define CHILDREN_MAX (6 * (int)RUNNER_SLOTS_MAX)
 
 struct zygote {
 	struct layers layers;
@@ -251,6 +252,10 @@ main(int argc, char **argv)
 		return 2;
 	}
 	interpreter_warm();
+	if (strcmp(argv[1], "--fork-cost") == 0) {
+		fork_cost_print();
+		return 0;
+	}
 	self.null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	watch_children(&self);
 	if (self.null < 0 || self.ends < 0)

@@ -4,11 +4,14 @@ What the plugin can do to this module or to the interpreter harms its own run on
 """
 import ast
 import builtins
+import codecs
+import datetime
 import importlib
 import json
 import random
 import sys
 import warnings
+from importlib.machinery import PathFinder
 
 import _corbel
 import corbel_check
@@ -21,6 +24,10 @@ TRACEBACK_FRAMES_MAX = 40
 RESERVE_BYTES = 1 << 20  # let go when memory is out, so that there is some to say it with
 
 ALLOWED = corbel_check.ALLOWED
+CODECS = """
+utf-8 utf-8-sig utf-7 utf-16 utf-16-le utf-16-be utf-32 utf-32-le utf-32-be ascii latin-1 iso8859-2 iso8859-15 cp437
+cp850 cp1250 cp1251 cp1252 koi8-r unicode_escape raw_unicode_escape idna punycode hex base64 quopri rot13 zlib
+""".split()
 real_import = builtins.__import__
 dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -150,7 +157,9 @@ def attempt(code, file_name, context, is_validation, is_unchecked, output_bytes)
         return invalid(violations)
     if is_validation:
         return OK, "", "", b"null", ()
-    names = {"__name__": "plugin", "__builtins__": builtins.__dict__ if is_unchecked else trimmed_builtins()}
+    module = sys.modules["plugin"] = type(sys)("plugin")  # dataclasses and typing look for a class's module
+    names = vars(module)
+    names["__builtins__"] = vars(builtins) if is_unchecked else trimmed_builtins()
     try:
         value = execute(program, loads(context.decode("utf-8")), names)
         return to_json(value, output_bytes)
@@ -184,9 +193,9 @@ def warm():
     """Everything that is loaded on first use, before nothing can be loaded any more."""
     for name in sorted(ALLOWED):
         importlib.import_module(name)
-    for codec in "utf-8 utf-8-sig ascii latin-1 utf-16 utf-16-le utf-16-be utf-32 cp1252 unicode_escape raw_unicode_escape idna punycode hex base64 rot13 zlib".split():
-        "a".encode("utf-8").decode("utf-8") and __import__("codecs").lookup(codec)
-    sys.modules["datetime"].datetime.strptime("2000-01-01", "%Y-%m-%d").strftime("%A")
+    for codec in CODECS:
+        codecs.lookup(codec)
+    datetime.datetime.strptime("2000-01-01", "%Y-%m-%d").astimezone().strftime("%A")
     sys.setrecursionlimit(RECURSION_MAX)
     warnings.resetwarnings()
     warnings.simplefilter("ignore")
@@ -194,7 +203,10 @@ def warm():
     sys.__stdin__ = sys.__stdout__ = sys.__stderr__ = None
     sys.unraisablehook = ignore_unraisable
     sys.excepthook = lambda *_: None
-    sys.path[:] = []
+    # Nothing is looked for on disk: what is not there is not found, instead of being the end.
+    sys.path[:] = sys.path_hooks[:] = []
+    sys.path_importer_cache.clear()
+    sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not PathFinder]
     # The paths of a plugin's ordinary run have been walked once, so that a child does not have to.
     sample = b"import json\ndef process(data):\n    print(len(data))\n    return {'sum': sum(data['n'])}\n"
     for _ in range(20):
