@@ -266,17 +266,12 @@ text_hex_encode(const void *bytes, size_t length, char *out)
 	}
 }
 
-static int
-hex_value(char c)
-{
-	if (is_digit(c))
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
+/* The value of a hexadecimal digit plus one; 0 of what is none. */
+static const uint8_t HEX_DIGITS[256] = {
+    ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+    ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+};
 
 bool
 text_hex_decode(const char *text, size_t length, uint8_t *out)
@@ -284,10 +279,10 @@ text_hex_decode(const char *text, size_t length, uint8_t *out)
 	if (length % 2 != 0)
 		return false;
 	for (size_t i = 0; i < length; i += 2) {
-		int high = hex_value(text[i]), low = hex_value(text[i + 1]);
-		if (high < 0 || low < 0)
+		unsigned high = HEX_DIGITS[(unsigned char)text[i]], low = HEX_DIGITS[(unsigned char)text[i + 1]];
+		if (high == 0 || low == 0)
 			return false;
-		out[i / 2] = (uint8_t)(high << 4 | low);
+		out[i / 2] = (uint8_t)((high - 1) << 4 | (low - 1));
 	}
 	return true;
 }

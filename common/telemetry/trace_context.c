@@ -9,12 +9,12 @@
 #include "telemetry/trace.h"
 
 static bool
-is_lower_hex(const char *text, size_t length)
+has_capital(const char *text, size_t length)
 {
 	for (size_t i = 0; i < length; i++)
-		if (!((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f')))
-			return false;
-	return true;
+		if (text[i] >= 'A' && text[i] <= 'Z')
+			return true;
+	return false;
 }
 
 static bool
@@ -34,8 +34,7 @@ trace_context_parse(const char *text, size_t length, struct trace_context *out)
 	*out = (struct trace_context){.is_set = false};
 	if (length < TRACEPARENT_LENGTH || text[2] != '-' || text[35] != '-' || text[52] != '-')
 		return false;
-	if (!is_lower_hex(text, 2) || !is_lower_hex(text + 3, 32) || !is_lower_hex(text + 36, 16) ||
-	    !is_lower_hex(text + 53, 2))
+	if (has_capital(text, TRACEPARENT_LENGTH))
 		return false;
 	if (!text_hex_decode(text, 2, &version) || version == 0xFF)
 		return false;

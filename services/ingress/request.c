@@ -370,12 +370,13 @@ request_ended(void *arg, struct MHD_Connection *http, void **closure, enum MHD_R
 
 	if (!request)
 		return;
+	uint64_t now_ns = clock_mono_ns(shard->ingress->env.clock);
 	if (request->link) {
 		request->link->request = NULL;
-		request->link->since_ms = shard_now_ms(shard);
+		request->link->since_ms = now_ns / 1000000;
 	}
 	http_metrics_count(shard->ingress->http, request->place, request->method, request->status,
-	                   (double)(clock_mono_ns(shard->ingress->env.clock) - request->started_ns) / 1e9);
+	                   (double)(now_ns - request->started_ns) / 1e9);
 	request_span_end(request);
 	gauge_add(shard->ingress->active, -1);
 	atomic_fetch_sub_explicit(&shard->active, 1, memory_order_relaxed);

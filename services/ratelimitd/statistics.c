@@ -103,7 +103,9 @@ top_for(struct item *item, uint64_t hash, const char *key)
 		least->total = least->throttled = 0;
 	}
 	least->hash = hash;
-	snprintf(least->key, sizeof(least->key), "%s", key);
+	size_t size = strnlen(key, sizeof(least->key) - 1);
+	memcpy(least->key, key, size);
+	least->key[size] = '\0';
 	return least;
 }
 
