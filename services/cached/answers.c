@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "cached_internal.h"
+#include "engine_shared.h"
 
 #define NAME "corbel" /* of this cache, in Cache-Status */
 
@@ -131,7 +132,9 @@ answer_headers(struct call *call, const struct get *get, bool was_parked)
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)(get->age_ms / 1000));
 	call_header(call, "Age", text);
 	snprintf(text, sizeof(text), "\"%08x-%llx\"", self->epoch, (unsigned long long)get->version);
-	call_header(call, "ETag", text);
+	/* What a replica wrote while Redis was away has a version that others may give to something else. */
+	if (!self->fleet || !shared_is_own(get->version))
+		call_header(call, "ETag", text);
 	/* Age counts against max-age, so it is the whole of the freshness: RFC 9111 section 4.2. */
 	long long whole_s = ((long long)get->age_ms + get->fresh_ms) / 1000;
 	snprintf(text, sizeof(text), "private, max-age=%lld", whole_s > 0 ? whole_s : 0);

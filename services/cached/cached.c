@@ -3,6 +3,7 @@
  */
 #include "cached.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -10,6 +11,7 @@
 #include "corbel/cached.handlers.gen.h"
 #include "daemon/keyring.h"
 #include "fetches.h"
+#include "fleet.h"
 #include "outbound/policy.h"
 #include "snapshot.h"
 #include "warming.h"
@@ -55,6 +57,19 @@ static const struct config_option OPTIONS[] = {
      .min = 100,
      .max = 86400000,
      .help = "How often that file is written, beside at the end."},
+    {.name = "cached.redis_patience",
+     .type = CONFIG_DURATION,
+     .def = "20ms",
+     .min = 1,
+     .max = 2000,
+     .help = "How long a call waits for Redis; then this replica goes on by itself until it answers again."},
+    {.name = "cached.outage",
+     .type = CONFIG_DURATION,
+     .def = "5m",
+     .min = 0,
+     .max = 86400000,
+     .help =
+         "How long values in memory are given at most while Redis is away, in namespaces that do not say."},
     {.name = "cached.secrets",
      .type = CONFIG_TEXT,
      .is_secret = true,
@@ -89,24 +104,30 @@ create(const struct service_env *env, void **out)
 {
 	struct cached *self = mem_alloc(sizeof(*self));
 
-	const struct engine_options options = {
+	struct engine_options options = {
 	    .bytes_max = config_size_bytes(env->config, "cached.memory"),
 	    .clock = env->clock,
 	};
+	struct status st = status_ok_value();
 
 	self->env = *env;
 	self->definitions = definitions_new();
 	pthread_mutex_init(&self->refresh_lock, NULL);
 	self->tenant_bytes = config_size_bytes(env->config, "cached.tenant_memory");
 	self->lease_ms = config_duration_ms(env->config, "cached.lease");
-	self->epoch = (uint32_t)random_u64(env->random);
+	self->epoch = env->redis ? 0 : (uint32_t)random_u64(env->random);
+	if (env->redis)
+		st = fleet_new(self, &self->fleet);
+	options.trust_of = self->fleet ? fleet_trust_of : NULL;
+	options.trust_arg = self->fleet;
 	self->engine = engine_new(&options);
 	self->waiting = waiting_new(self);
 	self->warming = warming_new(self);
 	self->windows = windows_new();
 	self->gauges = gauges_new(self);
 	*out = self;
-	struct status st = fetches_new(self, &self->fetches);
+	if (status_ok(&st))
+		st = fetches_new(self, &self->fetches);
 	if (status_ok(&st))
 		st = snapshot_open(self, &self->snapshot);
 	bool has_secrets = config_text(env->config, "cached.secrets") || !store_is_postgres(env->store);
@@ -160,6 +181,8 @@ start(void *arg)
 	                                     .arg = self};
 	struct status st = load(self);
 
+	if (status_ok(&st) && self->fleet)
+		st = fleet_start(self->fleet);
 	if (status_ok(&st))
 		st = subscriber_new(self->env.bus, &options, &self->changes);
 	if (status_ok(&st))
@@ -217,6 +240,7 @@ batch(void *self, const struct api_method *method)
 	} BATCHES[] = {{"Cache/Get", cache_get_batch},
 	               {"Cache/Fetch", cache_fetch_batch},
 	               {"Cache/GetMany", cache_get_many_batch},
+	               {"Cache/Warm", cache_warm_batch},
 	               {"Cache/Statistics", cache_statistics_batch}};
 	(void)self;
 	if (cache_changes(method))
@@ -225,6 +249,17 @@ batch(void *self, const struct api_method *method)
 		if (strcmp(method->name, BATCHES[i].name) == 0)
 			return BATCHES[i].batch;
 	return NULL;
+}
+
+static bool
+is_ready(void *arg, char *reason, size_t size)
+{
+	const struct cached *self = arg;
+	bool is_ready = !self->fleet || fleet_is_ready(self->fleet);
+
+	if (!is_ready)
+		snprintf(reason, size, "the logs in Redis are not reached yet");
+	return is_ready;
 }
 
 static void
@@ -236,6 +271,7 @@ destroy(void *arg)
 		(void)pthread_join(self->upkeep, NULL);
 	subscriber_free(self->changes);
 	fetches_free(self->fetches);
+	fleet_free(self->fleet);
 	waiting_free(self->waiting);
 	warming_free(self->warming);
 	windows_free(self->windows);
@@ -263,6 +299,7 @@ const struct service cached_service = {
     .create = create,
     .start = start,
     .batch = batch,
+    .is_ready = is_ready,
     .drain = drain,
     .destroy = destroy,
 };

@@ -14,6 +14,7 @@
 #include "errands.h"
 
 struct fetches;
+struct fleet;
 struct gauges;
 struct keyring;
 struct snapshot;
@@ -26,6 +27,7 @@ struct cached {
 	struct definitions *definitions;
 	pthread_mutex_t refresh_lock; /* one refresh of them at a time, so that an older one is never the last */
 	struct subscriber *changes;   /* of other replicas' definitions */
+	struct fleet *fleet;          /* NULL: without Redis; this process is the cache */
 	struct engine *engine;
 	struct waiting *waiting; /* calls that wait for a value */
 	struct gauges *gauges;
@@ -35,7 +37,7 @@ struct cached {
 	struct snapshot *snapshot; /* NULL: there is none */
 	struct keyring *keyring;   /* that headers of origins are sealed under; NULL: there is none */
 	uint64_t tenant_bytes, lease_ms;
-	uint32_t epoch; /* of this process: entity tags of another one's versions differ */
+	uint32_t epoch; /* entity tags of another process's versions differ; 0 where replicas share them */
 	/* the upkeep thread */
 	pthread_t upkeep;
 	bool has_upkeep;
@@ -109,6 +111,7 @@ bool cache_changes(const struct api_method *method); /* whether that is for this
 void cache_get_batch(void *self, struct call *calls[], size_t count);
 void cache_fetch_batch(void *self, struct call *calls[], size_t count);
 void cache_get_many_batch(void *self, struct call *calls[], size_t count);
+void cache_warm_batch(void *self, struct call *calls[], size_t count);
 void cache_statistics_batch(void *self, struct call *calls[], size_t count);
 
 /* ---- waiting.c ---- */

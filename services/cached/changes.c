@@ -12,6 +12,14 @@
 typedef Corbel__V1__CacheFoundReply FoundReply;
 typedef Corbel__V1__CacheKeyRequest KeyRequest;
 
+/* Others may have what is in a namespace that this replica has not seen. */
+static bool
+is_shared(const struct call *call)
+{
+	const struct cached *self = call_service(call);
+	return self->fleet != NULL;
+}
+
 /* A namespace that nobody has used yet has nothing to change. */
 static struct status
 one_op(struct call *call, const char *tenant_id, const char *namespace_, struct op op, struct errand *errand)
@@ -19,7 +27,7 @@ one_op(struct call *call, const char *tenant_id, const char *namespace_, struct 
 	errand->ops = ARENA_NEW(call_arena(call), struct op);
 	errand->ops[0] = op;
 	errand->count = 1;
-	return space_of_call(call, tenant_id, namespace_, false, &errand->space);
+	return space_of_call(call, tenant_id, namespace_, is_shared(call), &errand->space);
 }
 
 static struct status
@@ -75,7 +83,7 @@ delete_many_prepare(struct call *call, struct errand *errand)
 	errand->ops = ARENA_ARRAY(call_arena(call), struct op, request->n_keys);
 	for (; errand->count < request->n_keys; errand->count++)
 		errand->ops[errand->count] = op_on(OP_DELETE, request->keys[errand->count]);
-	return space_of_call(call, request->tenant_id, request->namespace_, false, &errand->space);
+	return space_of_call(call, request->tenant_id, request->namespace_, is_shared(call), &errand->space);
 }
 
 static struct status

@@ -21,7 +21,7 @@ struct space_options
 space_options_default(void)
 {
 	return (struct space_options){
-	    .ttl_ms = 3600000, .negative_ttl_ms = 10000, .lease_ms = 10000, .early = 1.0};
+	    .ttl_ms = 3600000, .negative_ttl_ms = 10000, .lease_ms = 10000, .early = 1.0, .outage_ms = 300000};
 }
 
 struct engine *
@@ -58,6 +58,9 @@ space_free(struct space *space)
 	space->tier->free(space->tier);
 	leases_free(space->leases);
 	invalidations_free(space->invalidations);
+	if (space->copies)
+		invalidations_free(space->copies->globs);
+	mem_free(space->copies);
 	hot_keys_free(space->hot_keys);
 	pthread_mutex_destroy(&space->lock);
 	mem_free(space->name);
@@ -237,6 +240,12 @@ space_new(struct engine *engine, struct tenant *tenant, const char *name)
 	space->hot_keys = hot_keys_new();
 	space->leases = leases_new(LEASES_MAX);
 	space->tier = tier_local(space->invalidations, space->leases, &engine->watch, space);
+	if (engine->options.trust_of) {
+		space->copies = mem_alloc(sizeof(*space->copies));
+		space->copies->trust = engine->options.trust_of(engine->options.trust_arg, tenant->name, name);
+		space->copies->globs = invalidations_new(1, engine->seed);
+		atomic_init(&space->copies->outage_ms, space->options.outage_ms);
+	}
 	pthread_mutex_init(&space->lock, NULL);
 	space->options = space_options_default();
 	atomic_init(&space->early_permille, (uint32_t)(space->options.early * 1000));
@@ -316,6 +325,8 @@ configure(struct space *space, const struct space_options *options, bool is_conf
 	room_in_space(space, 0, false);
 	pthread_mutex_unlock(&space->lock);
 	atomic_store_explicit(&space->early_permille, (uint32_t)(early * 1000), memory_order_relaxed);
+	if (space->copies)
+		atomic_store_explicit(&space->copies->outage_ms, options->outage_ms, memory_order_relaxed);
 }
 
 void

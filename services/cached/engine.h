@@ -20,6 +20,7 @@
 #ifndef CORBEL_CACHED_ENGINE_H
 #define CORBEL_CACHED_ENGINE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -46,6 +47,21 @@ struct engine_options {
 	uint32_t spaces_max;         /* a tenant's, defined or not; 0: 4096 */
 	const struct clock *clock;   /* NULL: the system's */
 	const struct random *random; /* NULL: the system's */
+	/* Where replicas share what is decided (engine_shared.h); NULL: this process is alone. */
+	struct trust *(*trust_of)(void *arg, const char *tenant, const char *name);
+	void *trust_arg;
+};
+
+/* What a space's entries are worth where replicas share a log. Whoever follows the log writes it, any thread
+ * reads; times are clock_mono_ms(). */
+struct trust {
+	_Atomic uint64_t until_ms; /* in step with the log until then */
+	_Atomic bool is_alone;     /* the log cannot be reached: this process decides */
+	_Atomic uint64_t heard_ms; /* when it was in step last */
+	_Atomic uint64_t followed; /* version of the latest change that was followed */
+	/* The log was lost while it could not be reached: entries older than `renewed` are as good as when it
+	 * was last heard of before that, at `lost_ms`. */
+	_Atomic uint64_t renewed, lost_ms;
 };
 
 struct engine *engine_new(const struct engine_options *options);
@@ -66,6 +82,7 @@ struct space_options {
 	uint64_t bytes_max, entries_max; /* 0: the tenant's bounds only */
 	uint32_t value_max;              /* bytes of a value; 0: as the engine admits */
 	double early;                    /* XFetch's beta; 0: never early */
+	uint64_t outage_ms;              /* how long entries are given when the shared log is away */
 };
 /* An hour, no graces, negative 10 s, leases 10 s, early 1. */
 struct space_options space_options_default(void);
@@ -97,6 +114,7 @@ struct get {
 	size_t key_length;
 	bool may_fill;   /* wants the token, if it is free */
 	bool has_failed; /* the origin does not answer: error grace counts, and no token is handed out */
+	bool may_wait;   /* as good as filling is that somebody else asks the replicas' store */
 
 	enum get_outcome outcome; /* from here on: out */
 	const void *value;        /* in the arena; NULL unless hit or stale */
@@ -109,6 +127,9 @@ struct get {
 	uint64_t lease_ms;
 	bool is_filling; /* may_fill, but another caller holds the token: wait (engine_wait()) or take what there
 	                  * is. Neither this nor a token: too many tokens are out, or the origin failed. */
+	bool is_early;   /* fresh, and to be renewed */
+	bool is_shared;  /* not decided here: the replicas' store is to be asked (engine_settle()), */
+	uint64_t oldest; /* for an entry of this version or later */
 };
 
 /* Looks keys up; the more at once, the cheaper each. The arena's ceiling bounds what is copied: a value
@@ -234,8 +255,9 @@ enum eviction_cause {
 
 struct space_stats {
 	uint64_t hits, misses, stale, negative; /* of gets, by what they gave */
-	uint64_t early;                         /* tokens handed out before freshness ended */
-	uint64_t sets, fills, refused;          /* refused: fills whose token was destroyed */
+	uint64_t shared_hits;          /* among them: given by the store that replicas share, not by memory */
+	uint64_t early;                /* tokens handed out before freshness ended */
+	uint64_t sets, fills, refused; /* refused: fills whose token was destroyed */
 	uint64_t deletes, invalidations;
 	uint64_t leases, leases_lost; /* handed out; run out without a fill */
 	uint64_t evicted[EVICTION_CAUSES];

@@ -32,6 +32,7 @@ engine_space_stats(const struct space *space, struct space_stats *stats)
 	stats->negative_entries = negatives.count;
 	stats->negative_bytes = negatives.bytes;
 	pthread_mutex_unlock(&own(space)->lock);
+	stats->shared_hits = space->copies ? atomic_load_explicit(&space->copies->hits, memory_order_relaxed) : 0;
 	for (unsigned i = 0; i < STRIPES; i++)
 		add_stripe(stats, &space->stripes[i]);
 }

@@ -8,7 +8,9 @@
 #include <sched.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "engine_internal.h"
+#include "engine_shared.h"
 
 #define BATCH       64u
 #define EARLY_REACH 32u   /* -ln(u) is less than that for all but one in 10^14 */
@@ -20,7 +22,9 @@ struct looking {
 	struct get *get;
 	struct arena *arena;
 	uint64_t now_ms;
-	bool is_early; /* fresh, but one caller may renew it */
+	enum standing standing;
+	uint64_t renewed; /* older versions are from before the shared log was lost */
+	bool is_early;    /* fresh, but one caller may renew it */
 	bool has_room;
 };
 
@@ -58,16 +62,13 @@ is_time_to_renew(struct space *space, const struct entry_parts *parts, uint64_t 
 }
 
 static void *
-copy(struct looking *looking, const void *bytes, size_t length, size_t zeros)
+copy(struct arena *arena, const void *bytes, size_t length, size_t zeros)
 {
-	struct arena *arena = looking->arena;
 	size_t size = length + zeros > 0 ? length + zeros : 1;
 
 	/* What rounding and the head of a new block may add, too. */
-	if (size > SIZE_MAX / 2 || arena->used_bytes + size + 64 > arena->ceiling_bytes) {
-		looking->has_room = false;
+	if (size > SIZE_MAX / 2 || arena->used_bytes + size + 64 > arena->ceiling_bytes)
 		return NULL;
-	}
 	char *at = arena_alloc_raw(arena, size);
 	if (length > 0)
 		memcpy(at, bytes, length);
@@ -75,20 +76,68 @@ copy(struct looking *looking, const void *bytes, size_t length, size_t zeros)
 	return at;
 }
 
-static void
-give(struct looking *looking, const struct entry_parts *parts, enum get_outcome outcome)
+bool
+space_give(const struct entry_parts *parts, enum get_outcome outcome, uint64_t now_ms, struct arena *arena,
+           struct get *get)
 {
-	struct get *get = looking->get;
-
-	get->value = parts->is_negative ? NULL : copy(looking, parts->value, parts->value_length, 0);
-	get->content_type = parts->type_length ? copy(looking, parts->type, parts->type_length, 1) : "";
-	if (!looking->has_room)
-		return;
+	get->value = parts->is_negative ? NULL : copy(arena, parts->value, parts->value_length, 0);
+	get->content_type = parts->type_length ? copy(arena, parts->type, parts->type_length, 1) : "";
+	if (!get->content_type || (!get->value && !parts->is_negative)) {
+		get->value = NULL;
+		get->content_type = "";
+		return false;
+	}
 	get->outcome = parts->is_negative ? GET_NEGATIVE : outcome;
 	get->value_length = parts->value_length;
 	get->version = parts->version;
-	get->age_ms = looking->now_ms > parts->stored_ms ? looking->now_ms - parts->stored_ms : 0;
-	get->fresh_ms = (int64_t)(parts->fresh_ms - looking->now_ms);
+	get->age_ms = now_ms > parts->stored_ms ? now_ms - parts->stored_ms : 0;
+	get->fresh_ms = (int64_t)(parts->fresh_ms - now_ms);
+	return true;
+}
+
+static void
+give(struct looking *looking, const struct entry_parts *parts, enum get_outcome outcome)
+{
+	if (!space_give(parts, outcome, looking->now_ms, looking->arena, looking->get))
+		looking->has_room = false;
+}
+
+/* ---- what is shared with other replicas ---- */
+
+enum standing
+space_standing(const struct space *space, uint64_t now_ms)
+{
+	if (!space->copies)
+		return STANDING_OWN;
+	const struct trust *trust = space->copies->trust;
+	bool is_alone = atomic_load(&trust->is_alone);
+	if (now_ms + space->engine->start_ms < atomic_load(&trust->until_ms))
+		return is_alone ? STANDING_OWN : STANDING_IN_STEP;
+	return is_alone ? STANDING_ALONE : STANDING_UNSURE;
+}
+
+/* Until when an entry is given that was known to be good at `known_ms`: half of the outage's time or more, so
+ * that what is in memory does not end all at once. */
+static bool
+is_bearable(const struct space *space, const struct entry_parts *parts, uint64_t known_ms, uint64_t now_ms)
+{
+	uint64_t outage_ms = atomic_load_explicit(&space->copies->outage_ms, memory_order_relaxed);
+	uint64_t spared_ms = hash_mix64(parts->version, parts->key_length) % (outage_ms / 2 + 1);
+
+	known_ms = known_ms > space->engine->start_ms ? known_ms - space->engine->start_ms : 0;
+	return now_ms < (known_ms > parts->stored_ms ? known_ms : parts->stored_ms) + outage_ms - spared_ms;
+}
+
+/* Whether the replicas' rules let the entry be given, as far as it lives. */
+static bool
+is_good(const struct looking *looking, const struct entry_parts *parts)
+{
+	const struct copies *copies = looking->space->copies;
+
+	if (looking->standing == STANDING_ALONE)
+		return is_bearable(looking->space, parts, atomic_load(&copies->trust->heard_ms), looking->now_ms);
+	return parts->version >= looking->renewed ||
+	       is_bearable(looking->space, parts, atomic_load(&copies->trust->lost_ms), looking->now_ms);
 }
 
 /* Whether the entry is of use to this caller; it is copied then. */
@@ -99,6 +148,8 @@ look(void *arg, const struct entry *entry)
 	struct entry_parts parts;
 
 	entry_read(entry, &parts);
+	if (!is_good(looking, &parts))
+		return false;
 	enum life life = space_life(looking->space, &parts, looking->now_ms);
 	if (life == LIFE_FRESH) {
 		give(looking, &parts, GET_HIT);
@@ -118,9 +169,9 @@ reset(struct get *get)
 	get->value = NULL;
 	get->value_length = 0;
 	get->content_type = "";
-	get->version = get->age_ms = get->token = get->lease_ms = 0;
+	get->version = get->age_ms = get->token = get->lease_ms = get->oldest = 0;
 	get->fresh_ms = 0;
-	get->is_filling = false;
+	get->is_filling = get->is_early = get->is_shared = false;
 }
 
 /* ---- what has to be filled ---- */
@@ -161,7 +212,7 @@ look_again(struct looking *looking, uint64_t hash)
 		return;
 	entry_read(entry, &parts);
 	enum life life = space_life(space, &parts, looking->now_ms);
-	if (life == LIFE_FRESH && parts.version != get->version)
+	if (life == LIFE_FRESH && parts.version != get->version && is_good(looking, &parts))
 		give(looking, &parts, GET_HIT);
 	else if (life == LIFE_DEAD || life == LIFE_OVER)
 		space_discard(space, hash, get->key, get->key_length,
@@ -184,6 +235,44 @@ settle(struct looking *looking, uint64_t hash)
 	wake_all(woken);
 }
 
+/* Where leases are given outside, nobody asks for one that is known to be out; and of those who can wait one
+ * asks, the others wait for its answer as for a fill. */
+static bool
+is_filled_by_another(struct looking *looking, uint64_t hash)
+{
+	struct space *space = looking->space;
+	struct engine_waiter *woken = NULL;
+	uint64_t lost = 0;
+
+	if (looking->standing != STANDING_IN_STEP)
+		return false;
+	pthread_mutex_lock(&space->lock);
+	const struct lease *held = leases_find(space->leases, hash, looking->now_ms);
+	bool is_held = held && (held->token != SHARED_ASKING || looking->get->may_wait);
+	struct lease asking = {.hash = hash,
+	                       .token = SHARED_ASKING,
+	                       .granted_ms = looking->now_ms,
+	                       .expires_ms = looking->now_ms + SHARED_HELD_MS};
+	if (!held && looking->get->outcome == GET_MISS)
+		(void)leases_grant(space->leases, &asking, looking->now_ms, &woken, &lost);
+	pthread_mutex_unlock(&space->lock);
+	wake_all(woken);
+	return is_held;
+}
+
+static void
+ask_outside(struct looking *looking, uint64_t hash, bool wants_token)
+{
+	struct get *get = looking->get;
+
+	get->is_early = looking->is_early;
+	get->is_shared = looking->has_room && (wants_token || get->outcome == GET_MISS);
+	if (get->is_shared && is_filled_by_another(looking, hash)) {
+		get->is_shared = false;
+		get->is_filling = (wants_token || get->may_wait) && !get->is_early;
+	}
+}
+
 static void
 get_one(struct looking *looking, uint64_t hash)
 {
@@ -191,9 +280,13 @@ get_one(struct looking *looking, uint64_t hash)
 
 	looking->is_early = false;
 	reset(get);
-	l1_look(looking->space->l1, (uint32_t)hash, get->key, get->key_length, look, looking);
+	if (looking->standing != STANDING_UNSURE)
+		l1_look(looking->space->l1, (uint32_t)hash, get->key, get->key_length, look, looking);
 	bool is_given = get->outcome == GET_HIT || get->outcome == GET_NEGATIVE;
-	if (get->may_fill && !get->has_failed && looking->has_room && (!is_given || looking->is_early))
+	bool wants_token = get->may_fill && !get->has_failed && (!is_given || looking->is_early);
+	if (looking->standing == STANDING_IN_STEP || looking->standing == STANDING_UNSURE)
+		ask_outside(looking, hash, wants_token);
+	else if (wants_token && looking->has_room)
 		settle(looking, hash);
 }
 
@@ -224,13 +317,25 @@ count_gets(struct space *space, const struct get *gets, const uint64_t *hashes, 
 	uint64_t by_outcome[GET_NEGATIVE + 1] = {0};
 
 	for (size_t i = 0; i < count; i++)
-		by_outcome[gets[i].outcome]++;
+		by_outcome[gets[i].outcome] += !gets[i].is_shared;
 	add(&stripe->hits, by_outcome[GET_HIT]);
 	add(&stripe->misses, by_outcome[GET_MISS]);
 	add(&stripe->stale, by_outcome[GET_STALE]);
 	add(&stripe->negative, by_outcome[GET_NEGATIVE]);
 	uint64_t before = atomic_fetch_add_explicit(&stripe->gets, count, memory_order_relaxed);
 	count_hot(space, gets, hashes, count, before);
+}
+
+void
+space_count_get(struct space *space, enum get_outcome outcome)
+{
+	struct stripe *stripe = &space->stripes[0];
+
+	add(outcome == GET_HIT     ? &stripe->hits
+	    : outcome == GET_STALE ? &stripe->stale
+	    : outcome == GET_MISS  ? &stripe->misses
+	                           : &stripe->negative,
+	    1);
 }
 
 /* ---- several at once ---- */
@@ -270,6 +375,9 @@ engine_get(struct space *space, struct get *gets, size_t count, struct arena *ar
 {
 	struct looking looking = {
 	    .space = space, .arena = arena, .now_ms = engine_now_ms(space->engine), .has_room = true};
+
+	looking.standing = space_standing(space, looking.now_ms);
+	looking.renewed = space->copies ? atomic_load(&space->copies->trust->renewed) : 0;
 
 	for (size_t i = 0; i < count; i += BATCH)
 		get_batch(&looking, gets + i, count - i < BATCH ? count - i : BATCH);

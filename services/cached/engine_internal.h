@@ -8,6 +8,8 @@
  *	engine_room.c       bounds of bytes and entries, and who has to leave
  *	engine_upkeep.c     what time brings about: leases that run out, entries that are dead
  *	engine_figures.c    statistics, hot keys, snapshots
+ *	engine_shared.c     entries as copies of what replicas share
+ *	engine_followed.c   what the others changed
  *
  * Locks, in this order: room_lock, registry, a space's, an l1 shard's or the invalidations'. No two spaces'
  * locks are held together, and no waiter is woken under any.
@@ -26,7 +28,8 @@
 #include "leases.h"
 #include "tier.h"
 
-#define STRIPES 8u
+#define STRIPES         8u
+#define CHANGED_BUCKETS 64u
 
 struct tenant {
 	char *name;
@@ -42,6 +45,16 @@ struct stripe {
 	_Atomic uint64_t hits, misses, stale, negative, gets;
 } __attribute__((aligned(64)));
 
+/* What a space knows of what replicas share; most of it guarded by the space's lock. */
+struct copies {
+	struct trust *trust;               /* any thread */
+	_Atomic uint64_t outage_ms;        /* entries are given for so long when the log is away */
+	_Atomic uint64_t hits;             /* gets of what the store had and memory had not */
+	uint64_t changed[CHANGED_BUCKETS]; /* the version of the latest change of a key, by its hash */
+	struct invalidations *globs;       /* patterns that what is read in the store is judged by: */
+	uint64_t known_globs;              /* all up to this version; 0: not all are known */
+};
+
 struct space {
 	struct engine *engine;
 	struct tenant *tenant;
@@ -51,6 +64,7 @@ struct space {
 	struct hot_keys *hot_keys;
 	struct tier *tier;
 	_Atomic uint32_t early_permille;
+	struct copies *copies; /* NULL: this process decides alone, always */
 	struct stripe stripes[STRIPES];
 
 	pthread_mutex_t lock; /* guards what follows, and calls of the tier */
@@ -121,7 +135,38 @@ void room_charge(struct space *space);
 /* Back within the tenant's and the engine's bounds, which may have changed. No lock is held. */
 void room_enforce(struct engine *engine, uint64_t bytes_max, enum eviction_cause cause);
 
+/* ---- engine_get.c ---- */
+/* Of what is held, whether replicas may have changed it meanwhile. */
+enum standing {
+	STANDING_OWN,     /* whatever was changed is known, and it is decided here */
+	STANDING_IN_STEP, /* whatever was changed is known */
+	STANDING_ALONE,   /* it was known until the store went away, and it is decided here */
+	STANDING_UNSURE,  /* the store is there: ask it */
+};
+enum standing space_standing(const struct space *space, uint64_t now_ms);
+/* One that was settled later. */
+void space_count_get(struct space *space, enum get_outcome outcome);
+/* Copies it for the caller; false: it does not fit into the arena any more. */
+bool space_give(const struct entry_parts *parts, enum get_outcome outcome, uint64_t now_ms,
+                struct arena *arena, struct get *get);
+
+/* ---- engine_shared.c ---- */
+/* Keeps what was known to be good at `at`, unless something newer is known. No lock is held. */
+void space_keep_copy(struct space *space, uint64_t hash, const struct entry_parts *parts, uint64_t at);
+
 /* ---- engine_set.c: the space's lock is held ---- */
+/* Puts an entry of these parts in, for which room was reserved. */
+void space_put_in(struct space *space, uint64_t hash, const struct entry_parts *parts);
+void space_take_away(struct space *space, uint64_t hash, const char *key, size_t length);
+/* An entry that is there and could be given to somebody; its parts point into it. */
+bool space_find_living(const struct space *space, uint64_t hash, const char *key, size_t length,
+                       uint64_t now_ms, struct entry_parts *parts, enum life *life);
+struct entry_parts parts_of(const struct set *set, const uint64_t *tags);
+/* How long it is kept, and by which tags it is known. */
+struct shared_plan;
+void set_plan(struct space *space, const struct set *set, struct shared_plan *plan);
+/* No lock is held. */
+bool space_fits(struct space *space, const struct entry_parts *parts);
 /* Takes an entry away that is dead or over. */
 void space_discard(struct space *space, uint64_t hash, const char *key, size_t length,
                    enum eviction_cause cause);

@@ -35,7 +35,8 @@ room_charge(struct space *space)
 	struct fill_level before = room_level(space);
 	uint64_t tables = l1_overhead(space->l1), counted = l1_count(space->l1) * ENTRY_TABLES;
 
-	space->charged_bytes = sizeof(*space) + HOT_KEYS_BYTES + (tables > counted ? tables - counted : 0) +
+	space->charged_bytes = sizeof(*space) + (space->copies ? sizeof(*space->copies) : 0) + HOT_KEYS_BYTES +
+	                       (tables > counted ? tables - counted : 0) +
 	                       invalidations_bytes(space->invalidations) + leases_bytes(space->leases);
 	room_account(space, before);
 }

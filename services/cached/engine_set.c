@@ -7,14 +7,14 @@
 
 #include "base/text.h"
 #include "engine_internal.h"
+#include "engine_shared.h"
 
 #define JITTER_PERMILLE 100u
 #define GRACE_MAX_MS    UINT32_MAX
 
-/* An entry that is there and could be given to somebody; its parts point into it. */
-static bool
-find_living(const struct space *space, uint64_t hash, const char *key, size_t length, uint64_t now_ms,
-            struct entry_parts *parts, enum life *life)
+bool
+space_find_living(const struct space *space, uint64_t hash, const char *key, size_t length, uint64_t now_ms,
+                  struct entry_parts *parts, enum life *life)
 {
 	const struct entry *entry = l1_find(space->l1, (uint32_t)hash, key, length);
 
@@ -25,8 +25,8 @@ find_living(const struct space *space, uint64_t hash, const char *key, size_t le
 	return *life > LIFE_OVER;
 }
 
-static void
-take_away(struct space *space, uint64_t hash, const char *key, size_t length)
+void
+space_take_away(struct space *space, uint64_t hash, const char *key, size_t length)
 {
 	struct fill_level before = room_level(space);
 
@@ -37,16 +37,16 @@ take_away(struct space *space, uint64_t hash, const char *key, size_t length)
 void
 space_discard(struct space *space, uint64_t hash, const char *key, size_t length, enum eviction_cause cause)
 {
-	take_away(space, hash, key, length);
+	space_take_away(space, hash, key, length);
 	space->counts.evicted[cause]++;
 }
 
 /* Puts an entry of these parts in; room was made for it, but a negative one may still find none. */
-static void
-put_in(struct space *space, uint64_t hash, const struct entry_parts *parts)
+void
+space_put_in(struct space *space, uint64_t hash, const struct entry_parts *parts)
 {
 	if (parts->is_negative && !room_for_negative(space, entry_bytes_for(parts))) {
-		take_away(space, hash, parts->key, parts->key_length);
+		space_take_away(space, hash, parts->key, parts->key_length);
 		return;
 	}
 	bool key_is_new = !l1_find(space->l1, (uint32_t)hash, parts->key, parts->key_length);
@@ -93,7 +93,7 @@ hash_tags(const struct set *set, uint64_t tags[ENGINE_TAGS_MAX])
 }
 
 /* What does not depend on the time or the space's options. */
-static struct entry_parts
+struct entry_parts
 parts_of(const struct set *set, const uint64_t *tags)
 {
 	return (struct entry_parts){.is_negative = set->is_negative,
@@ -133,6 +133,18 @@ set_times(struct space *space, const struct set *set, const struct commit *commi
 	parts->error_grace_ms = grace_of(set->error_grace_ms, space->options.error_grace_ms);
 }
 
+void
+set_plan(struct space *space, const struct set *set, struct shared_plan *plan)
+{
+	hash_tags(set, plan->tags);
+	pthread_mutex_lock(&space->lock);
+	plan->ttl_ms = jitter(space->engine, ttl_of(space, set));
+	plan->grace_ms = set->is_negative ? 0 : grace_of(set->grace_ms, space->options.grace_ms);
+	plan->error_grace_ms =
+	    set->is_negative ? 0 : grace_of(set->error_grace_ms, space->options.error_grace_ms);
+	pthread_mutex_unlock(&space->lock);
+}
+
 static bool
 version_differs(const struct space *space, struct set *set, uint64_t hash, uint64_t now_ms)
 {
@@ -141,7 +153,7 @@ version_differs(const struct space *space, struct set *set, uint64_t hash, uint6
 
 	if (!set->has_if_version)
 		return false;
-	bool is_there = find_living(space, hash, set->key, set->key_length, now_ms, &parts, &life);
+	bool is_there = space_find_living(space, hash, set->key, set->key_length, now_ms, &parts, &life);
 	set->version = is_there ? parts.version : 0;
 	return set->version != set->if_version;
 }
@@ -167,7 +179,7 @@ set_locked(struct space *space, struct set *set, uint64_t hash, struct entry_par
 		return commit.woken;
 	}
 	set_times(space, set, &commit, now_ms, parts);
-	put_in(space, hash, parts);
+	space_put_in(space, hash, parts);
 	set->outcome = SET_STORED;
 	set->version = commit.sequence;
 	space->counts.sets++;
@@ -184,8 +196,8 @@ refuse(struct space *space, struct set *set)
 	set->version = 0;
 }
 
-static bool
-fits(struct space *space, const struct entry_parts *parts)
+bool
+space_fits(struct space *space, const struct entry_parts *parts)
 {
 	uint64_t bytes = entry_bytes_for(parts), tenant_max = atomic_load(&space->tenant->bytes_max);
 
@@ -207,7 +219,7 @@ set_one(struct space *space, struct set *set)
 	struct entry_parts parts = parts_of(set, tags);
 	uint64_t bytes = entry_bytes_for(&parts);
 	set->version = 0;
-	if (!fits(space, &parts) || !room_reserve(space, bytes)) {
+	if (!space_fits(space, &parts) || !room_reserve(space, bytes)) {
 		refuse(space, set);
 		return;
 	}
@@ -250,8 +262,8 @@ engine_delete(struct space *space, const char *key, size_t key_length)
 
 	pthread_mutex_lock(&space->lock);
 	struct engine_waiter *woken = commit_key(space, CHANGE_DELETE, hash, key, key_length, now_ms);
-	bool was_there = find_living(space, hash, key, key_length, now_ms, &parts, &life);
-	take_away(space, hash, key, key_length);
+	bool was_there = space_find_living(space, hash, key, key_length, now_ms, &parts, &life);
+	space_take_away(space, hash, key, key_length);
 	space->counts.deletes++;
 	pthread_mutex_unlock(&space->lock);
 	wake_all(woken);
@@ -267,7 +279,7 @@ engine_expire(struct space *space, const char *key, size_t key_length)
 
 	pthread_mutex_lock(&space->lock);
 	struct engine_waiter *woken = commit_key(space, CHANGE_EXPIRE, hash, key, key_length, now_ms);
-	bool is_there = find_living(space, hash, key, key_length, now_ms, &parts, &life);
+	bool is_there = space_find_living(space, hash, key, key_length, now_ms, &parts, &life);
 	if (is_there && life == LIFE_FRESH)
 		l1_set_fresh(space->l1, (uint32_t)hash, key, key_length, now_ms);
 	pthread_mutex_unlock(&space->lock);
@@ -283,7 +295,8 @@ engine_touch(struct space *space, const char *key, size_t key_length, uint64_t t
 	enum life life;
 
 	pthread_mutex_lock(&space->lock);
-	bool is_there = find_living(space, hash, key, key_length, now_ms, &parts, &life) && life >= LIFE_GRACE;
+	bool is_there =
+	    space_find_living(space, hash, key, key_length, now_ms, &parts, &life) && life >= LIFE_GRACE;
 	if (ttl_ms == ENGINE_DEFAULT_MS)
 		ttl_ms = space->options.ttl_ms;
 	if (is_there) {
@@ -321,7 +334,7 @@ incr_locked(struct space *space, struct incr *incr, uint64_t hash)
 	                  .error_grace_ms = ENGINE_DEFAULT_MS};
 	struct entry_parts there, parts = parts_of(&set, NULL);
 	enum life life;
-	bool is_there = find_living(space, hash, incr->key, incr->key_length, now_ms, &there, &life) &&
+	bool is_there = space_find_living(space, hash, incr->key, incr->key_length, now_ms, &there, &life) &&
 	                life == LIFE_FRESH && !there.is_negative;
 	char text[24];
 
@@ -341,7 +354,7 @@ incr_locked(struct space *space, struct incr *incr, uint64_t hash)
 	parts.stored_ms = now_ms;
 	parts.value = text;
 	parts.value_length = (size_t)snprintf(text, sizeof(text), "%" PRId64, incr->value);
-	put_in(space, hash, &parts);
+	space_put_in(space, hash, &parts);
 	incr->outcome = INCR_DONE;
 	space->counts.sets++;
 	return commit.woken;
@@ -361,7 +374,7 @@ engine_incr(struct space *space, struct incr *incr)
 
 	incr->outcome = INCR_TOO_LARGE;
 	incr->version = 0;
-	if (!fits(space, &largest) || !room_reserve(space, bytes))
+	if (!space_fits(space, &largest) || !room_reserve(space, bytes))
 		return;
 	pthread_mutex_lock(&space->lock);
 	struct engine_waiter *woken = incr_locked(space, incr, hash);

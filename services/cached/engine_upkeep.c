@@ -34,15 +34,23 @@ keep(void *arg, const struct entry *entry)
 	return life > LIFE_OVER;
 }
 
+/* The number up to which all invalidations are known here. */
+static uint64_t
+known_until(const struct space *space)
+{
+	return space->copies ? atomic_load(&space->copies->trust->followed) : space_sequence(space);
+}
+
 static void
 begin_sweep(struct space *space, uint64_t now_ms)
 {
 	bool is_due = l1_count(space->l1) > 0 && now_ms >= space->next_sweep_ms;
+	uint64_t known = known_until(space), latest = invalidations_latest(space->invalidations);
 
-	if (space->is_sweeping || (!is_due && invalidations_latest(space->invalidations) <= space->swept))
+	if (space->is_sweeping || (!is_due && (latest <= space->swept || latest > known)))
 		return;
 	space->is_sweeping = true;
-	space->sweep_target = space_sequence(space);
+	space->sweep_target = known;
 	space->next_sweep_ms = now_ms + EXPIRY_MS;
 }
 

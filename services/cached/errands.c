@@ -3,9 +3,11 @@
  */
 #include "errands.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #include "cached_internal.h"
+#include "fleet.h"
 
 struct op
 op_on(enum op_kind kind, const char *name)
@@ -13,7 +15,7 @@ op_on(enum op_kind kind, const char *name)
 	return (struct op){.kind = kind, .name = name, .length = strlen(name)};
 }
 
-static void
+void
 op_run(struct space *space, struct op *op)
 {
 	switch (op->kind) {
@@ -50,10 +52,46 @@ op_run(struct space *space, struct op *op)
 	}
 }
 
+struct waiter {
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	bool is_done;
+};
+
+static void
+note_done(struct errand *errand)
+{
+	struct waiter *waiter = errand->user;
+
+	pthread_mutex_lock(&waiter->lock);
+	waiter->is_done = true;
+	pthread_cond_signal(&waiter->wake);
+	pthread_mutex_unlock(&waiter->lock);
+}
+
+void
+errand_run_wait(struct cached *self, struct errand *errand)
+{
+	struct waiter waiter = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+
+	errand->done = note_done;
+	errand->user = &waiter;
+	errands_run(self, errand);
+	pthread_mutex_lock(&waiter.lock);
+	while (!waiter.is_done)
+		pthread_cond_wait(&waiter.wake, &waiter.lock);
+	pthread_mutex_unlock(&waiter.lock);
+	pthread_cond_destroy(&waiter.wake);
+	pthread_mutex_destroy(&waiter.lock);
+}
+
 void
 errands_run(struct cached *self, struct errand *list)
 {
-	(void)self;
+	if (self->fleet) {
+		fleet_change(self->fleet, list);
+		return;
+	}
 	for (struct errand *errand = list, *next; errand; errand = next) {
 		next = errand->next;
 		for (size_t i = 0; i < errand->count && errand->space; i++)

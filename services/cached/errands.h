@@ -25,6 +25,8 @@ enum op_kind {
 	OP_ALL,
 };
 
+struct op_plan;
+
 struct op {
 	enum op_kind kind;
 	const char *name; /* key, tag, prefix or pattern; of a set and an incr it is in these */
@@ -37,6 +39,9 @@ struct op {
 	bool is_found;    /* out: there was one; or the token was held */
 	bool is_pending;  /* out: done here, and the other replicas are told later */
 	uint64_t version; /* out: of an invalidation */
+
+	struct op_plan *plan; /* the fleet's */
+	bool is_again;
 };
 
 /* All of it is its owner's, and stays until `done` is called. */
@@ -51,7 +56,11 @@ struct errand {
 };
 
 struct op op_on(enum op_kind kind, const char *name);
+/* Decides in this process. */
+void op_run(struct space *space, struct op *op);
 /* Runs a list of errands and calls each one's `done`, which may be before it returns. */
 void errands_run(struct cached *self, struct errand *list);
+/* The same with one, and waits until it is done: on threads that may. */
+void errand_run_wait(struct cached *self, struct errand *errand);
 
 #endif

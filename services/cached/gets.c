@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cached_internal.h"
+#include "fleet.h"
 
 #define TOGETHER_BYTES (6u << 20) /* of values in a message; the bus takes 16 MiB */
 #define MANY_BYTES     (4u << 20)
@@ -65,6 +66,10 @@ get_run(struct cached *self, struct lookup lookups[], struct call *calls[], stru
 			must_wait(calls[i], "the value may be too large to travel with others");
 			continue;
 		}
+		if (gets[i].is_shared) {
+			must_wait(calls[i], "other replicas may have the value");
+			continue;
+		}
 		lookup_follow(self, &lookups[i], &gets[i]);
 		if (is_to_wait(&lookups[i], &gets[i])) {
 			waiting_expect(self->waiting, lookups[i].space, gets[i].key, now_ms);
@@ -80,8 +85,9 @@ static bool
 find_space(struct call *call, struct lookup *lookup)
 {
 	const GetRequest *request = request_of(call);
-	struct status st =
-	    space_of_call(call, request->tenant_id, request->namespace_, request->lease, &lookup->space);
+	const struct cached *self = call_service(call);
+	struct status st = space_of_call(call, request->tenant_id, request->namespace_,
+	                                 request->lease || self->fleet, &lookup->space);
 
 	lookup->request = request;
 	if (status_ok(&st))
@@ -113,42 +119,75 @@ cache_get_batch(void *arg, struct call *calls[], size_t count)
 
 /* ---- many keys of one call ---- */
 
-static struct status
-get_many(struct call *call)
+struct many {
+	struct reading reading; /* first */
+	struct call *call;
+};
+
+static void
+answer_many(struct reading *reading)
 {
-	const Corbel__V1__CacheGetManyRequest *request =
-	    (const Corbel__V1__CacheGetManyRequest *)call_request(call);
+	struct call *call = ((struct many *)reading)->call;
 	Corbel__V1__CacheGetManyReply *reply = (Corbel__V1__CacheGetManyReply *)call_reply(call);
 	struct arena *arena = call_arena(call);
-	struct get *gets = ARENA_ARRAY(arena, struct get, request->n_keys);
-	struct space *space;
-	size_t room = MANY_BYTES;
-	struct status st = space_of_call(call, request->tenant_id, request->namespace_, request->lease, &space);
 
-	if (!status_ok(&st))
-		return st;
-	for (size_t i = 0; i < request->n_keys; i++)
-		gets[i] = (struct get){.key = request->keys[i],
-		                       .key_length = strlen(request->keys[i]),
-		                       .may_fill = request->lease,
-		                       .has_failed = request->origin_failed};
-	bool has_room = look_up(space, gets, request->n_keys, arena, &room);
-	reply->entries = ARENA_ARRAY(arena, Corbel__V1__CacheEntry *, request->n_keys);
-	for (; reply->n_entries < request->n_keys; reply->n_entries++) {
-		const struct get *get = &gets[reply->n_entries];
+	reply->entries = ARENA_ARRAY(arena, Corbel__V1__CacheEntry *, reading->count);
+	for (; reply->n_entries < reading->count; reply->n_entries++) {
+		const struct get *get = &reading->gets[reply->n_entries];
 		Corbel__V1__CacheEntry *entry = ARENA_NEW(arena, Corbel__V1__CacheEntry);
 		corbel__v1__cache_entry__init(entry);
 		answer_entry(call, get, false, entry);
-		entry->has_left_out = entry->left_out = !has_room && get->outcome == GET_MISS && !get->token;
+		entry->has_left_out = entry->left_out = !reading->has_room && get->outcome == GET_MISS && !get->token;
 		reply->entries[reply->n_entries] = entry;
 	}
-	return st;
+	call_end(call, status_ok_value());
+}
+
+static bool
+has_shared(const struct reading *reading)
+{
+	for (size_t i = 0; i < reading->count; i++)
+		if (reading->gets[i].is_shared)
+			return true;
+	return false;
+}
+
+static void
+get_many(struct cached *self, struct call *call)
+{
+	const Corbel__V1__CacheGetManyRequest *request =
+	    (const Corbel__V1__CacheGetManyRequest *)call_request(call);
+	struct arena *arena = call_arena(call);
+	struct many *many = ARENA_NEW(arena, struct many);
+	struct reading *reading = &many->reading;
+	size_t room = MANY_BYTES;
+	struct status st = space_of_call(call, request->tenant_id, request->namespace_,
+	                                 request->lease || self->fleet, &reading->space);
+
+	if (!status_ok(&st)) {
+		call_end(call, st);
+		return;
+	}
+	many->call = call;
+	reading->gets = ARENA_ARRAY(arena, struct get, request->n_keys);
+	reading->count = request->n_keys;
+	reading->arena = arena;
+	reading->done = answer_many;
+	for (size_t i = 0; i < request->n_keys; i++)
+		reading->gets[i] = (struct get){.key = request->keys[i],
+		                                .key_length = strlen(request->keys[i]),
+		                                .may_fill = request->lease,
+		                                .has_failed = request->origin_failed};
+	reading->has_room = look_up(reading->space, reading->gets, reading->count, arena, &room);
+	if (has_shared(reading))
+		fleet_read(self->fleet, reading);
+	else
+		answer_many(reading);
 }
 
 void
 cache_get_many_batch(void *arg, struct call *calls[], size_t count)
 {
-	(void)arg;
 	for (size_t i = 0; i < count; i++)
-		call_end(calls[i], get_many(calls[i]));
+		get_many(arg, calls[i]);
 }

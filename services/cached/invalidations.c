@@ -155,14 +155,39 @@ invalidations_prefix_length(const char *prefix, size_t length)
 	return length;
 }
 
+uint64_t
+prefix_hash(const char *prefix, size_t length)
+{
+	length = invalidations_prefix_length(prefix, length);
+	return length > 0 ? hash_stable64(prefix, length, 0) : 0;
+}
+
 void
 invalidations_add_prefix(struct invalidations *inv, const char *prefix, size_t length, uint64_t sequence)
 {
-	length = invalidations_prefix_length(prefix, length);
-	if (length == 0)
+	uint64_t hash = prefix_hash(prefix, length);
+
+	if (hash == 0)
 		invalidations_add_all(inv, sequence);
 	else
-		add_name(inv, &inv->prefixes, &inv->prefix_latest, hash_stable64(prefix, length, 0), sequence);
+		add_name(inv, &inv->prefixes, &inv->prefix_latest, hash, sequence);
+}
+
+/* In the order of their numbers; one that is there already is the same pattern. */
+static void
+put_tombstone(struct invalidations *inv, struct tombstone tombstone)
+{
+	uint32_t at = inv->tombstone_count;
+
+	while (at > 0 && tombstone_at(inv, at - 1)->sequence >= tombstone.sequence)
+		at--;
+	if (at < inv->tombstone_count && tombstone_at(inv, at)->sequence == tombstone.sequence) {
+		glob_free(tombstone.glob);
+		return;
+	}
+	for (uint32_t i = inv->tombstone_count++; i > at; i--)
+		*tombstone_at(inv, i) = *tombstone_at(inv, i - 1);
+	*tombstone_at(inv, at) = tombstone;
 }
 
 struct status
@@ -178,7 +203,7 @@ invalidations_add_glob(struct invalidations *inv, const char *pattern, size_t le
 		inv->tombstones = mem_array(INVALIDATIONS_GLOBS_MAX, sizeof(inv->tombstones[0]));
 	if (inv->tombstone_count == INVALIDATIONS_GLOBS_MAX)
 		raise_number(&inv->floor, drop_oldest_tombstone(inv));
-	*tombstone_at(inv, inv->tombstone_count++) = (struct tombstone){glob, sequence};
+	put_tombstone(inv, (struct tombstone){glob, sequence});
 	raise_number(&inv->glob_latest, sequence);
 	raise_number(&inv->latest, sequence);
 	pthread_rwlock_unlock(&inv->lock);
@@ -196,26 +221,29 @@ tags_cover(const struct invalidations *inv, const struct subject *subject, uint6
 	return false;
 }
 
-static bool
-prefix_covers(const struct invalidations *inv, const char *key, size_t length, uint64_t version)
+size_t
+prefix_hashes_of(const char *key, size_t length, uint64_t hashes[INVALIDATIONS_DEPTH_MAX + 1])
 {
-	return sequence_map_get(&inv->prefixes, hash_stable64(key, length, 0)) > version;
+	size_t count = 0;
+
+	for (size_t i = 1; i < length && count < INVALIDATIONS_DEPTH_MAX; i++)
+		if (key[i] == '/')
+			hashes[count++] = hash_stable64(key, i, 0);
+	if (count < INVALIDATIONS_DEPTH_MAX)
+		hashes[count++] = hash_stable64(key, length, 0);
+	return count;
 }
 
 static bool
 prefixes_cover(const struct invalidations *inv, const struct subject *subject, uint64_t version)
 {
-	unsigned depth = 0;
+	uint64_t hashes[INVALIDATIONS_DEPTH_MAX + 1];
+	size_t count = prefix_hashes_of(subject->key, subject->key_length, hashes);
 
-	for (size_t i = 1; i < subject->key_length; i++) {
-		if (subject->key[i] != '/')
-			continue;
-		if (prefix_covers(inv, subject->key, i, version))
+	for (size_t i = 0; i < count; i++)
+		if (sequence_map_get(&inv->prefixes, hashes[i]) > version)
 			return true;
-		if (++depth == INVALIDATIONS_DEPTH_MAX)
-			return false;
-	}
-	return prefix_covers(inv, subject->key, subject->key_length, version);
+	return false;
 }
 
 /* The newest first: those that are older than the entry end it. */

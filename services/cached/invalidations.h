@@ -40,8 +40,12 @@ void invalidations_free(struct invalidations *invalidations);
 uint64_t tag_hash(const char *tag, size_t length);
 /* The part of a prefix that counts: its first segments, without slashes at the end. */
 size_t invalidations_prefix_length(const char *prefix, size_t length);
+/* "a/b", "a/b/" and "a/b//" are the same; 0: "", "/" and the like, which cover everything. */
+uint64_t prefix_hash(const char *prefix, size_t length);
+/* Those of all prefixes that cover a key; returns how many. */
+size_t prefix_hashes_of(const char *key, size_t length, uint64_t hashes[INVALIDATIONS_DEPTH_MAX + 1]);
 
-/* Sequence numbers rise from call to call. */
+/* In any order of their numbers, also more than once. */
 void invalidations_add_all(struct invalidations *invalidations, uint64_t sequence);
 void invalidations_add_tag(struct invalidations *invalidations, uint64_t tag, uint64_t sequence);
 /* "a/b", "a/b/" and "a/b//" are the same; "" and "/" are everything. */

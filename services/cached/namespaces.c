@@ -305,11 +305,28 @@ cache_namespaces_update(struct call *call, const Corbel__V1__UpdateCacheNamespac
 	return commit(call, &tx, st);
 }
 
+/* Replicas may hold what this one has not seen. */
+static struct status
+empty(struct cached *self, const char *tenant, const char *name)
+{
+	struct op op = op_on(OP_ALL, "");
+	struct errand errand = {.ops = &op, .count = 1};
+	struct status st = status_ok_value();
+
+	if (self->fleet)
+		st = space_make(self, tenant, name, &errand.space);
+	else
+		errand.space = engine_find_space(self->engine, tenant, name);
+	if (status_ok(&st))
+		errand_run_wait(self, &errand);
+	return st;
+}
+
 struct status
 cache_namespaces_delete(struct call *call, const Corbel__V1__CacheNamespaceRequest *request,
                         Corbel__V1__Empty *reply)
 {
-	const struct cached *self = call_service(call);
+	struct cached *self = call_service(call);
 	struct store_rows *rows;
 	const char *tenant;
 	struct store_tx tx;
@@ -325,8 +342,5 @@ cache_namespaces_delete(struct call *call, const Corbel__V1__CacheNamespaceReque
 	if (status_ok(&st) && rows_count(rows) == 0)
 		st = not_found(request->namespace_);
 	st = commit(call, &tx, st);
-	struct space *space = engine_find_space(self->engine, tenant, request->namespace_);
-	if (status_ok(&st) && space)
-		(void)engine_invalidate_all(space);
-	return st;
+	return status_ok(&st) ? empty(self, tenant, request->namespace_) : st;
 }

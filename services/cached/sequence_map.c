@@ -75,19 +75,19 @@ sequence_map_put(struct sequence_map *map, uint64_t hash, uint64_t sequence)
 		half_grow(map, &map->young);
 	struct sequence_slot *slot = slot_of(map, &map->young, hash);
 	map->young.count += slot->sequence == 0;
-	*slot = (struct sequence_slot){hash, sequence};
-	map->young.newest = sequence;
+	*slot = (struct sequence_slot){hash, sequence > slot->sequence ? sequence : slot->sequence};
+	if (sequence > map->young.newest)
+		map->young.newest = sequence;
 	return forgotten;
 }
 
 uint64_t
 sequence_map_get(const struct sequence_map *map, uint64_t hash)
 {
-	uint64_t sequence = map->young.slots ? slot_of(map, &map->young, hash)->sequence : 0;
+	uint64_t young = map->young.slots ? slot_of(map, &map->young, hash)->sequence : 0;
+	uint64_t old = map->old.slots ? slot_of(map, &map->old, hash)->sequence : 0;
 
-	if (sequence == 0 && map->old.slots)
-		sequence = slot_of(map, &map->old, hash)->sequence;
-	return sequence;
+	return young > old ? young : old;
 }
 
 void

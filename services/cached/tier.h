@@ -63,6 +63,8 @@ struct tier {
 	bool (*release)(struct tier *tier, uint64_t hash, uint64_t token, uint64_t now_ms,
 	                struct engine_waiter **woken);
 	uint64_t (*sequence)(const struct tier *tier);
+	/* The next number is higher than this. */
+	void (*advance)(struct tier *tier, uint64_t sequence);
 	void (*free)(struct tier *tier);
 };
 

@@ -133,6 +133,15 @@ sequence(const struct tier *tier)
 }
 
 static void
+advance(struct tier *tier, uint64_t sequence)
+{
+	struct local *local = (struct local *)tier;
+
+	if (sequence > atomic_load_explicit(&local->sequence, memory_order_relaxed))
+		atomic_store_explicit(&local->sequence, sequence, memory_order_relaxed);
+}
+
+static void
 free_local(struct tier *tier)
 {
 	mem_free(tier);
@@ -144,7 +153,7 @@ tier_local(struct invalidations *invalidations, struct leases *leases, const str
 {
 	struct local *local = mem_alloc(sizeof(*local));
 
-	local->tier = (struct tier){commit, claim, release, sequence, free_local};
+	local->tier = (struct tier){commit, claim, release, sequence, advance, free_local};
 	local->invalidations = invalidations;
 	local->leases = leases;
 	local->watch = watch;

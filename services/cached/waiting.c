@@ -18,6 +18,7 @@
 #include "base/hash.h"
 #include "cached_internal.h"
 #include "fetches.h"
+#include "fleet.h"
 
 #define MARGIN_MS 100u /* of the caller's deadline, for the way back */
 #define LOOKS_MAX 3    /* at a key that nobody fills */
@@ -31,7 +32,10 @@ struct parked {
 	struct parked *next, **link; /* under the lock */
 	struct call *call;
 	struct lookup lookup;
-	bool was_parked;
+	struct get get;
+	struct reading reading; /* of other replicas' values */
+	bool was_parked, is_last;
+	int looks;
 	uint64_t until_ms;
 };
 
@@ -108,42 +112,74 @@ link_out(struct parked *parked)
 	pthread_mutex_unlock(&parked->waiting->lock);
 }
 
-/* Ends the call with what there is now; true unless it is worth waiting on. */
 static bool
-look(struct parked *parked, bool is_last)
+is_late(const struct parked *parked)
 {
-	struct cached *self = parked->waiting->self;
-	struct call *call = parked->call;
-	struct get get;
+	return parked->is_last || clock_mono_ms(parked->waiting->self->env.clock) >= parked->until_ms;
+}
 
-	lookup_init(self, &parked->lookup, &get);
-	engine_get(parked->lookup.space, &get, 1, call_arena(call), NULL);
-	lookup_follow(self, &parked->lookup, &get);
-	bool is_found = get.outcome != GET_MISS || get.token;
-	if (!is_last && !is_found && !lookup_is_over(&parked->lookup, &get))
-		return false;
-	lookup_answer(call, &parked->lookup, &get, parked->was_parked || was_missed(parked, &get));
+/* False: it has to be looked at once more. */
+static bool
+park(struct parked *parked)
+{
+	const GetRequest *request = parked->lookup.request;
+
+	parked->was_parked = true;
+	link_in(parked);
+	if (engine_wait(parked->lookup.space, request->key, strlen(request->key), &parked->waiter))
+		return true;
+	link_out(parked);
+	parked->was_parked = parked->looks > 0;
+	parked->is_last = ++parked->looks == LOOKS_MAX;
+	return false;
+}
+
+/* Ends the call with what was found, or waits where that is worth it. False: it is to be looked at again. */
+static bool
+take(struct parked *parked)
+{
+	struct get *get = &parked->get;
+
+	lookup_follow(parked->waiting->self, &parked->lookup, get);
+	bool is_found = get->outcome != GET_MISS || get->token;
+	if (!is_found && !is_late(parked) && !lookup_is_over(&parked->lookup, get))
+		return park(parked);
+	lookup_answer(parked->call, &parked->lookup, get, parked->was_parked || was_missed(parked, get));
 	return true;
+}
+
+static void look_or_park(struct parked *parked);
+
+static void
+answered(struct reading *reading)
+{
+	struct parked *parked = reading->user;
+
+	if (!take(parked))
+		look_or_park(parked);
 }
 
 static void
 look_or_park(struct parked *parked)
 {
-	const struct cached *self = parked->waiting->self;
-	const GetRequest *request = (const GetRequest *)call_request(parked->call);
-	size_t length = strlen(request->key);
+	struct cached *self = parked->waiting->self;
+	struct get *get = &parked->get;
 
-	for (int looks = 1;; looks++) {
-		bool is_last = looks == LOOKS_MAX || clock_mono_ms(self->env.clock) >= parked->until_ms;
-		if (look(parked, is_last))
+	do {
+		lookup_init(self, &parked->lookup, get);
+		get->may_wait = !is_late(parked);
+		engine_get(parked->lookup.space, get, 1, call_arena(parked->call), NULL);
+		if (get->is_shared) {
+			parked->reading = (struct reading){.space = parked->lookup.space,
+			                                   .gets = get,
+			                                   .count = 1,
+			                                   .arena = call_arena(parked->call),
+			                                   .done = answered,
+			                                   .user = parked};
+			fleet_read(self->fleet, &parked->reading);
 			return;
-		parked->was_parked = true;
-		link_in(parked);
-		if (engine_wait(parked->lookup.space, request->key, length, &parked->waiter))
-			return;
-		link_out(parked);
-		parked->was_parked = looks > 1;
-	}
+		}
+	} while (!take(parked));
 }
 
 static void
@@ -151,6 +187,7 @@ wake(struct engine_waiter *waiter)
 {
 	struct parked *parked = (struct parked *)waiter;
 	link_out(parked);
+	parked->looks = 0;
 	look_or_park(parked);
 }
 
@@ -208,7 +245,8 @@ waiting_tick(struct waiting *waiting, bool is_over)
 	while (late) {
 		struct parked *parked = late;
 		late = parked->next;
-		(void)look(parked, true);
+		parked->is_last = true;
+		look_or_park(parked);
 	}
 }
 

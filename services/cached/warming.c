@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fetches.h"
+#include "fleet.h"
 
 #define KEYS_MAX      20000u
 #define SPACE_KEYS    64u
@@ -86,33 +87,58 @@ warming_load(struct warming *warming, struct store_conn *conn)
 	return st;
 }
 
-static void
-warm(struct cached *self, const struct warm_key *key, struct arena *arena)
-{
-	struct get get = {.key = key->key, .key_length = strlen(key->key), .may_fill = true};
-	struct space *space;
+/* One key; it frees itself. */
+struct warm_get {
+	struct reading reading; /* first */
+	struct cached *self;
+	struct get get;
+	struct arena arena;
+};
 
-	if (!space_has_origin(self, key->tenant, key->name))
-		return;
-	struct status st = space_make(self, key->tenant, key->name, &space);
-	if (!status_ok(&st))
-		return;
-	engine_get(space, &get, 1, arena, NULL);
-	if (get.token)
-		(void)fetches_start(self, space, key->key, get.token);
+static void
+warmed(struct reading *reading)
+{
+	struct warm_get *warm = (struct warm_get *)reading;
+
+	if (warm->get.token)
+		(void)fetches_start(warm->self, reading->space, warm->get.key, warm->get.token);
+	arena_fini(&warm->arena);
+	mem_free(warm);
+}
+
+/* From what replicas share, or from the origin, whose token nobody else gets. */
+static void
+warm(struct cached *self, const struct warm_key *key)
+{
+	struct warm_get *warm = mem_alloc(sizeof(*warm));
+	struct status st = space_make(self, key->tenant, key->name, &warm->reading.space);
+
+	arena_init(&warm->arena, 4096, ARENA_CEILING);
+	warm->self = self;
+	warm->get = (struct get){.key = key->key,
+	                         .key_length = strlen(key->key),
+	                         .may_fill = space_has_origin(self, key->tenant, key->name)};
+	warm->reading.gets = &warm->get;
+	warm->reading.count = 1;
+	warm->reading.arena = &warm->arena;
+	warm->reading.done = warmed;
+	if (status_ok(&st))
+		engine_get(warm->reading.space, &warm->get, 1, &warm->arena, NULL);
+	if (warm->get.is_shared)
+		fleet_read(self->fleet, &warm->reading);
+	else
+		warmed(&warm->reading);
 }
 
 void
 warming_tick(struct warming *warming)
 {
-	struct arena arena;
+	struct cached *self = warming->self;
 
-	if (warming->next == warming->list.count)
+	if (warming->next == warming->list.count || (self->fleet && !fleet_is_ready(self->fleet)))
 		return;
-	arena_init(&arena, ARENA_BLOCK, ARENA_CEILING);
 	for (unsigned i = 0; i < KEYS_A_TICK && warming->next < warming->list.count; i++)
-		warm(warming->self, &warming->list.keys[warming->next++], &arena);
-	arena_fini(&arena);
+		warm(self, &warming->list.keys[warming->next++]);
 }
 
 /* ---- while it runs ---- */
@@ -129,7 +155,7 @@ add_space(void *arg, struct space *space)
 	struct warm_list *list = &gathering->list;
 	struct hot_key hot[SPACE_KEYS];
 
-	if (!fetches_has_origin(gathering->self, space))
+	if (!gathering->self->fleet && !fetches_has_origin(gathering->self, space))
 		return;
 	size_t count = engine_hot_keys(space, hot, SPACE_KEYS, &list->arena);
 	for (size_t i = 0; i < count && list->count < KEYS_MAX; i++)

@@ -346,6 +346,31 @@ START_TEST(a_service_that_nobody_listens_for_is_unavailable_at_once)
 }
 END_TEST
 
+START_TEST(a_listener_that_comes_later_is_dialled)
+{
+	struct bus *callers, *servers;
+	struct pool *pool;
+	struct server *server;
+	char address[128];
+	address_at(_i, address);
+	struct status st = bus_new(&(struct bus_options){.node = "early"}, &callers);
+	ck_assert(status_ok(&st));
+	st = bus_new(&(struct bus_options){.node = "late"}, &servers);
+	ck_assert(status_ok(&st));
+	st = pool_new(callers, &(struct pool_options){.service = "late", .address = address}, &pool);
+	ck_assert(status_ok(&st));
+	pause_ms(200); /* a few looks of the timer find nobody; it counts only what comes after */
+	ck_assert_uint_eq(pool_healthy(pool), 0);
+	st = server_new(servers, &(struct server_options){.address = address, .handle = handle}, &server);
+	ck_assert(status_ok(&st));
+	await_healthy(pool, 1);
+	pool_free(pool);
+	server_free(server, 0);
+	bus_free(callers);
+	bus_free(servers);
+}
+END_TEST
+
 START_TEST(a_server_that_goes_ends_its_calls_and_one_that_comes_back_is_used_again)
 {
 	char address[128];
@@ -540,6 +565,7 @@ main(void)
 	tcase_add_test(tests, a_call_past_its_deadline_ends_and_its_late_answer_is_ignored);
 	tcase_add_test(tests, calls_beyond_the_servers_bound_are_refused_at_once);
 	tcase_add_test(tests, a_service_that_nobody_listens_for_is_unavailable_at_once);
+	tcase_add_loop_test(tests, a_listener_that_comes_later_is_dialled, 0, 2);
 	tcase_add_test(tests, a_server_that_goes_ends_its_calls_and_one_that_comes_back_is_used_again);
 	tcase_add_test(tests, calls_that_wait_hold_up_no_others);
 	tcase_add_loop_test(tests, every_field_of_a_call_and_of_its_reply_arrives, 0, 2);

@@ -443,7 +443,7 @@ def test_the_command_line_keeps_gets_and_tells(stack, tenant):
 
 
 def test_a_cache_that_is_killed_comes_back_empty_with_its_definitions(own):
-    stack = own(Processes)
+    stack = own(Processes, redis=False)
     client = stack.tenant(plan="unlimited", scopes=SCOPES)
     assert client.post("/v1/caches", {"namespace": {"name": "kept", "ttl_ms": 77000}}).status_code == 201
     put(client, "kept/k")

@@ -1,0 +1,47 @@
+/*
+ * fleet: the replicas of cached as one cache, by way of a Redis that they share.
+ *
+ * Redis has the entries, the leases, what was invalidated, and a log of all changes. A namespace belongs to
+ * one of 16 shards, whose keys carry the shard's hash tag. One script is one change: the entry, the end of
+ * its lease, the shard's next number and the log. One thread asks and changes, whatever has been queued since
+ * its last turn in one round trip; another one follows the logs and does to this replica's memory what the
+ * others changed.
+ *
+ * While Redis is away each replica goes on by itself, and tells the others of what it invalidated when Redis
+ * is back.
+ */
+#ifndef CORBEL_CACHED_FLEET_H
+#define CORBEL_CACHED_FLEET_H
+
+#include "cached_internal.h"
+
+struct fleet;
+
+struct status fleet_new(struct cached *self, struct fleet **out);
+/* Follows the logs from now on. */
+struct status fleet_start(struct fleet *fleet);
+/* Ends what is queued. Nobody may ask any more. */
+void fleet_free(struct fleet *fleet);
+/* For engine_options. */
+struct trust *fleet_trust_of(void *fleet, const char *tenant, const char *name);
+/* Whether the logs of all shards were reached, or Redis is away. */
+bool fleet_is_ready(const struct fleet *fleet);
+
+/* Gets of a space that engine_get() left to ask for; those that it did not are left alone. */
+struct reading {
+	struct space *space;
+	struct get *gets;
+	size_t count;
+	struct arena *arena; /* nobody else uses it until `done` */
+	bool has_room;       /* false: what did not fit is a miss */
+	void (*done)(struct reading *reading);
+	void *user;
+	unsigned turns; /* the fleet's */
+	struct reading *next;
+};
+/* Calls each one's `done` from another thread. */
+void fleet_read(struct fleet *fleet, struct reading *list);
+/* The same for errands. */
+void fleet_change(struct fleet *fleet, struct errand *list);
+
+#endif

@@ -1,0 +1,121 @@
+/*
+ * fleet_internal: what the parts of the fleet share.
+ *
+ *	fleet.c          life, the queue and its thread, and what is done without Redis
+ *	fleet_keys.c     names in Redis
+ *	fleet_read.c     questions as runs of read.lua, and its answers
+ *	fleet_change.c   changes as runs of change.lua, and its answers
+ *	fleet_follow.c   the thread that follows the logs
+ *	fleet_pending.c  what the other replicas are still to be told
+ */
+#ifndef CORBEL_CACHED_FLEET_INTERNAL_H
+#define CORBEL_CACHED_FLEET_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "engine_shared.h"
+#include "fleet.h"
+#include "follower.h"
+
+#define FLEET_SHARDS    16u
+#define FLEET_HOLDER_MS 350u /* a replica that gave no sign of life for so long has lost its leases */
+
+struct shard {
+	struct trust trust;
+	struct follower follower; /* the following thread's */
+	_Atomic bool is_known;
+};
+
+struct pending;
+
+struct fleet {
+	struct cached *self;
+	struct shard shards[FLEET_SHARDS];
+	char holder[17];
+	uint32_t patience_ms;
+	struct pending *pending;
+
+	pthread_mutex_t lock; /* guards the queues */
+	pthread_cond_t wake;
+	struct errand *errands, **last_errand;
+	struct reading *readings, **last_reading;
+	bool is_stopping;
+	pthread_t asking, following;
+	bool is_asking, is_following;
+	_Atomic bool is_ending; /* the following thread's turn to end */
+
+	struct metric_counter *gaps, *renewals, *told;
+	struct metric_gauge *lag, *trusted, *waiting;
+	bool is_degraded; /* the asking thread's: whether it was told */
+};
+
+/* ---- fleet_keys.c: texts are in the arena ---- */
+unsigned fleet_shard_of(const char *tenant, const char *name);
+struct space_keys {
+	unsigned shard;
+	const char *space; /* "tenant/name" */
+	struct redis_arg head, log, names, meta, globs, scratch;
+};
+void fleet_keys(const struct space *space, struct arena *arena, struct space_keys *out);
+struct redis_arg fleet_entry_key(const struct space_keys *keys, const char *key, size_t length,
+                                 struct arena *arena);
+struct redis_arg fleet_lease_key(const struct space_keys *keys, const char *key, size_t length,
+                                 struct arena *arena);
+/* What names of signs of life begin with. */
+struct redis_arg fleet_life_prefix(unsigned shard, struct arena *arena);
+struct redis_arg fleet_head_key(unsigned shard, struct arena *arena);
+struct redis_arg fleet_log_key(unsigned shard, struct arena *arena);
+
+/* ---- arguments of scripts ---- */
+struct args {
+	struct arena *arena;
+	struct redis_arg *list;
+	size_t count, capacity;
+};
+void args_text(struct args *args, const char *text);
+void args_bytes(struct args *args, const void *bytes, size_t size);
+void args_number(struct args *args, uint64_t number);
+/* Eight bytes, the highest first. */
+void args_hash(struct args *args, uint64_t hash);
+/* Their number, and the hashes of the prefixes that cover the key. */
+void args_prefixes(struct args *args, const char *key, size_t length);
+uint64_t big_endian(const void *bytes, size_t size);
+void put_big_endian(void *bytes, uint64_t number, size_t size);
+/* An integer or its text; 0 when it is neither. */
+uint64_t reply_number(const struct redis_reply *reply);
+
+/* ---- fleet_read.c, fleet_change.c ---- */
+/* A connection and the memory of one round trip. */
+struct turn {
+	struct fleet *fleet;
+	struct redis_conn *conn;
+	struct arena *arena;
+};
+void reading_encode(struct turn *turn, struct reading *reading, struct redis_eval_item *out);
+/* Settles what was answered; false: some of it is to be asked again. */
+struct status reading_decode(struct turn *turn, struct reading *reading, const struct redis_reply *reply,
+                             bool *is_settled);
+/* False: the operation needs no run (any more). */
+bool op_encode(struct turn *turn, struct errand *errand, struct op *op, struct redis_eval_item *out);
+struct status op_decode(struct turn *turn, struct errand *errand, struct op *op,
+                        const struct redis_reply *reply);
+/* Patterns of the space up to `latest` are known when this is OK. */
+struct status globs_learn(struct turn *turn, struct space *space, uint64_t latest);
+
+/* ---- fleet_follow.c ---- */
+void *fleet_follow_main(void *fleet);
+
+/* ---- fleet.c ---- */
+/* Redis cannot be reached, or can be again. */
+void fleet_be_alone(struct fleet *fleet, bool is_alone);
+
+/* ---- fleet_pending.c ---- */
+struct pending *pending_new(struct fleet *fleet);
+void pending_free(struct pending *pending);
+/* Does the errand in this replica alone, and keeps what the others are to be told. */
+void pending_run(struct pending *pending, struct errand *errand);
+/* Tells them; Redis is back. */
+void pending_tell(struct pending *pending);
+
+#endif

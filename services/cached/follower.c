@@ -1,0 +1,70 @@
+/*
+ * follower: see follower.h.
+ */
+#include "follower.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void
+begin(struct follower *follower, uint64_t number, const char *name)
+{
+	follower->followed = number;
+	follower->mark[0] = '\0';
+	snprintf(follower->name, sizeof(follower->name), "%s", name);
+	follower->is_known = true;
+}
+
+static void
+note_step(struct follower *follower)
+{
+	if (follower->followed >= follower->target && follower->target_sent_ms > follower->synced_ms)
+		follower->synced_ms = follower->target_sent_ms;
+}
+
+enum follower_news
+follower_head(struct follower *follower, uint64_t number, const char *name, bool has_mark, uint64_t sent_ms)
+{
+	enum follower_news news = FOLLOWER_SAME;
+	bool is_other = strcmp(follower->name, name) != 0 || !has_mark || number < follower->followed;
+
+	if (!follower->is_known)
+		news = FOLLOWER_LOST;
+	else if (is_other)
+		news = follower->was_cut ? FOLLOWER_RENEWED : FOLLOWER_LOST;
+	if (news != FOLLOWER_SAME)
+		begin(follower, number, name);
+	follower->was_cut = false;
+	follower->target = number;
+	follower->target_sent_ms = sent_ms;
+	note_step(follower);
+	return news;
+}
+
+enum follower_step
+follower_entry(struct follower *follower, uint64_t number, const char *mark)
+{
+	if (!follower->is_known || number <= follower->followed)
+		return FOLLOWER_OLD;
+	if (number > follower->followed + 1) {
+		follower->is_known = false;
+		follower->synced_ms = 0;
+		return FOLLOWER_GAP;
+	}
+	follower->followed = number;
+	snprintf(follower->mark, sizeof(follower->mark), "%s", mark);
+	note_step(follower);
+	return FOLLOWER_NEXT;
+}
+
+void
+follower_cut(struct follower *follower)
+{
+	follower->was_cut = true;
+}
+
+uint64_t
+follower_trusted_until(const struct follower *follower)
+{
+	return follower->is_known && follower->synced_ms > 0 ? follower->synced_ms + FOLLOWER_TRUST_MS : 0;
+}
