@@ -124,7 +124,7 @@ is_bearable(const struct space *space, const struct entry_parts *parts, uint64_t
 	uint64_t outage_ms = atomic_load_explicit(&space->copies->outage_ms, memory_order_relaxed);
 	uint64_t spared_ms = hash_mix64(parts->version, parts->key_length) % (outage_ms / 2 + 1);
 
-	known_ms = known_ms > space->engine->start_ms ? known_ms - space->engine->start_ms : 0;
+	known_ms = known_ms > 0 ? known_ms - space->engine->start_ms : 0; /* 0: never */
 	return now_ms < (known_ms > parts->stored_ms ? known_ms : parts->stored_ms) + outage_ms - spared_ms;
 }
 
