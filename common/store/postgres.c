@@ -329,6 +329,23 @@ commit(struct store_conn *conn)
 
 /* ---------------------------------------------------------------- statements */
 
+/* What rows it will give. */
+static struct status
+describe(struct store_conn *conn, struct store_statement *statement)
+{
+	int64_t changed;
+
+	if (!PQsendDescribePrepared(conn->handle, statement->name))
+		return postgres_failed(conn, NULL);
+	struct status st = postgres_await(conn);
+	if (!status_ok(&st))
+		return st;
+	PGresult *result = PQgetResult(conn->handle);
+	statement->is_binary = PQresultStatus(result) == PGRES_COMMAND_OK && postgres_is_binary(result);
+	PQclear(result);
+	return postgres_results(conn, NULL, &changed);
+}
+
 static struct status
 prepare(struct store_conn *conn, struct store_statement *statement, const struct store_value *params,
         size_t count)
@@ -344,6 +361,8 @@ prepare(struct store_conn *conn, struct store_statement *statement, const struct
 	if (!PQsendPrepare(conn->handle, statement->name, statement->text, (int)count, as.types))
 		return postgres_failed(conn, NULL);
 	st = postgres_results(conn, NULL, &changed);
+	if (status_ok(&st))
+		st = describe(conn, statement);
 	if (status_ok(&st))
 		statement->prepared = statement;
 	return st;
@@ -366,7 +385,8 @@ run(struct store_conn *conn, struct store_statement *statement, const struct sto
 
 	if (!status_ok(&st))
 		return st;
-	if (!PQsendQueryPrepared(conn->handle, statement->name, (int)count, as.values, as.lengths, as.formats, 0))
+	if (!PQsendQueryPrepared(conn->handle, statement->name, (int)count, as.values, as.lengths, as.formats,
+	                         statement->is_binary))
 		return postgres_failed(conn, NULL);
 	PQsetSingleRowMode(conn->handle);
 	return postgres_results(conn, rows, changed);

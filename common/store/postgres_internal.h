@@ -29,7 +29,9 @@ struct postgres_params {
 	char numbers[STORE_PARAMS_MAX][32];
 };
 struct status postgres_params(struct postgres_params *out, const struct store_value *params, size_t count);
-/* Adds one row of a result in text format. */
+/* Whether the rows that a described statement gives can be read in binary. */
+bool postgres_is_binary(const PGresult *description);
+/* Adds one row of a result. */
 bool postgres_read_row(const PGresult *result, int row, struct rows_builder *rows);
 
 struct status postgres_run_each(struct store_conn *conn, struct store_statement *statement,

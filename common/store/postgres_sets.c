@@ -112,7 +112,8 @@ postgres_run_sets(struct store_conn *conn, struct store_statement *statement,
 		fill_array(&arrays[c], params, count, sets, c);
 		values[c] = arrays[c].data;
 	}
-	int is_sent = PQsendQueryPrepared(conn->handle, statement->name, (int)count, values, NULL, NULL, 0);
+	int is_sent = PQsendQueryPrepared(conn->handle, statement->name, (int)count, values, NULL, NULL,
+	                                  statement->is_binary);
 	for (size_t c = 0; c < count; c++)
 		strbuf_fini(&arrays[c]);
 	if (!is_sent)

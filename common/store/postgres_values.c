@@ -1,9 +1,9 @@
 /*
  * postgres_values: parameters out, cells in.
  *
- * Numbers and texts travel as text with their types named, so that "$1 + 1000" is 64-bit arithmetic;
- * bytes travel in binary one way and in hexadecimal the other, as libpq has one format for all columns
- * of a result.
+ * Numbers and texts go out as text with their types named, so that "$1 + 1000" is 64-bit arithmetic, and
+ * bytes in binary. Rows come in binary where each of their columns is of a type that is known here, else as
+ * text, bytes in hexadecimal: libpq has one format for all columns of a result.
  */
 #include <inttypes.h>
 #include <limits.h>
@@ -24,7 +24,8 @@ enum {
 	OID_INT4 = 23,
 	OID_TEXT = 25,
 	OID_FLOAT4 = 700,
-	OID_FLOAT8 = 701
+	OID_FLOAT8 = 701,
+	OID_VARCHAR = 1043
 };
 
 static void
@@ -94,6 +95,67 @@ read_text(const char *text, size_t size, struct rows_builder *rows, struct store
 	return cell->value.bytes.data != NULL;
 }
 
+bool
+postgres_is_binary(const PGresult *description)
+{
+	for (int c = 0; c < PQnfields(description); c++) {
+		switch (PQftype(description, c)) {
+		case OID_BOOL:
+		case OID_BYTEA:
+		case OID_INT8:
+		case OID_INT2:
+		case OID_INT4:
+		case OID_TEXT:
+		case OID_FLOAT8:
+		case OID_VARCHAR:
+			break;
+		default:
+			return false;
+		}
+	}
+	return true;
+}
+
+/* In network order. */
+static uint64_t
+read_number(const char *bytes, size_t size)
+{
+	uint64_t value = 0;
+
+	for (size_t i = 0; i < size; i++)
+		value = value << 8 | (uint8_t)bytes[i];
+	return value;
+}
+
+static bool
+read_binary(Oid type, const char *bytes, size_t size, struct rows_builder *rows, struct store_cell *cell)
+{
+	uint64_t number = 0;
+
+	switch (type) {
+	case OID_INT8:
+	case OID_BOOL:
+	case OID_INT4:
+	case OID_INT2:
+		number = read_number(bytes, size);
+		cell->type = CELL_I64;
+		cell->value.i64 = type == OID_INT4   ? (int32_t)number
+		                  : type == OID_INT2 ? (int16_t)number
+		                                     : (int64_t)number;
+		return true;
+	case OID_FLOAT8:
+		number = read_number(bytes, size);
+		cell->type = CELL_DOUBLE;
+		memcpy(&cell->value.number, &number, sizeof(number));
+		return true;
+	default:
+		read_text(bytes, size, rows, cell);
+		if (type == OID_BYTEA)
+			cell->type = CELL_BYTES;
+		return cell->value.bytes.data != NULL;
+	}
+}
+
 static bool
 read_cell(const PGresult *result, int row, int column, struct rows_builder *rows, struct store_cell *cell)
 {
@@ -104,6 +166,8 @@ read_cell(const PGresult *result, int row, int column, struct rows_builder *rows
 		cell->type = CELL_NULL;
 		return true;
 	}
+	if (PQfformat(result, column) == 1)
+		return read_binary(PQftype(result, column), text, size, rows, cell);
 	switch (PQftype(result, column)) {
 	case OID_INT8:
 	case OID_INT4:

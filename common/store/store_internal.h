@@ -26,6 +26,7 @@ struct store_statement {
 	const char *source; /* its text */
 	char *text;         /* with its tokens replaced */
 	bool is_over_sets;  /* it has the token @each@ */
+	bool is_binary;     /* PostgreSQL: its rows come in binary */
 	void *prepared;     /* SQLite: sqlite3_stmt; PostgreSQL: any pointer once it is prepared */
 	struct metric_histogram *duration;
 };
