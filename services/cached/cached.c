@@ -99,6 +99,18 @@ on_changes(void *arg, const char *node, const char *topic, const void *payload, 
 		(void)host_work(self->env.host, &cached_service, namespaces_refresh_task, self);
 }
 
+static struct fleet *
+new_fleet(const struct service_env *env)
+{
+	return fleet_new(&(struct fleet_options){
+	    .redis = env->redis,
+	    .patience_ms = (uint32_t)config_duration_ms(env->config, "cached.redis_patience"),
+	    .log = env->log,
+	    .metrics = env->metrics,
+	    .clock = env->clock,
+	    .random = env->random});
+}
+
 static struct status
 create(const struct service_env *env, void **out)
 {
@@ -115,9 +127,10 @@ create(const struct service_env *env, void **out)
 	pthread_mutex_init(&self->refresh_lock, NULL);
 	self->tenant_bytes = config_size_bytes(env->config, "cached.tenant_memory");
 	self->lease_ms = config_duration_ms(env->config, "cached.lease");
+	self->outage_ms = config_duration_ms(env->config, "cached.outage");
 	self->epoch = env->redis ? 0 : (uint32_t)random_u64(env->random);
 	if (env->redis)
-		st = fleet_new(self, &self->fleet);
+		self->fleet = new_fleet(env);
 	options.trust_of = self->fleet ? fleet_trust_of : NULL;
 	options.trust_arg = self->fleet;
 	self->engine = engine_new(&options);
@@ -182,7 +195,7 @@ start(void *arg)
 	struct status st = load(self);
 
 	if (status_ok(&st) && self->fleet)
-		st = fleet_start(self->fleet);
+		st = fleet_start(self->fleet, self->engine);
 	if (status_ok(&st))
 		st = subscriber_new(self->env.bus, &options, &self->changes);
 	if (status_ok(&st))

@@ -37,6 +37,7 @@ found_finish(struct call *call, const struct errand *errand)
 
 	reply->has_found = true;
 	reply->found = errand->ops[0].is_found;
+	reply->has_pending = reply->pending = errand->ops[0].is_pending;
 	return status_ok_value();
 }
 
@@ -94,6 +95,7 @@ delete_many_finish(struct call *call, const struct errand *errand)
 	reply->has_found = true;
 	for (size_t i = 0; i < errand->count; i++)
 		reply->found += errand->ops[i].is_found;
+	reply->has_pending = reply->pending = errand->count > 0 && errand->ops[0].is_pending;
 	return status_ok_value();
 }
 
@@ -192,6 +194,7 @@ invalidate_finish(struct call *call, const struct errand *errand)
 
 	reply->has_version = true;
 	reply->version = errand->ops[errand->count - 1].version;
+	reply->has_pending = reply->pending = errand->ops[0].is_pending;
 	return status_ok_value();
 }
 

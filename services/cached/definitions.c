@@ -64,6 +64,8 @@ rules_of(const Corbel__V1__CacheNamespace *from, struct definition_rules *out)
 	    .ttl_ms = from->has_ttl_ms ? from->ttl_ms : DEFINITIONS_TTL_MS,
 	    .grace_ms = from->grace_ms,
 	    .error_grace_ms = from->error_grace_ms,
+	    .has_outage = from->has_outage_ms,
+	    .outage_ms = from->outage_ms,
 	    .negative_ttl_ms = from->has_negative_ttl_ms ? from->negative_ttl_ms : DEFINITIONS_NEGATIVE_MS,
 	    .max_bytes = from->max_bytes,
 	    .max_entries = from->max_entries,

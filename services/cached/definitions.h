@@ -22,6 +22,8 @@
 /* Absent fields have their defaults; 0 is no bound. */
 struct definition_rules {
 	uint64_t ttl_ms, grace_ms, error_grace_ms, negative_ttl_ms;
+	bool has_outage; /* else option cached.outage holds */
+	uint64_t outage_ms;
 	uint64_t max_bytes, max_entries;
 	uint32_t max_value_bytes;
 	uint32_t origin_timeout_ms; /* 0: it has no origin */

@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "fleet_internal.h"
 
+#define HOLDER_MS   350u
 #define RUNS_MAX    256u
 #define TURN_BYTES  (4u << 20) /* of values to write in one turn */
 #define TURNS_MAX   64u        /* that one reading takes */
@@ -213,7 +214,7 @@ run_all(struct fleet *fleet, const struct work_list *work, struct arena *arena)
 {
 	struct turn turn = {.fleet = fleet, .arena = arena};
 	struct runs runs;
-	struct status st = redis_take_hurried(fleet->self->env.redis, fleet->patience_ms, &turn.conn);
+	struct status st = redis_take_hurried(fleet->options.redis, fleet->options.patience_ms, &turn.conn);
 
 	if (!status_ok(&st))
 		return st;
@@ -223,7 +224,7 @@ run_all(struct fleet *fleet, const struct work_list *work, struct arena *arena)
 		if (status_ok(&st))
 			st = repeat(&turn, &runs);
 	}
-	redis_put(fleet->self->env.redis, turn.conn);
+	redis_put(fleet->options.redis, turn.conn);
 	return st;
 }
 
@@ -240,7 +241,7 @@ fleet_be_alone(struct fleet *fleet, bool is_alone)
 static void
 note_state(struct fleet *fleet, const struct status *st)
 {
-	struct log *log = fleet->self->env.log;
+	struct log *log = fleet->options.log;
 
 	if (!status_ok(st) && !fleet->is_degraded)
 		log_warn(log, "going on without Redis", LOG_STATUS(st));
@@ -344,6 +345,16 @@ fleet_is_ready(const struct fleet *fleet)
 	return true;
 }
 
+bool
+fleet_is_alone(const struct fleet *fleet)
+{
+	bool is_alone = false;
+
+	for (unsigned i = 0; i < FLEET_SHARDS; i++)
+		is_alone = is_alone || atomic_load(&fleet->shards[i].trust.is_alone);
+	return is_alone;
+}
+
 static void
 make_metrics(struct fleet *fleet, struct metrics *metrics)
 {
@@ -372,27 +383,29 @@ make_metrics(struct fleet *fleet, struct metrics *metrics)
 	fleet->waiting = metrics_gauge(metrics, &WAITING, NULL);
 }
 
-struct status
-fleet_new(struct cached *self, struct fleet **out)
+struct fleet *
+fleet_new(const struct fleet_options *options)
 {
 	struct fleet *fleet = mem_alloc(sizeof(*fleet));
 
-	fleet->self = self;
-	fleet->patience_ms = (uint32_t)config_duration_ms(self->env.config, "cached.redis_patience");
-	snprintf(fleet->holder, sizeof(fleet->holder), "%016" PRIx64, random_u64(self->env.random));
+	fleet->options = *options;
+	if (options->holder_ms == 0)
+		fleet->options.holder_ms = HOLDER_MS;
+	snprintf(fleet->holder, sizeof(fleet->holder), "%016" PRIx64, random_u64(options->random));
 	fleet->last_errand = &fleet->errands;
 	fleet->last_reading = &fleet->readings;
 	pthread_mutex_init(&fleet->lock, NULL);
 	pthread_cond_init(&fleet->wake, NULL);
-	make_metrics(fleet, self->env.metrics);
+	if (options->metrics)
+		make_metrics(fleet, options->metrics);
 	fleet->pending = pending_new(fleet);
-	*out = fleet;
-	return status_ok_value();
+	return fleet;
 }
 
 struct status
-fleet_start(struct fleet *fleet)
+fleet_start(struct fleet *fleet, struct engine *engine)
 {
+	fleet->engine = engine;
 	fleet->is_asking = pthread_create(&fleet->asking, NULL, asking_main, fleet) == 0;
 	fleet->is_following = pthread_create(&fleet->following, NULL, fleet_follow_main, fleet) == 0;
 	return fleet->is_asking && fleet->is_following

@@ -13,19 +13,32 @@
 #ifndef CORBEL_CACHED_FLEET_H
 #define CORBEL_CACHED_FLEET_H
 
-#include "cached_internal.h"
+#include "errands.h"
+#include "redis/redis.h"
 
 struct fleet;
 
-struct status fleet_new(struct cached *self, struct fleet **out);
-/* Follows the logs from now on. */
-struct status fleet_start(struct fleet *fleet);
+struct fleet_options {
+	struct redis *redis;
+	uint32_t patience_ms; /* how long a call waits for Redis */
+	uint32_t holder_ms;   /* a replica that gave no sign of life for so long has lost its leases; 0: 350 */
+	struct log *log;
+	struct metrics *metrics;
+	const struct clock *clock;
+	const struct random *random; /* any thread */
+};
+
+struct fleet *fleet_new(const struct fleet_options *options);
+/* Follows the logs from now on, for an engine whose spaces have their trust from here. */
+struct status fleet_start(struct fleet *fleet, struct engine *engine);
 /* Ends what is queued. Nobody may ask any more. */
 void fleet_free(struct fleet *fleet);
 /* For engine_options. */
 struct trust *fleet_trust_of(void *fleet, const char *tenant, const char *name);
 /* Whether the logs of all shards were reached, or Redis is away. */
 bool fleet_is_ready(const struct fleet *fleet);
+/* Redis is away, or memory is not in step with it again yet. */
+bool fleet_is_alone(const struct fleet *fleet);
 
 /* Gets of a space that engine_get() left to ask for; those that it did not are left alone. */
 struct reading {

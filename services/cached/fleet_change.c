@@ -196,7 +196,7 @@ op_encode(struct turn *turn, struct errand *errand, struct op *op, struct redis_
 	const char *kind = kind_of(op);
 	args_text(&args, kind);
 	args_text(&args, keys.space);
-	args_text(&args, arena_printf(turn->arena, "%016" PRIx64, random_u64(turn->fleet->self->env.random)));
+	args_text(&args, arena_printf(turn->arena, "%016" PRIx64, random_u64(turn->fleet->options.random)));
 	add_names(&args, op);
 	if (kind[0] == 'S')
 		add_set(&args, op);

@@ -16,7 +16,8 @@
 #define HEADS_MS     80u
 #define PATIENCE_MS  500u /* more than it waits for changes */
 #define RETRY_MS     50u
-#define ENTRIES_MAX  256u /* of a log at once */
+#define FIRST_MS     1000u /* for the first connection */
+#define ENTRIES_MAX  256u  /* of a log at once */
 #define ARENA_BLOCK  (64u << 10)
 #define ENTRY_FIELDS 8u
 
@@ -55,7 +56,7 @@ lose(struct fleet *fleet, unsigned number)
 	struct shard *shard = &fleet->shards[number];
 	struct forgetting forgetting = {number, shared_version(shard->follower.followed)};
 
-	engine_each_space(fleet->self->engine, NULL, forget_space, &forgetting);
+	engine_each_space(fleet->engine, NULL, forget_space, &forgetting);
 	if (atomic_exchange(&shard->is_known, true))
 		counter_add(fleet->gaps, 1);
 }
@@ -103,7 +104,7 @@ space_of(struct fleet *fleet, const struct redis_reply *name, struct arena *aren
 	if (!slash)
 		return NULL;
 	*slash = '\0';
-	return engine_find_space(fleet->self->engine, tenant, slash + 1);
+	return engine_find_space(fleet->engine, tenant, slash + 1);
 }
 
 /* One entry of a log: its id, and names and values in turn. */
@@ -194,11 +195,11 @@ head_question(struct turn *turn, unsigned number)
 	keys[0] = fleet_head_key(number, turn->arena);
 	keys[1] = fleet_log_key(number, turn->arena);
 	keys[2] = (struct redis_arg){.data = own, .size = strlen(own)};
-	args_text(&args, arena_printf(turn->arena, "%016" PRIx64, random_u64(turn->fleet->self->env.random)));
+	args_text(&args, arena_printf(turn->arena, "%016" PRIx64, random_u64(turn->fleet->options.random)));
 	args_number(&args, follower->followed);
 	/* The log is compared after each loss of the connection, which may be a failover. */
 	args_text(&args, follower->was_cut ? follower->mark : "");
-	args_number(&args, FLEET_HOLDER_MS);
+	args_number(&args, turn->fleet->options.holder_ms);
 	return (struct redis_eval_item){
 	    .script = &HEAD, .keys = keys, .key_count = 3, .args = args.list, .arg_count = args.count};
 }
@@ -208,11 +209,15 @@ take_head(struct fleet *fleet, unsigned number, const struct redis_reply *reply,
 {
 	struct shard *shard = &fleet->shards[number];
 
-	if (reply->type != REDIS_ARRAY || reply->count != 3 || reply->elements[1].type != REDIS_TEXT)
+	if (reply->type != REDIS_ARRAY || reply->count != 4 || reply->elements[1].type != REDIS_TEXT)
 		return;
 	const struct redis_reply *fields = reply->elements;
-	enum follower_news news = follower_head(&shard->follower, reply_number(&fields[0]), fields[1].text,
-	                                        reply_number(&fields[2]) == 1, sent_ms);
+	const struct follower_head head = {.number = reply_number(&fields[0]),
+	                                   .name = fields[1].text,
+	                                   .has_mark = reply_number(&fields[2]) == 1,
+	                                   .begin = reply_number(&fields[3]),
+	                                   .sent_ms = sent_ms};
+	enum follower_news news = follower_head(&shard->follower, &head);
 	if (news == FOLLOWER_LOST)
 		lose(fleet, number);
 	else if (news == FOLLOWER_RENEWED)
@@ -252,17 +257,20 @@ tell_figures(struct fleet *fleet, uint64_t now_ms)
 	gauge_set(fleet->trusted, trusted);
 }
 
+/* What was done meanwhile is told at once. Memory decides until it is in step again: a store that came back
+ * empty would have everything asked of the origins. */
 static void
-be_back(struct fleet *fleet)
+be_back(struct fleet *fleet, uint64_t now_ms)
 {
-	bool was_alone = false;
+	bool is_in_step = true;
 
 	for (unsigned i = 0; i < FLEET_SHARDS; i++)
-		was_alone = was_alone || atomic_load(&fleet->shards[i].trust.is_alone);
-	if (!was_alone || !redis_is_up(fleet->self->env.redis))
+		is_in_step = is_in_step && follower_trusted_until(&fleet->shards[i].follower) > now_ms;
+	if (!fleet_is_alone(fleet) || !redis_is_up(fleet->options.redis))
 		return;
-	fleet_be_alone(fleet, false);
 	pending_tell(fleet->pending);
+	if (is_in_step)
+		fleet_be_alone(fleet, false);
 }
 
 /* Until the connection is lost, or it is over. */
@@ -270,7 +278,7 @@ static void
 follow(struct turn *turn)
 {
 	struct fleet *fleet = turn->fleet;
-	const struct clock *clock = fleet->self->env.clock;
+	const struct clock *clock = fleet->options.clock;
 	uint64_t due_ms = 0;
 	struct status st = status_ok_value();
 
@@ -282,7 +290,7 @@ follow(struct turn *turn)
 			due_ms = now_ms + HEADS_MS;
 			tell_figures(fleet, now_ms);
 			if (status_ok(&st))
-				be_back(fleet);
+				be_back(fleet, now_ms);
 		}
 		now_ms = clock_mono_ms(clock);
 		if (status_ok(&st))
@@ -299,26 +307,39 @@ rest(const struct fleet *fleet)
 		nanosleep(&pause, NULL);
 }
 
+/* Before anybody tried there is nothing to conclude from a connection that cannot be had. */
+static void
+await_first_probe(struct redis *redis)
+{
+	struct redis_conn *conn;
+	struct status st = redis_take(redis, FIRST_MS, &conn);
+
+	if (status_ok(&st))
+		redis_put(redis, conn);
+}
+
 void *
 fleet_follow_main(void *arg)
 {
 	struct fleet *fleet = arg;
 	struct turn turn = {.fleet = fleet};
+	uint32_t patience_ms = PATIENCE_MS + fleet->options.patience_ms;
 	struct arena arena;
 
 	arena_init(&arena, ARENA_BLOCK, SIZE_MAX);
 	turn.arena = &arena;
+	await_first_probe(fleet->options.redis);
 	while (!atomic_load(&fleet->is_ending)) {
-		struct status st = redis_take_hurried(fleet->self->env.redis, PATIENCE_MS, &turn.conn);
+		struct status st = redis_take_hurried(fleet->options.redis, patience_ms, &turn.conn);
 		if (status_ok(&st)) {
 			follow(&turn);
-			redis_put(fleet->self->env.redis, turn.conn);
+			redis_put(fleet->options.redis, turn.conn);
 		} else if (st.code == STATUS_UNAVAILABLE) {
 			fleet_be_alone(fleet, true);
 		}
 		for (unsigned i = 0; i < FLEET_SHARDS; i++)
 			follower_cut(&fleet->shards[i].follower);
-		tell_figures(fleet, clock_mono_ms(fleet->self->env.clock));
+		tell_figures(fleet, clock_mono_ms(fleet->options.clock));
 		rest(fleet);
 	}
 	arena_fini(&arena);

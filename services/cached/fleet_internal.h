@@ -18,8 +18,7 @@
 #include "fleet.h"
 #include "follower.h"
 
-#define FLEET_SHARDS    16u
-#define FLEET_HOLDER_MS 350u /* a replica that gave no sign of life for so long has lost its leases */
+#define FLEET_SHARDS 16u
 
 struct shard {
 	struct trust trust;
@@ -30,10 +29,10 @@ struct shard {
 struct pending;
 
 struct fleet {
-	struct cached *self;
+	struct fleet_options options;
+	struct engine *engine;
 	struct shard shards[FLEET_SHARDS];
 	char holder[17];
-	uint32_t patience_ms;
 	struct pending *pending;
 
 	pthread_mutex_t lock; /* guards the queues */

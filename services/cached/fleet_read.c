@@ -68,7 +68,7 @@ reading_encode(struct turn *turn, struct reading *reading, struct redis_eval_ite
 	struct redis_arg life = fleet_life_prefix(keys.shard, arena);
 	args_bytes(&args, life.data, life.size);
 	args_text(&args, turn->fleet->holder);
-	args_number(&args, FLEET_HOLDER_MS);
+	args_number(&args, turn->fleet->options.holder_ms);
 	args_number(&args, VALUES_BYTES);
 	for (size_t i = 0; i < reading->count; i++) {
 		struct get *get = &reading->gets[i];

@@ -22,21 +22,27 @@ note_step(struct follower *follower)
 		follower->synced_ms = follower->target_sent_ms;
 }
 
-enum follower_news
-follower_head(struct follower *follower, uint64_t number, const char *name, bool has_mark, uint64_t sent_ms)
+/* A log that began anew is followed from its beginning: others may have told of something since. */
+static enum follower_news
+compare(struct follower *follower, const struct follower_head *head)
 {
-	enum follower_news news = FOLLOWER_SAME;
-	bool is_other = strcmp(follower->name, name) != 0 || !has_mark || number < follower->followed;
+	bool is_other = strcmp(follower->name, head->name) != 0;
 
-	if (!follower->is_known)
-		news = FOLLOWER_LOST;
-	else if (is_other)
-		news = follower->was_cut ? FOLLOWER_RENEWED : FOLLOWER_LOST;
-	if (news != FOLLOWER_SAME)
-		begin(follower, number, name);
+	if (follower->is_known && !is_other && head->has_mark && head->number >= follower->followed)
+		return FOLLOWER_SAME;
+	bool is_renewed = follower->is_known && is_other && follower->was_cut && head->begin > follower->followed;
+	begin(follower, is_renewed ? head->begin : head->number, head->name);
+	return is_renewed ? FOLLOWER_RENEWED : FOLLOWER_LOST;
+}
+
+enum follower_news
+follower_head(struct follower *follower, const struct follower_head *head)
+{
+	enum follower_news news = compare(follower, head);
+
 	follower->was_cut = false;
-	follower->target = number;
-	follower->target_sent_ms = sent_ms;
+	follower->target = head->number;
+	follower->target_sent_ms = head->sent_ms;
 	note_step(follower);
 	return news;
 }

@@ -31,13 +31,17 @@ struct follower {
 enum follower_news {
 	FOLLOWER_SAME,
 	FOLLOWER_LOST,    /* changes were missed: nothing in memory is known to be good */
-	FOLLOWER_RENEWED, /* the store was away, and came back without its log or the end of it */
+	FOLLOWER_RENEWED, /* the store was away, and came back without its data: a log began that is followed */
 };
 
-/* The head of the log, asked for at `sent_ms`. `has_mark`: the log has the latest change that was followed.
- */
-enum follower_news follower_head(struct follower *follower, uint64_t number, const char *name, bool has_mark,
-                                 uint64_t sent_ms);
+struct follower_head {
+	uint64_t number;
+	const char *name;
+	uint64_t begin; /* the log began after this number; 0: it goes on from another one */
+	bool has_mark;  /* it has the latest change that was followed */
+	uint64_t sent_ms;
+};
+enum follower_news follower_head(struct follower *follower, const struct follower_head *head);
 
 enum follower_step {
 	FOLLOWER_OLD,  /* was followed before */

@@ -120,12 +120,14 @@ set_finish(struct call *call, const struct errand *errand)
 	reply->has_stored = reply->stored = true;
 	reply->has_version = true;
 	reply->version = set->version;
+	reply->has_pending = reply->pending = errand->ops[0].is_pending;
 	return st;
 }
 
 static SetReply *
-reply_of(struct call *call, const struct space *space, const struct set *set)
+reply_of(struct call *call, const struct space *space, const struct op *op)
 {
+	const struct set *set = &op->set;
 	SetReply *reply = ARENA_NEW(call_arena(call), SetReply);
 	struct status st = outcome_of(space, set);
 
@@ -135,6 +137,7 @@ reply_of(struct call *call, const struct space *space, const struct set *set)
 	reply->stored = status_ok(&st);
 	reply->has_version = set->version != 0;
 	reply->version = set->version;
+	reply->has_pending = reply->pending = op->is_pending;
 	if (!status_ok(&st))
 		reply->reason = arena_strdup(call_arena(call), st.message);
 	return reply;
@@ -172,6 +175,6 @@ set_many_finish(struct call *call, const struct errand *errand)
 
 	reply->entries = ARENA_ARRAY(call_arena(call), SetReply *, errand->count);
 	for (; reply->n_entries < errand->count; reply->n_entries++)
-		reply->entries[reply->n_entries] = reply_of(call, errand->space, &errand->ops[reply->n_entries].set);
+		reply->entries[reply->n_entries] = reply_of(call, errand->space, &errand->ops[reply->n_entries]);
 	return status_ok_value();
 }

@@ -32,6 +32,7 @@ configure(struct cached *self, struct space *space)
 	options.ttl_ms = rules.ttl_ms;
 	options.grace_ms = rules.grace_ms;
 	options.error_grace_ms = rules.error_grace_ms;
+	options.outage_ms = rules.has_outage ? rules.outage_ms : self->outage_ms;
 	options.negative_ttl_ms = rules.negative_ttl_ms;
 	/* Whoever fetches from the origin keeps the token for as long as that may take. */
 	options.lease_ms = self->lease_ms;

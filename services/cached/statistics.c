@@ -28,6 +28,7 @@ sum_up(const struct space_stats *stats, Figures *out)
 	out->has_##field = true;                                                                                 \
 	out->field = (number)
 	TELL(hits, stats->hits);
+	TELL(shared_hits, stats->shared_hits);
 	TELL(misses, stats->misses);
 	TELL(stale, stats->stale);
 	TELL(negative, stats->negative);

@@ -380,9 +380,11 @@ class Processes(Stack):
                 f"--pub.listen={self.address(name, number, 'pub')}", *self.addresses()]
         if self.redis:
             argv.append(f"--redis.url={self.redis.url}")
+            # More than the default: on a machine that is busy with tests, Redis may not run for that long.
             if name == "ratelimitd":
-                # More than the default: on a machine that is busy with tests, Redis may not run for that long.
                 argv.append("--ratelimitd.redis_patience=500ms")
+            if name == "cached":
+                argv += ["--cached.redis_patience=1s", "--redis.timeout=1s"]
         if name == "accountd":
             argv.append(f"--accountd.peppers=1:{'5a' * 32}")
         if name == "webhookd":
