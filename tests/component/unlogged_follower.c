@@ -8,14 +8,13 @@
 #include <stdio.h>
 
 enum follower_news
-follower_head(struct follower *follower, uint64_t number, const char *name, bool has_mark, uint64_t sent_ms)
+follower_head(struct follower *follower, const struct follower_head *head)
 {
-	(void)has_mark;
 	if (!follower->is_known)
-		follower->followed = number;
+		follower->followed = head->number;
 	follower->is_known = true;
-	snprintf(follower->name, sizeof(follower->name), "%s", name);
-	follower->synced_ms = sent_ms;
+	snprintf(follower->name, sizeof(follower->name), "%s", head->name);
+	follower->synced_ms = head->sent_ms;
 	return FOLLOWER_SAME;
 }
 
