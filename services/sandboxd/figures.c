@@ -49,7 +49,11 @@ figures_task(void *arg, struct store_conn *conn)
 	struct runner_figures now;
 
 	(void)conn;
-	runner_figures(self->runner, &now);
+	sandboxd_start_runner(self);
+	struct runner *runner = atomic_load(&self->runner);
+	if (!runner)
+		return;
+	runner_figures(runner, &now);
 	counter_add(figures->zygotes, now.zygotes - figures->zygotes_told);
 	counter_add(figures->deaths, now.zygote_deaths - figures->deaths_told);
 	gauge_set(figures->ready, (int64_t)now.ready);

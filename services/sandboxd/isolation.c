@@ -19,13 +19,15 @@ plugins_isolation(struct call *call, const Corbel__V1__GetIsolationRequest *requ
 {
 	struct sandboxd *self = call_service(call);
 	struct arena *arena = call_arena(call);
-	struct runner_isolation found;
+	struct runner_isolation found = {.is_enough = false};
+	struct runner *runner = atomic_load(&self->runner);
 	const char *policy = config_text(self->env.config, "sandboxd.policy");
 
 	(void)request;
-	runner_isolation(self->runner, &found);
+	if (runner)
+		runner_isolation(runner, &found);
 	reply->layers = ARENA_ARRAY(arena, Corbel__V1__IsolationLayer *, RUNNER_LAYERS);
-	for (size_t i = 0; i < RUNNER_LAYERS; i++) {
+	for (size_t i = 0; i < (runner ? RUNNER_LAYERS : 0); i++) {
 		Corbel__V1__IsolationLayer *layer = ARENA_NEW(arena, Corbel__V1__IsolationLayer);
 		corbel__v1__isolation_layer__init(layer);
 		layer->name = arena_strdup(arena, runner_layer_name((enum runner_layer)i));
@@ -36,7 +38,9 @@ plugins_isolation(struct call *call, const Corbel__V1__GetIsolationRequest *requ
 	}
 	reply->has_sufficient = true;
 	reply->sufficient = found.is_enough;
-	if (!found.is_enough)
+	if (!runner)
+		reply->reason = (char *)(uintptr_t) "the zygote does not start";
+	else if (!found.is_enough)
 		reply->reason = arena_printf(arena, "the host does not allow %s", found.missing);
 	reply->policy = arena_strdup(arena, policy ? policy : RUNNER_POLICY_DEFAULT);
 	return status_ok_value();

@@ -11,9 +11,10 @@
 #include "chronicle.h"
 #include "sandboxd_internal.h"
 
-#define SLOTS_A_CPU 2u /* so that one tenant alone, who gets half of them, can keep the processors busy */
-#define SLOTS_MIN   4u
-#define STOP_MS     1000u
+#define SLOTS_A_CPU    2u /* so that one tenant alone, who gets half of them, can keep the processors busy */
+#define SLOTS_MIN      4u
+#define STOP_MS        1000u
+#define START_AGAIN_MS 10000u /* after a zygote that did not start */
 
 extern const struct store_migration sandboxd_migrations[];
 
@@ -128,26 +129,29 @@ on_news(void *arg, const char *node, const char *topic, const void *payload, siz
 		(void)scheduler_cancel(self->scheduler, id);
 }
 
-static struct status
-start_runner(struct sandboxd *self)
+/* Without its zygote a replica does all but run: what waits in the queue is for others, or for later. */
+void
+sandboxd_start_runner(struct sandboxd *self)
 {
 	const struct config *config = self->env.config;
-	uint32_t count = slots(config);
+	uint64_t now = clock_mono_ms(self->env.clock);
 	struct runner_options options = {.zygote = config_text(config, "sandboxd.zygote"),
 	                                 .policy = config_text(config, "sandboxd.policy"),
-	                                 .slots = count,
+	                                 .slots = slots(config),
 	                                 .log = self->env.log};
-	struct status st = runner_start(&options, &self->runner);
+	struct runner *runner;
 
-	if (!status_ok(&st))
-		return st;
-	self->scheduler = scheduler_new(
-	    &(struct scheduler_options){.runner = self->runner,
-	                                .slots = count,
-	                                .waiting_max = (size_t)config_integer(config, "sandboxd.waiting"),
-	                                .clock = self->env.clock,
-	                                .metrics = self->env.metrics});
-	return st;
+	bool is_early = self->runner_tried_mono_ms > 0 && now - self->runner_tried_mono_ms < START_AGAIN_MS;
+	if (atomic_load(&self->runner) || is_early)
+		return;
+	self->runner_tried_mono_ms = now;
+	struct status st = runner_start(&options, &runner);
+	if (!status_ok(&st)) {
+		log_error(self->env.log, "no plugin runs here", LOG_STATUS(&st));
+		return;
+	}
+	atomic_store(&self->runner, runner);
+	scheduler_set_runner(self->scheduler, runner);
 }
 
 static struct status
@@ -177,10 +181,14 @@ start(void *arg)
 	                                  .topics = TOPICS,
 	                                  .message = on_news,
 	                                  .arg = self};
-	struct status st = start_runner(self);
 
-	if (status_ok(&st))
-		st = subscriber_new(self->env.bus, &news, &self->changes);
+	self->scheduler = scheduler_new(&(struct scheduler_options){
+	    .slots = slots(self->env.config),
+	    .waiting_max = (size_t)config_integer(self->env.config, "sandboxd.waiting"),
+	    .clock = self->env.clock,
+	    .metrics = self->env.metrics});
+	sandboxd_start_runner(self);
+	struct status st = subscriber_new(self->env.bus, &news, &self->changes);
 	if (status_ok(&st))
 		st = plan_table_start(self->plans);
 	return status_ok(&st) ? start_tasks(self) : st;
@@ -227,8 +235,9 @@ destroy(void *arg)
 	struct sandboxd *self = arg;
 
 	subscriber_free(self->changes);
-	if (self->runner)
-		runner_stop(self->runner, STOP_MS);
+	struct runner *runner = atomic_load(&self->runner);
+	if (runner)
+		runner_stop(runner, STOP_MS);
 	scheduler_free(self->scheduler);
 	plan_table_free(self->plans);
 	chronicle_free(self->chronicle);

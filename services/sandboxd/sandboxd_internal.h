@@ -25,7 +25,8 @@ struct sandboxd {
 	char owner[96]; /* of claims: this process, this time */
 	struct plan_table *plans;
 	struct library *library;
-	struct runner *runner;
+	_Atomic(struct runner *) runner; /* NULL: the zygote did not start yet; set once */
+	uint64_t runner_tried_mono_ms;   /* start(), then figures_task() */
 	struct scheduler *scheduler;
 	struct chronicle *chronicle;
 	struct figures *figures;
@@ -34,6 +35,10 @@ struct sandboxd {
 	uint32_t attempts_max;
 	_Atomic bool is_claim_asked; /* a turn of the queue is on its way */
 };
+
+/* ---- sandboxd.c ---- */
+/* Tries to start the runner if there is none, from time to time. One thread at a time. */
+void sandboxd_start_runner(struct sandboxd *self);
 
 /* ---- plugins.c ---- */
 #define PLUGIN_COLUMNS "id, tenant_id, name, shared, disabled, installed, source_id, message"

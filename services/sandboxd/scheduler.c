@@ -13,6 +13,7 @@ struct scheduler {
 	struct scheduler_options options;
 	pthread_mutex_t lock; /* guards all below; leaf but for the runner's own */
 	pthread_cond_t emptied;
+	struct runner *runner; /* NULL: none yet */
 	struct fair *fair;
 	struct job *first;
 	bool is_draining;
@@ -82,7 +83,7 @@ begin(struct scheduler *self, struct job *job)
 	job->run->started_at = wall_ms(self);
 	histogram_observe(self->waited, (double)(now_us(self) - job->queued_mono_us) / 1e6);
 	job->is_under_way = true;
-	return runner_submit(self->options.runner, &job->request, on_done, job, &job->runner_id);
+	return runner_submit(self->runner, &job->request, on_done, job, &job->runner_id);
 }
 
 /* Gives slots to those that are next. Those that cannot begin are put before `ended`. */
@@ -136,6 +137,8 @@ scheduler_submit(struct scheduler *self, struct job *job)
 	pthread_mutex_lock(&self->lock);
 	if (self->is_draining)
 		st = status_make(STATUS_UNAVAILABLE, "this replica is about to stop");
+	else if (!self->runner)
+		st = status_make(STATUS_UNAVAILABLE, "no plugin runs here: the zygote does not start");
 	else if (!fair_push(self->fair, &job->item, job->run->tenant_id, job->at_once_max))
 		st = status_make(STATUS_RESOURCE_EXHAUSTED, "too many runs wait for their turn; try again later");
 	if (status_ok(&st)) {
@@ -158,7 +161,7 @@ scheduler_cancel(struct scheduler *self, const char *run_id)
 		job = job->next;
 	bool is_here = job != NULL;
 	if (is_here && job->is_under_way) {
-		(void)runner_cancel(self->options.runner, job->runner_id);
+		(void)runner_cancel(self->runner, job->runner_id);
 	} else if (is_here && fair_remove(self->fair, &job->item)) {
 		link_out(self, job);
 		ended = job;
@@ -175,7 +178,7 @@ size_t
 scheduler_free_slots(struct scheduler *self)
 {
 	pthread_mutex_lock(&self->lock);
-	size_t count = self->is_draining ? 0 : self->options.slots - fair_under_way(self->fair);
+	size_t count = self->is_draining || !self->runner ? 0 : self->options.slots - fair_under_way(self->fair);
 	pthread_mutex_unlock(&self->lock);
 	return count;
 }
@@ -184,7 +187,7 @@ size_t
 scheduler_room_of(struct scheduler *self, const char *tenant)
 {
 	pthread_mutex_lock(&self->lock);
-	size_t room = self->is_draining ? 0 : fair_room(self->fair, tenant);
+	size_t room = self->is_draining || !self->runner ? 0 : fair_room(self->fair, tenant);
 	pthread_mutex_unlock(&self->lock);
 	return room;
 }
@@ -243,7 +246,7 @@ scheduler_drain(struct scheduler *self, uint32_t grace_ms)
 	pthread_mutex_lock(&self->lock);
 	wait_until_empty(self, grace_ms > CANCEL_MS ? grace_ms - CANCEL_MS : 0);
 	for (struct job *job = self->first; job; job = job->next)
-		(void)runner_cancel(self->options.runner, job->runner_id);
+		(void)runner_cancel(self->runner, job->runner_id);
 	wait_until_empty(self, CANCEL_MS);
 	pthread_mutex_unlock(&self->lock);
 }
@@ -277,6 +280,14 @@ scheduler_new(const struct scheduler_options *options)
 	                                            .bucket_count = sizeof(SECONDS) / sizeof(SECONDS[0])},
 	                      NULL);
 	return self;
+}
+
+void
+scheduler_set_runner(struct scheduler *self, struct runner *runner)
+{
+	pthread_mutex_lock(&self->lock);
+	self->runner = runner;
+	pthread_mutex_unlock(&self->lock);
 }
 
 void

@@ -13,17 +13,18 @@
 struct scheduler;
 
 struct scheduler_options {
-	struct runner *runner;
 	size_t slots, waiting_max;
 	const struct clock *clock;
 	struct metrics *metrics;
 };
 struct scheduler *scheduler_new(const struct scheduler_options *options);
+/* What runs them; before, all are refused. */
+void scheduler_set_runner(struct scheduler *scheduler, struct runner *runner);
 /* After scheduler_drain(), and when the runner has stopped. */
 void scheduler_free(struct scheduler *scheduler);
 
 /* Takes the job, which ends by its `ended`, maybe before this returns. RESOURCE_EXHAUSTED: too many wait, all
- * in all or of this tenant; UNAVAILABLE: draining. The job is still the caller's then. */
+ * in all or of this tenant; UNAVAILABLE: draining, or no runner. The job is still the caller's then. */
 struct status scheduler_submit(struct scheduler *scheduler, struct job *job);
 /* Ends the run of that id as cancelled, within 50 ms; false: it is not here. */
 bool scheduler_cancel(struct scheduler *scheduler, const char *run_id);

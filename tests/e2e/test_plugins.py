@@ -461,6 +461,16 @@ def test_the_command_line_validates_installs_runs_and_follows(stack, tmp_path):
         follow.wait()
 
 
+def test_without_its_zygote_a_replica_does_all_but_run(own):
+    stack = own(Serve, "--sandboxd.zygote=/nonexistent")
+    client = tenant(stack)
+    assert client.get("/v1/plugins").json() == {}
+    refused = client.post("/v1/plugins/run", {"code": "result = 1"})
+    assert refused.status_code == 503 and "Retry-After" in refused.headers
+    told = client.get("/v1/plugins/isolation").json()
+    assert not told["sufficient"] and "zygote" in told["reason"]
+
+
 def test_isolation_is_reported(stack):
     told = tenant(stack).get("/v1/plugins/isolation").json()
     assert told["sufficient"] and {"seccomp", "rlimits"} <= {l["name"] for l in told["layers"] if l["state"] == "LAYER_ACTIVE"}
