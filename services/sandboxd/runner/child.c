@@ -121,7 +121,8 @@ run_begin(struct child *child, const struct runner_request *request, const struc
 
 	*run = (struct run){.limits = *limits, .started_ns = clock_mono_ns(clock_system())};
 	run->deadline_ns = run->started_ns + limits->wall_ms * UINT64_C(1000000);
-	run->cpu_check_ns = run->started_ns + limits->cpu_ms * UINT64_C(1000000);
+	uint32_t look_ms = limits->cpu_ms < GIVE_WAY_MS ? limits->cpu_ms : GIVE_WAY_MS;
+	run->cpu_check_ns = run->started_ns + look_ms * UINT64_C(1000000);
 	run->cpu_base_us = child->pid ? measure_cpu_us(child->pid) : 0;
 	answer_init(&run->answer, limits->log_bytes, limits->output_bytes);
 	write_request(run, request);

@@ -27,6 +27,7 @@ struct run {
 	size_t request_size, sent_bytes;
 	struct answer answer;
 	uint64_t started_ns, deadline_ns, cpu_check_ns;
+	bool gives_way;       /* it has taken long, and its process is of a lower priority */
 	uint64_t cpu_base_us; /* that the child had used while it waited; 0: it was made for this run */
 	/* What the host has decided, whatever the child says; NULL: nothing. */
 	const char *verdict;
@@ -55,6 +56,9 @@ void child_kill(struct child *child);
 bool child_is_dead(const struct child *child);
 
 void child_await_end(const struct child *child, int timeout_ms);
+
+/* After so much processor time a run gives way to those that take less, and to the daemons beside them. */
+#define GIVE_WAY_MS 50u
 
 /* Takes a copy of the request; the limits are those that hold. */
 void run_begin(struct child *child, const struct runner_request *request, const struct runner_limits *limits);

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,8 +15,9 @@
 #include "runner/measure.h"
 #include "runner/runner_internal.h"
 
-#define EVENTS       32
-#define CPU_CHECK_NS UINT64_C(1000000) /* at the soonest */
+#define EVENTS        32
+#define GIVE_WAY_NICE 10
+#define CPU_CHECK_NS  UINT64_C(1000000) /* at the soonest */
 
 /* ---------------------------------------------------------------- a run's end */
 
@@ -204,6 +206,14 @@ on_child(struct runner *runner, uint64_t id, uint32_t events)
 
 /* ---------------------------------------------------------------- time */
 
+/* Lowering it needs no right as long as the child is of our user; where it is not, runs share alike. */
+static void
+give_way(struct child *child)
+{
+	child->run.gives_way = true;
+	(void)setpriority(PRIO_PROCESS, (id_t)child->pid, GIVE_WAY_NICE);
+}
+
 /* The clock of a process with one thread cannot run faster than that of the wall, so the next look is when
  * the rest of its time could be over. */
 static void
@@ -218,7 +228,11 @@ check_cpu(struct child *child, uint64_t now_ns)
 		decide(child, RUNNER_CPU_LIMIT, "the limit of processor time was reached");
 		return;
 	}
-	uint64_t left_ns = (limit_us - used_us) * 1000u;
+	if (used_us >= GIVE_WAY_MS * UINT64_C(1000) && !run->gives_way && child->pid)
+		give_way(child);
+	uint64_t next_us =
+	    run->gives_way || limit_us < GIVE_WAY_MS * UINT64_C(1000) ? limit_us : GIVE_WAY_MS * UINT64_C(1000);
+	uint64_t left_ns = next_us > used_us ? (next_us - used_us) * 1000u : 0;
 	run->cpu_check_ns = now_ns + (left_ns > CPU_CHECK_NS ? left_ns : CPU_CHECK_NS);
 }
 
