@@ -8,10 +8,13 @@
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
+#include <sys/mman.h>
 
 #include "channel.h"
 #include "interpreter.h"
 #include "runner.h"
+
+#define RESERVE_BYTES ((size_t)1 << 20)
 
 extern const char zygote_check_py[], zygote_run_py[];
 
@@ -36,6 +39,18 @@ corbel_log(PyObject *module, PyObject *text)
 		channel_log(data, (size_t)size);
 	Py_DECREF(bytes);
 	return PyLong_FromSsize_t(PyUnicode_GET_LENGTH(text));
+}
+
+/* Address space that nothing uses, let go when memory is out, so that there is some to say it with. */
+static void *reserve;
+
+static PyObject *
+corbel_release_reserve(PyObject *module, PyObject *none)
+{
+	(void)module;
+	(void)none;
+	munmap(reserve, RESERVE_BYTES);
+	Py_RETURN_NONE;
 }
 
 static bool is_compiling;
@@ -65,6 +80,7 @@ corbel_compiling(PyObject *module, PyObject *is_it)
 static PyMethodDef corbel_methods[] = {
     {"log", corbel_log, METH_O, "Adds text to the run's log."},
     {"compiling", corbel_compiling, METH_O, "Says whether the compiler is at work: it may open nothing."},
+    {"release_reserve", corbel_release_reserve, METH_NOARGS, "Lets go what is kept for the end of memory."},
     {NULL, NULL, 0, NULL}};
 static struct PyModuleDef corbel_module = {PyModuleDef_HEAD_INIT, .m_name = "_corbel", .m_size = -1,
                                            .m_methods = corbel_methods};
@@ -91,6 +107,7 @@ start_python(void)
 {
 	PyConfig config;
 
+	reserve = mmap(NULL, RESERVE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	PySys_AddAuditHook(refuse_to_open, NULL);
 	PyImport_AppendInittab("_corbel", corbel_init);
 	PyConfig_InitIsolatedConfig(&config);

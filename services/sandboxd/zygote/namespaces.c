@@ -2,10 +2,10 @@
  * namespaces: a world of its own: one user, no files, no network, no other processes.
  *
  * The zygote enters user, mount, network, IPC and UTS namespaces once, when it is warm, and leaves behind
- * every mount but an empty, read-only one. Its children are born into them, and each into a PID and an IPC
- * namespace of its own, so they neither see nor outlive each other's objects. The network is one without
- * interfaces that are up; without a seccomp filter, which denies sockets, each child gets one for itself, as
- * two of them could meet at an abstract socket.
+ * every mount but an empty, read-only one. Its children are born into them, and each into a PID namespace of
+ * its own, so they neither see nor outlive each other. The network is one without interfaces that are up.
+ * Without a seccomp filter, which denies sockets and shared memory, each child gets a network and an IPC
+ * namespace for itself, too, as two of them could meet at an abstract socket or a key.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -89,8 +89,8 @@ namespaces_enter(struct layers *layers)
 		layers_note(layers, RUNNER_NAMESPACES, RUNNER_UNAVAILABLE, "%s: %s", failed, strerror(errno));
 		return;
 	}
-	layers->clone_flags = CLONE_NEWPID | CLONE_NEWIPC;
+	layers->clone_flags = CLONE_NEWPID;
 	if (!layers_has(layers, RUNNER_SECCOMP))
-		layers->clone_flags |= CLONE_NEWNET;
+		layers->clone_flags |= CLONE_NEWIPC | CLONE_NEWNET;
 	layers_note(layers, RUNNER_NAMESPACES, RUNNER_ACTIVE, "user, mount (empty root), PID, network, IPC, UTS");
 }

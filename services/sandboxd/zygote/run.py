@@ -21,13 +21,15 @@ OK, INVALID_CODE, RUNTIME_ERROR, MEMORY_LIMIT, OUTPUT_LIMIT, NOT_JSON = 0, 1, 2,
 
 RECURSION_MAX = 1000
 TRACEBACK_FRAMES_MAX = 40
-RESERVE_BYTES = 1 << 20  # let go when memory is out, so that there is some to say it with
 
 ALLOWED = corbel_check.ALLOWED
 CODECS = """
 utf-8 utf-8-sig utf-7 utf-16 utf-16-le utf-16-be utf-32 utf-32-le utf-32-be ascii latin-1 iso8859-2 iso8859-15 cp437
 cp850 cp1250 cp1251 cp1252 koi8-r unicode_escape raw_unicode_escape idna punycode hex base64 quopri rot13 zlib
 """.split()
+SAMPLE = (b"import json\ndef process(data):\n    print(len(data))\n    return {'sum': sum(data['n'])}\n", "sample.py",
+          b'{"n": [1, 2.5]}', False, False, 1000)
+
 real_import = builtins.__import__
 dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -171,17 +173,18 @@ def attempt(code, file_name, context, is_validation, is_unchecked, output_bytes)
 
 def run(*request):
     """(outcome, message, traceback, result or None, violations)"""
-    reserve = bytearray(RESERVE_BYTES)
     try:
         return attempt(*request)
     except MemoryError:
-        del reserve
+        _corbel.release_reserve()
         return MEMORY_LIMIT, "the memory limit was reached", "", None, ()
 
 
 def begin_child():
-    """What a fork inherits and no two runs may share."""
+    """What a fork inherits and no two runs may share; and the pages that any run writes to, copied while the child waits."""
     random.seed()
+    run(*SAMPLE)
+    sys.modules.pop("plugin", None)
 
 
 def ignore_unraisable(info):
@@ -208,8 +211,7 @@ def warm():
     sys.path_importer_cache.clear()
     sys.meta_path[:] = [finder for finder in sys.meta_path if finder is not PathFinder]
     # The paths of a plugin's ordinary run have been walked once, so that a child does not have to.
-    sample = b"import json\ndef process(data):\n    print(len(data))\n    return {'sum': sum(data['n'])}\n"
     for _ in range(20):
-        run(sample, "sample.py", b'{"n": [1, 2.5]}', False, False, 1000)
+        run(*SAMPLE)
         run(b"1 / 0", "sample.py", b"{}", False, True, 1000)
         run(b"import os\nx = ().__class__", "sample.py", b"{}", True, False, 1000)
