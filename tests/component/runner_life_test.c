@@ -2,11 +2,13 @@
  * runner: its life beside its runs: slots, cancellation, the pool, generations, the death of its zygote.
  */
 #include <check.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "support/test_process.h"
@@ -132,7 +134,8 @@ START_TEST(children_wait_in_advance_and_take_less_than_3_mb_of_their_own)
 	struct runner_options options = {.slots = 4, .ready = 3};
 	struct runner *runner = test_runner_start(&options);
 
-	UNTIL(runner, f.ready == 3 && f.child_own_bytes > 0);
+	/* Only root may look at a process that is not dumpable. */
+	UNTIL(runner, f.ready == 3 && (geteuid() != 0 || f.child_own_bytes > 0));
 	ck_assert_uint_lt(figures(runner).child_own_bytes, 3u << 20);
 	for (int i = 0; i < 20; i++)
 		expect(runner, "result = 1", RUNNER_OK);
@@ -219,6 +222,25 @@ START_TEST(runs_in_flight_fail_distinctly_when_the_zygote_is_killed)
 }
 END_TEST
 
+/* The quickest of some: others use the machine, too. */
+START_TEST(the_next_zygote_is_there_within_200_ms)
+{
+	struct runner *runner = test_runner_start(NULL);
+	uint64_t best_ms = UINT64_MAX;
+
+	for (int i = 0; i < 6; i++) {
+		int pid = figures(runner).zygote_pid;
+		uint64_t begin_ms = test_now_ms();
+		ck_assert_int_eq(kill(pid, SIGKILL), 0);
+		UNTIL(runner, f.zygote_pid > 0 && f.zygote_pid != pid);
+		uint64_t took_ms = test_now_ms() - begin_ms;
+		best_ms = took_ms < best_ms ? took_ms : best_ms;
+	}
+	ck_assert_uint_lt(best_ms, 200);
+	runner_stop(runner, 0);
+}
+END_TEST
+
 START_TEST(a_zygote_that_hangs_fails_its_runs_by_their_time_limit)
 {
 	struct runner_options options = {.slots = 2, .ready = 1};
@@ -273,10 +295,12 @@ START_TEST(children_die_with_the_process_that_hosts_the_runner)
 	}
 	close(ends[1]);
 	ck_assert_int_eq(read(ends[0], &pid, sizeof(pid)), sizeof(pid));
+	struct pollfd zygote = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+	ck_assert_int_ge(zygote.fd, 0);
 	test_process_end(host, SIGKILL);
 	ck_assert_int_eq(read(ends[0], &byte, 1), 0);
-	for (uint64_t until = test_now_ms() + PATIENCE_MS; kill(pid, 0) == 0; test_pause())
-		ck_assert_uint_lt(test_now_ms(), until);
+	ck_assert_int_eq(poll(&zygote, 1, PATIENCE_MS), 1);
+	close(zygote.fd);
 	close(ends[0]);
 }
 END_TEST
@@ -296,6 +320,7 @@ main(void)
 	tcase_add_test(pool, another_generation_has_another_hash_seed);
 	suite_add_tcase(suite, pool);
 	tcase_add_test(zygote, runs_in_flight_fail_distinctly_when_the_zygote_is_killed);
+	tcase_add_test(zygote, the_next_zygote_is_there_within_200_ms);
 	tcase_add_test(zygote, a_zygote_that_hangs_fails_its_runs_by_their_time_limit);
 	tcase_add_test(zygote, a_zygote_that_cannot_be_started_is_an_error_of_the_start);
 	tcase_add_test(zygote, children_die_with_the_process_that_hosts_the_runner);
