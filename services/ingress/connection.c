@@ -113,8 +113,10 @@ connections_inspect(struct shard *shard, uint64_t now_ms)
 	uint64_t idle_ms = (uint64_t)settings->idle_s * 1000;
 
 	for (struct connection *connection = shard->connections; connection; connection = connection->next) {
-		const struct request *request = connection->request;
+		struct request *request = connection->request;
 		uint64_t allowed = request ? settings->request_ms : idle_ms;
+		if (request && request->is_lent)
+			request_lighten(request);
 		/* One that waits for a service has a deadline of its own. */
 		if (request && request->state == REQUEST_WAITING)
 			continue;

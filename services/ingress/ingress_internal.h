@@ -119,8 +119,10 @@ struct request {
 	char *body;
 	size_t body_size, body_capacity;
 	bool is_http_1_0, is_too_large;
-	bool is_held;   /* waits without being suspended */
-	bool is_orphan; /* its connection is gone; ends with the answer that nobody waits for */
+	bool is_held;      /* waits without being suspended */
+	bool is_accounted; /* metrics and its span have been told of it */
+	bool is_lent;      /* its connection serves a stream, and is all that the stream needs of it */
+	bool is_orphan;    /* its connection is gone; ends with the answer that nobody waits for */
 	char request_id[64];
 	char traceparent[TRACEPARENT_LENGTH + 1]; /* of `span`: what calls and the answer carry */
 	struct span span;
@@ -167,6 +169,10 @@ void request_wait(struct request *request);
 void request_hold(struct request *request);
 /* Its connection is, or was, a stream's: it ends without an answer. */
 void request_end_stream(struct request *request);
+/* It has become a stream on its own connection. */
+void request_lend(struct request *request);
+/* Gives back what a request that is lent has no more use for; not while it is being worked on. */
+void request_lighten(struct request *request);
 /* An orphan is over. */
 void request_end_orphan(struct request *request);
 const char *request_header(const struct request *request, const char *name);

@@ -317,6 +317,43 @@ request_end_stream(struct request *request)
 	MHD_resume_connection(request->connection);
 }
 
+/* Once for each request: when it ends, or becomes a stream. */
+static void
+account(struct request *request, uint64_t now_ns)
+{
+	struct ingress *ingress = request->shard->ingress;
+
+	if (request->is_accounted)
+		return;
+	request->is_accounted = true;
+	http_metrics_count(ingress->http, request->place, request->method, request->status,
+	                   (double)(now_ns - request->started_ns) / 1e9);
+	request_span_end(request);
+}
+
+void
+request_lend(struct request *request)
+{
+	account(request, clock_mono_ns(request->shard->ingress->env.clock));
+	request->is_lent = true;
+}
+
+void
+request_lighten(struct request *request)
+{
+	request->is_lent = false;
+	if (request->key)
+		key_entry_release(request->key);
+	mem_free(request->body);
+	arena_fini(&request->arena);
+	request->key = NULL;
+	request->body = NULL;
+	request->body_capacity = 0;
+	request->url = request->query = NULL;
+	request->stream = NULL;
+	request->message = NULL;
+}
+
 void
 request_end_orphan(struct request *request)
 {
@@ -375,9 +412,7 @@ request_ended(void *arg, struct MHD_Connection *http, void **closure, enum MHD_R
 		request->link->request = NULL;
 		request->link->since_ms = now_ns / 1000000;
 	}
-	http_metrics_count(shard->ingress->http, request->place, request->method, request->status,
-	                   (double)(now_ns - request->started_ns) / 1e9);
-	request_span_end(request);
+	account(request, now_ns);
 	gauge_add(shard->ingress->active, -1);
 	atomic_fetch_sub_explicit(&shard->active, 1, memory_order_relaxed);
 	*closure = NULL;

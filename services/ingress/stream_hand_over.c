@@ -112,6 +112,7 @@ hand_over(struct request *request)
 	offer.head_size = head.length;
 	if (offer.owner) {
 		streams_open(streams, &offer);
+		request_lend(request);
 		return;
 	}
 	request->stream->offer = arena_memdup(&request->arena, &offer, sizeof(offer));
