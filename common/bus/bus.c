@@ -227,12 +227,6 @@ socket_configure(const struct bus *bus, nng_socket socket)
 	return status_from_nng(rv, "cannot set up a bus socket");
 }
 
-static bool
-is_tls(const char *url)
-{
-	return strncmp(url, "tls+", 4) == 0;
-}
-
 /* The URL with the port that the system chose, for port 0. */
 static void
 bound_url(nng_listener listener, const char *url, char bound[BUS_URL_MAX])
@@ -265,7 +259,7 @@ listen_one(void *arg, const char *text, size_t length)
 		return;
 	snprintf(url, sizeof(url), "%.*s", (int)length, text);
 	int rv = nng_listener_create(&listener, listening->socket, url);
-	if (rv == 0 && is_tls(url)) {
+	if (rv == 0 && bus_is_tls(url)) {
 		listening->st = listener_tls(listening->bus, listener);
 		if (!status_ok(&listening->st))
 			return;
@@ -291,41 +285,4 @@ listener_start(const struct bus *bus, nng_socket socket, const char *address, ch
 	if (status_ok(&listening.st))
 		address_each(address, listen_one, &listening);
 	return listening.st;
-}
-
-void
-dial_tend(const struct bus *bus, nng_socket socket, const char *url, struct dial *dial, bool is_connected,
-          uint64_t now_ms)
-{
-	uint64_t patience_ms = strncmp(url, "ipc:", 4) == 0 || strncmp(url, "inproc:", 7) == 0 ? 1000 : 3000;
-
-	if (is_connected || dial->since_ms == 0)
-		dial->since_ms = now_ms;
-	if (now_ms < dial->since_ms + patience_ms)
-		return;
-	dial->since_ms = now_ms;
-	(void)nng_dialer_close(dial->dialer);
-	struct status st = dialer_start(bus, socket, url, &dial->dialer);
-	if (!status_ok(&st))
-		log_warn(bus->log, "cannot dial again", LOG_TEXT("url", url), LOG_STATUS(&st));
-}
-
-/* `url` may end in "#host": the name that the address stands for, which a TLS certificate has to carry. */
-struct status
-dialer_start(const struct bus *bus, nng_socket socket, const char *url, nng_dialer *out)
-{
-	char address[BUS_URL_MAX], host[BUS_URL_MAX];
-	const char *name = strchr(url, '#'), *start = strstr(url, "://");
-
-	snprintf(address, sizeof(address), "%.*s", (int)(name ? name - url : (ptrdiff_t)strlen(url)), url);
-	const char *colon = strrchr(address, ':');
-	struct status st = status_from_nng(nng_dialer_create(out, socket, address), "cannot dial");
-	if (status_ok(&st) && is_tls(url) && start && colon) {
-		size_t length = (size_t)(colon - address) - (size_t)(start + 3 - url);
-		snprintf(host, sizeof(host), "%.*s", (int)length, start + 3);
-		st = dialer_tls(bus, *out, name ? name + 1 : host);
-	}
-	if (status_ok(&st))
-		st = status_from_nng(nng_dialer_start(*out, NNG_FLAG_NONBLOCK), "cannot dial");
-	return status_wrap(st, "%s", url);
 }

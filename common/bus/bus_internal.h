@@ -80,17 +80,21 @@ struct status status_from_nng(int rv, const char *what);
 struct status socket_configure(const struct bus *bus, nng_socket socket);
 struct status listener_start(const struct bus *bus, nng_socket socket, const char *address,
                              char bound[BUS_URL_MAX]);
-struct status dialer_start(const struct bus *bus, nng_socket socket, const char *url, nng_dialer *out);
 
-/* A dialer and since when it has had no connection. nng 1.5.2 can lose a connection between its opening and
- * the end of its handshake, when the listener dies then, and never dials again: so a dialer that has waited
- * for long is replaced. Called by the timer. */
+/* ---- dial.c ---- */
+/* A dialer, of one thread at a time. */
 struct dial {
 	nng_dialer dialer;
-	uint64_t since_ms;
+	bool is_dialling;
+	uint64_t again_ms; /* when it is replaced, if it has no connection then; 0: not yet looked at */
 };
+bool bus_is_tls(const char *url);
+struct status dial_start(const struct bus *bus, nng_socket socket, const char *url, struct dial *dial);
+/* Sees to it that there is a connection; called by the timer at each tick. */
 void dial_tend(const struct bus *bus, nng_socket socket, const char *url, struct dial *dial,
                bool is_connected, uint64_t now_ms);
+
+/* ---- tls.c ---- */
 struct status listener_tls(const struct bus *bus, nng_listener listener);
 /* `server_name` is what the listener's certificate has to say. */
 struct status dialer_tls(const struct bus *bus, nng_dialer dialer, const char *server_name);

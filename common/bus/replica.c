@@ -87,7 +87,7 @@ replica_open(struct replica *replica)
 		st = lane_open(&replica->ping, replica);
 	}
 	if (status_ok(&st))
-		st = dialer_start(bus, replica->socket, replica->url, &replica->dial.dialer);
+		st = dial_start(bus, replica->socket, replica->url, &replica->dial);
 	return st;
 }
 

@@ -58,9 +58,8 @@ add_resolved(struct urls *urls, const char *scheme, const char *host, const char
 	for (const struct addrinfo *at = found; at; at = at->ai_next) {
 		if (getnameinfo(at->ai_addr, at->ai_addrlen, address, sizeof(address), NULL, 0, NI_NUMERICHOST) != 0)
 			continue;
-		int size =
-		    snprintf(url, sizeof(url), at->ai_family == AF_INET6 ? "%s[%s]:%s%s%s" : "%s%s:%s%s%s", scheme,
-		             address, port, is_tls ? "#" : "", is_tls ? host : ""); /* see dialer_start() */
+		int size = snprintf(url, sizeof(url), at->ai_family == AF_INET6 ? "%s[%s]:%s%s%s" : "%s%s:%s%s%s",
+		                    scheme, address, port, is_tls ? "#" : "", is_tls ? host : ""); /* see dial.c */
 		if (size < 0 || (size_t)size >= sizeof(url))
 			continue;
 		add_url(urls, url);

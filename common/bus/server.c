@@ -22,7 +22,10 @@
 #include "bus_internal.h"
 
 #define CALLS_MAX     1024u /* of one batch */
+#define CONTEXTS      320u
+#define GROWTH        64u
 #define ARENA_BLOCK   (64u << 10)
+#define GROWN_BLOCK   (4u << 10) /* most of these carry a call that waits */
 #define BUSY_RETRY_MS 1000u
 #define REPLY_SPARE   (96u << 10) /* for the head, and a refusal for every other call of a batch */
 
@@ -50,8 +53,10 @@ struct server {
 	void (*handle)(void *arg, struct server_call *calls[], size_t count);
 	void *arg;
 	nng_socket socket;
-	struct batch *batches;
-	size_t batch_count;
+	pthread_mutex_t growing;
+	struct batch **batches; /* places for `batch_max`; guarded by `growing`, as their number */
+	_Atomic size_t batch_count;
+	size_t batch_max;
 	uint32_t max_in_flight;
 	size_t message_max;
 	_Atomic size_t in_flight; /* calls */
@@ -124,6 +129,8 @@ put_reply(struct strbuf *out, const Corbel__Bus__Reply *reply, size_t most)
 		corbel__bus__reply__pack(reply, room);
 }
 
+static void grow(struct server *server);
+
 static void
 receive(struct batch *batch)
 {
@@ -132,20 +139,24 @@ receive(struct batch *batch)
 }
 
 static void
+batch_free(struct batch *batch)
+{
+	if (batch->aio)
+		nng_aio_free(batch->aio);
+	arena_fini(&batch->arena);
+	strbuf_fini(&batch->out);
+	pthread_mutex_destroy(&batch->lock);
+	mem_free(batch);
+}
+
+static void
 server_release(struct server *server)
 {
 	if (atomic_fetch_sub(&server->holders, 1) != 1)
 		return;
-	for (size_t i = 0; i < server->batch_count; i++) {
-		struct batch *batch = &server->batches[i];
-		if (!batch->server)
-			continue;
-		if (batch->aio)
-			nng_aio_free(batch->aio);
-		arena_fini(&batch->arena);
-		strbuf_fini(&batch->out);
-		pthread_mutex_destroy(&batch->lock);
-	}
+	for (size_t i = 0; i < server->batch_count; i++)
+		batch_free(server->batches[i]);
+	pthread_mutex_destroy(&server->growing);
 	mem_free(server->batches);
 	mem_free(server);
 }
@@ -306,8 +317,10 @@ take_message(struct batch *batch)
 	arena_reset(&batch->arena);
 	strbuf_clear(&batch->out);
 	batch->state = WORKING;
-	atomic_fetch_add(&server->busy, 1);
+	size_t busy = atomic_fetch_add(&server->busy, 1) + 1;
 	atomic_fetch_add(&server->holders, 1);
+	if (busy >= atomic_load(&server->batch_count))
+		grow(server);
 	batch->request = corbel__bus__request__unpack(&protobuf, nng_msg_len(message), nng_msg_body(message));
 	nng_msg_free(message);
 	if (!batch->request || batch->request->n_calls > CALLS_MAX || batch->request->version != 1) {
@@ -345,10 +358,12 @@ on_event(void *arg)
 }
 
 static struct status
-batch_open(struct server *server, struct batch *batch)
+batch_new(struct server *server, size_t arena_block, struct batch **out)
 {
+	struct batch *batch = mem_alloc(sizeof(*batch));
+
 	batch->server = server;
-	arena_init(&batch->arena, ARENA_BLOCK, server->bus->message_max * 4 + (1u << 20));
+	arena_init(&batch->arena, arena_block, server->bus->message_max * 4 + (1u << 20));
 	strbuf_init(&batch->out, NULL);
 	pthread_mutex_init(&batch->lock, NULL);
 	int rv = nng_ctx_open(&batch->ctx, server->socket);
@@ -356,7 +371,34 @@ batch_open(struct server *server, struct batch *batch)
 		rv = nng_aio_alloc(&batch->aio, on_event, batch);
 	if (rv == 0)
 		nng_aio_set_timeout(batch->aio, NNG_DURATION_INFINITE);
+	if (rv == 0)
+		*out = batch;
+	else
+		batch_free(batch);
 	return status_from_nng(rv, "cannot open a REP context");
+}
+
+/* What calls wait for comes by a message of its own, so those that wait may never hold every context. */
+static void
+grow(struct server *server)
+{
+	pthread_mutex_lock(&server->growing);
+	bool is_due = !atomic_load(&server->is_closed) && server->batch_count <= atomic_load(&server->busy);
+	for (unsigned i = 0; i < GROWTH && is_due && server->batch_count < server->batch_max; i++) {
+		struct batch *batch;
+		struct status st = batch_new(server, GROWN_BLOCK, &batch);
+		if (!status_ok(&st))
+			break;
+		server->batches[server->batch_count++] = batch;
+		receive(batch);
+	}
+	pthread_mutex_unlock(&server->growing);
+}
+
+static size_t
+options_contexts(const struct server_options *options)
+{
+	return options->contexts ? options->contexts : CONTEXTS;
 }
 
 static struct status
@@ -367,12 +409,14 @@ server_start(struct server *server, const struct server_options *options)
 
 	if (status_ok(&st))
 		st = socket_configure(server->bus, server->socket);
-	for (size_t i = 0; i < server->batch_count && status_ok(&st); i++)
-		st = batch_open(server, &server->batches[i]);
+	for (size_t i = 0; i < options_contexts(options) && status_ok(&st); i++) {
+		st = batch_new(server, ARENA_BLOCK, &server->batches[i]);
+		server->batch_count += status_ok(&st);
+	}
 	if (status_ok(&st))
 		st = listener_start(server->bus, server->socket, options->address, server->url);
 	for (size_t i = 0; i < server->batch_count && status_ok(&st); i++)
-		receive(&server->batches[i]);
+		receive(server->batches[i]);
 	return st;
 }
 
@@ -387,8 +431,10 @@ server_new(struct bus *bus, const struct server_options *options, struct server 
 	server->handle = options->handle;
 	server->arg = options->arg;
 	server->max_in_flight = options->max_calls_in_flight ? options->max_calls_in_flight : 4096;
-	server->batch_count = options->contexts ? options->contexts : 320;
-	server->batches = mem_array(server->batch_count, sizeof(*server->batches));
+	server->batch_max =
+	    options_contexts(options) > server->max_in_flight ? options_contexts(options) : server->max_in_flight;
+	server->batches = mem_array(server->batch_max, sizeof(server->batches[0]));
+	pthread_mutex_init(&server->growing, NULL);
 	register_metrics(server, options->service);
 	struct status st = server_start(server, options);
 	if (!status_ok(&st)) {
@@ -439,17 +485,16 @@ server_free(struct server *server, uint32_t grace_ms)
 		return;
 	server_drain(server);
 	wait_until_idle(server, grace_ms);
+	pthread_mutex_lock(&server->growing); /* from here on there are as many as there are */
 	atomic_store(&server->is_closed, true);
+	pthread_mutex_unlock(&server->growing);
 	for (size_t i = 0; i < server->batch_count; i++) {
-		if (!server->batches[i].server)
-			continue;
-		pthread_mutex_lock(&server->batches[i].lock);
-		server->batches[i].is_closed = true;
-		pthread_mutex_unlock(&server->batches[i].lock);
+		pthread_mutex_lock(&server->batches[i]->lock);
+		server->batches[i]->is_closed = true;
+		pthread_mutex_unlock(&server->batches[i]->lock);
 	}
 	socket_close(server->bus, server->socket);
 	for (size_t i = 0; i < server->batch_count; i++)
-		if (server->batches[i].aio)
-			nng_aio_stop(server->batches[i].aio);
+		nng_aio_stop(server->batches[i]->aio);
 	server_release(server);
 }

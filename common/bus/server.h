@@ -41,7 +41,9 @@ struct server_options {
 	void (*handle)(void *arg, struct server_call *calls[], size_t count);
 	void *arg;
 	uint32_t max_calls_in_flight; /* beyond it calls are answered RESOURCE_EXHAUSTED; 0: 4096 */
-	uint32_t contexts;            /* REP contexts: messages under way; 0: 320 */
+	/* REP contexts to begin with, each a message under way; when all are, more are opened, up to as many as
+	 * calls may be in flight. 0: 320. */
+	uint32_t contexts;
 };
 
 struct status server_new(struct bus *bus, const struct server_options *options, struct server **out);

@@ -233,7 +233,7 @@ source_open(struct source *source)
 	nng_pipe_notify(source->socket, NNG_PIPE_EV_ADD_POST, on_pipe, source);
 	nng_pipe_notify(source->socket, NNG_PIPE_EV_REM_POST, on_pipe, source);
 	nng_aio_set_timeout(source->aio, NNG_DURATION_INFINITE);
-	st = dialer_start(bus, source->socket, source->url, &source->dial.dialer);
+	st = dial_start(bus, source->socket, source->url, &source->dial);
 	if (status_ok(&st))
 		nng_recv_aio(source->socket, source->aio);
 	return st;
