@@ -263,6 +263,51 @@ START_TEST(the_static_check_names_line_column_and_reason)
 }
 END_TEST
 
+/* Of `times` times `part`, behind "result = " and in front of "1". */
+static char *
+repeated(const char *part, size_t times)
+{
+	size_t length = strlen(part);
+	char *code = malloc(16 + times * length), *at = code;
+
+	ck_assert_ptr_nonnull(code);
+	at += sprintf(at, "result = ");
+	for (size_t i = 0; i < times; i++, at += length)
+		memcpy(at, part, length);
+	strcpy(at, "1");
+	return code;
+}
+
+START_TEST(code_that_no_compiler_takes_is_invalid)
+{
+	static const char *const PARTS[] = {"-", "1 + ", "not ", "[", "x.a."};
+
+	for (size_t i = 0; i < sizeof(PARTS) / sizeof(PARTS[0]); i++) {
+		char *code = repeated(PARTS[i], 20000);
+		struct test_outcome out = expect(RUNNER_INVALID_CODE, code);
+		ck_assert_str_ne(out.reason, "");
+		test_outcome_free(&out);
+		free(code);
+	}
+	expect_result("\xef\xbb\xbfresult = 1", "1");
+}
+END_TEST
+
+START_TEST(an_exception_may_lie_about_itself)
+{
+	struct test_outcome out =
+	    expect(RUNNER_RUNTIME_ERROR, "class M(type):\n  @property\n  def __name__(c): return 1 / 0\n"
+	                                 "class E(Exception, metaclass=M): pass\nraise E()");
+
+	ck_assert_str_eq(out.message, "exception");
+	test_outcome_free(&out);
+	out =
+	    expect(RUNNER_RUNTIME_ERROR, "class E(Exception):\n  def __str__(self): raise SystemExit\nraise E()");
+	ck_assert_str_eq(out.message, "E");
+	test_outcome_free(&out);
+}
+END_TEST
+
 START_TEST(ordinary_classes_pass_the_static_check)
 {
 	expect_result(
@@ -442,6 +487,8 @@ main(void)
 	tcase_add_test(failures, a_result_that_is_no_json_is_told_apart);
 	tcase_add_test(failures, a_program_that_ends_its_process_has_failed);
 	tcase_add_test(failures, the_static_check_names_line_column_and_reason);
+	tcase_add_test(failures, code_that_no_compiler_takes_is_invalid);
+	tcase_add_test(failures, an_exception_may_lie_about_itself);
 	tcase_add_test(failures, ordinary_classes_pass_the_static_check);
 	tcase_add_test(failures, validation_executes_nothing);
 	suite_add_tcase(suite, failures);

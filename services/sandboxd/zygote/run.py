@@ -74,12 +74,15 @@ def trimmed_builtins():
 
 
 def text_of(exception):
-    """Type and message; a message that cannot be had is left out."""
-    name = type(exception).__name__
+    """Type and message; what cannot be had of them is left out."""
+    name, text = "exception", ""
     try:
+        name = type(exception).__name__
         text = str(exception)
+    except MemoryError:
+        raise
     except BaseException:
-        text = ""
+        pass
     return f"{name}: {text}" if text else name
 
 
@@ -111,14 +114,15 @@ def syntax_violation(error):
 
 def invalid(violations):
     line, column, reason, _ = violations[0]
-    return INVALID_CODE, f"line {line}, column {column}: {reason}", "", None, violations
+    place = f"line {line}, column {column}: " if line else ""
+    return INVALID_CODE, place + reason, "", None, violations
 
 
 def prepare(code, file_name, is_unchecked):
     """(source, code object, violations)"""
     _corbel.compiling(True)
     try:
-        source = code.decode("utf-8")
+        source = code.decode("utf-8-sig")
         tree = ast.parse(source, file_name)
         violations = [] if is_unchecked else corbel_check.check(tree)
         return source, (None if violations else compile(tree, file_name, "exec")), violations
@@ -126,8 +130,10 @@ def prepare(code, file_name, is_unchecked):
         return None, None, [syntax_violation(error)]
     except UnicodeDecodeError as error:
         return None, None, [(0, 0, f"the code is not UTF-8: {error.reason}", "save the file as UTF-8")]
-    except (ValueError, RecursionError) as error:  # NUL characters; nesting that no compiler takes
-        return None, None, [(0, 0, text_of(error), "")]
+    except ValueError as error:  # NUL characters
+        return None, None, [(0, 0, str(error), "")]
+    except (RecursionError, MemoryError):  # the parser's stack has an end, and says so by the second
+        return None, None, [(0, 0, "the code is nested too deeply, or too large, for the compiler", "split it up")]
     finally:
         _corbel.compiling(False)
 
