@@ -56,7 +56,11 @@ dial(struct test_cached *rig, struct test_replica *replica, unsigned number)
 	char address[TEST_DIR_MAX + 32];
 
 	snprintf(address, sizeof(address), "ipc://%s/%u.rep", rig->dir.path, number);
-	must(pool_new(rig->bus, &(struct pool_options){.service = "cached", .address = address}, &replica->pool));
+	/* One that is starved of the processor, or stopped on purpose, is waited for. */
+	must(pool_new(rig->bus,
+	              &(struct pool_options){
+	                  .service = "cached", .address = address, .breaker_failures = 1000, .ping_ms = START_MS},
+	              &replica->pool));
 	for (uint64_t end = test_now_ms() + START_MS; pool_healthy(replica->pool) == 0; test_pause()) {
 		if (test_now_ms() < end && test_process_is_alive(replica->pid))
 			continue;
