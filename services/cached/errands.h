@@ -41,7 +41,7 @@ struct op {
 	uint64_t version; /* out: of an invalidation */
 
 	struct op_plan *plan; /* the fleet's */
-	bool is_again;
+	bool is_again, is_done;
 };
 
 /* All of it is its owner's, and stays until `done` is called. */

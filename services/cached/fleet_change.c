@@ -166,6 +166,7 @@ is_decided(struct op *op)
 	if (op->kind != OP_SET || !op->set.has_if_version || !shared_is_own(op->set.if_version))
 		return false;
 	op->set.outcome = SET_VERSION_DIFFERS;
+	op->is_done = true;
 	return true;
 }
 
@@ -312,5 +313,6 @@ op_decode(struct turn *turn, struct errand *errand, struct op *op, const struct 
 	if (op->is_again)
 		return judge(turn, errand, op, version, shared_version(reply_number(&fields[2])));
 	end(errand, op, code, version, has_more ? &fields[2] : NULL);
+	op->is_done = true;
 	return status_ok_value();
 }

@@ -136,17 +136,20 @@ keep_op(struct pending *pending, struct space *space, struct op *op)
 		keep(pending, space, op->kind, op->name, op->length);
 }
 
+/* What Redis had answered before it was lost stays as it is. */
 void
 pending_run(struct pending *pending, struct errand *errand)
 {
 	for (size_t i = 0; i < errand->count; i++)
-		if (is_exact(&errand->ops[i])) {
+		if (!errand->ops[i].is_done && is_exact(&errand->ops[i])) {
 			errand->status = status_make(STATUS_UNAVAILABLE,
 			                             "what has to be exact among all replicas is not decided while "
 			                             "Redis is away");
 			return;
 		}
 	for (size_t i = 0; i < errand->count && errand->space; i++) {
+		if (errand->ops[i].is_done)
+			continue;
 		op_run(errand->space, &errand->ops[i]);
 		keep_op(pending, errand->space, &errand->ops[i]);
 	}

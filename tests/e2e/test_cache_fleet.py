@@ -3,7 +3,7 @@ import concurrent.futures
 import time
 
 import pytest
-from stack import Processes
+from stack import Processes, until
 
 SCOPES = ["cache.*"]
 REPLICAS = 3
@@ -88,3 +88,53 @@ def test_of_two_conditional_writes_one_is_kept(tenant):
         codes = list(pool.map(lambda _: tenant.put(f"/v1/cache/pages/k?if_version={version}", None, data=b"n",
                                                    headers={"Content-Type": "text/plain"}).status_code, range(8)))
     assert sorted(codes) == [200] + [409] * 7
+
+
+# ---- what fails
+
+
+@pytest.fixture
+def own_fleet(own):
+    stack = own(Processes, "--cached.lease=5m", replicas={"cached": REPLICAS})
+    stack.until_connected("cached")
+    return stack, stack.tenant(plan="unlimited", scopes=SCOPES)
+
+
+def test_the_token_of_a_replica_that_was_killed_goes_to_another(own_fleet):
+    stack, tenant = own_fleet
+    token = get(tenant, "pages/k", lease="true").headers["Corbel-Lease"]
+
+    def giver():
+        given = [number for number in range(REPLICAS)
+                 if stack.metric(stack.by_name["cached", number], 'corbel_cache_leases_total{outcome="given"}')]
+        return given and stack.by_name["cached", given[0]]
+    process = until(giver, "the token is counted")
+    assert "Corbel-Lease" not in get(tenant, "pages/k", lease="true").headers
+    process.popen.kill()
+    process.popen.wait()
+    other = until(lambda: get(tenant, "pages/k", lease="true", wait_ms=1000).headers.get("Corbel-Lease"), "another gets one")
+    reply = tenant.put(f"/v1/cache/pages/k?lease={token}", None, data=b"late", headers={"Content-Type": "text/plain"})
+    assert reply.status_code == 409
+    put(tenant, "pages/k", b"made", lease=other)
+    assert seen(tenant, "pages/k") == {(200, b"made")}
+
+
+def test_without_redis_no_caller_of_gets_and_writes_gets_an_error(own_fleet):
+    stack, tenant = own_fleet
+    put(tenant, "pages/hot", b"hot")
+    assert seen(tenant, "pages/hot") == {(200, b"hot")}
+    stack.redis.process.popen.kill()
+    stack.redis.process.popen.wait()
+    for turn in range(100):
+        assert get(tenant, "pages/hot").status_code in (200, 404)  # as the replica has it in memory
+        assert get(tenant, f"pages/cold{turn}", lease="true").status_code == 404
+        assert tenant.delete(f"/v1/cache/pages/other{turn}").status_code == 200
+        put(tenant, f"pages/new{turn}", b"new")
+    assert tenant.delete("/v1/cache/pages/hot").json()["pending"] is True
+    assert tenant.post("/v1/caches/pages/incr", {"key": "n"}).status_code == 503
+    stack.redis.start()
+    until(lambda: not tenant.delete("/v1/cache/pages/nothing").json().get("pending"), "Redis is used again")
+    until(lambda: all(stack.metric(stack.by_name["cached", n], "corbel_cache_trusted_shards") == 16 and
+                      stack.metric(stack.by_name["cached", n], "corbel_cache_pending") == 0 for n in range(REPLICAS)),
+          "all replicas are in step")
+    until(lambda: seen(tenant, "pages/hot") == {(404, b"")}, "what was deleted meanwhile is gone everywhere")
