@@ -2,25 +2,27 @@
  * plugin_logs: `corbel plugins logs`: runs as they end, with what they printed.
  *
  * Runs are asked for by the time at which they ended. An end becomes visible a little after its time, so each
- * look goes back some seconds behind the last one seen; what was shown before is known by its id.
+ * look goes back some seconds behind the last one seen, and on page by page to the newest; what was shown
+ * before is known by its id.
  */
 #include <string.h>
 #include <time.h>
 
+#include "base/id.h"
 #include "base/text.h"
 #include "corbel/contract.gen.h"
 #include "own.h"
 
 #define SHOWN_FIRST 20
 #define BACK_MS     10000
-#define PAGE        200
+#define PAGE        25
 
 struct logs {
 	struct command command;
 	const char *plugin_id, *outcome, *tenant_id;
 	bool is_json;
-	json_t *seen; /* id: its end; those that may come again */
-	int64_t last_ms;
+	json_t *seen;              /* id: its end; those that may come again */
+	int64_t last_ms, since_ms; /* the newest end seen; from when this look goes */
 };
 
 static const char *
@@ -69,7 +71,7 @@ show(const struct logs *logs, struct arena *arena, const json_t *run)
 /* ---- asking ---- */
 
 static int
-ask(struct logs *logs, bool is_first, json_t **reply)
+ask(struct logs *logs, bool is_first, const char *page_token, json_t **reply)
 {
 	struct command *command = &logs->command;
 	char since[TEXT_TIMESTAMP_MAX] = {0};
@@ -82,10 +84,12 @@ ask(struct logs *logs, bool is_first, json_t **reply)
 		json_object_set_new(command->fields, "outcome", json_string(logs->outcome));
 	if (logs->tenant_id)
 		json_object_set_new(command->fields, "tenant_id", json_string(logs->tenant_id));
+	if (page_token)
+		json_object_set_new(command->fields, "page_token", json_string(page_token));
 	if (is_first) {
 		json_object_set_new(command->fields, "state", json_string("RUN_ENDED"));
 	} else {
-		text_from_timestamp_ms(logs->last_ms > BACK_MS ? logs->last_ms - BACK_MS : 0, since);
+		text_from_timestamp_ms(logs->since_ms, since);
 		json_object_set_new(command->fields, "ended_since", json_string(since));
 	}
 	return call_make(command, reply);
@@ -117,16 +121,16 @@ forget_old(struct logs *logs)
 	}
 }
 
-/* The first page comes newest first, all others in the order of the ends. */
+/* The first page comes newest first, all others in the order of the ends. `token` is "" at the last one. */
 static int
-look(struct logs *logs, bool is_first)
+look_at_page(struct logs *logs, bool is_first, char token[ID_MAX])
 {
 	struct arena arena, *own = logs->command.arena;
 	json_t *reply = NULL;
 
 	arena_init(&arena, 16u << 10, SIZE_MAX);
 	logs->command.arena = &arena;
-	int code = ask(logs, is_first, &reply);
+	int code = ask(logs, is_first, *token ? token : NULL, &reply);
 	const json_t *runs = json_object_get(reply, "runs");
 	size_t count = json_array_size(runs);
 	for (size_t i = 0; code == EXIT_CODE_OK && i < count; i++) {
@@ -134,11 +138,26 @@ look(struct logs *logs, bool is_first)
 		if (is_new(logs, run))
 			show(logs, &arena, run);
 	}
+	const char *next = json_string_value(json_object_get(reply, "next_page_token"));
+	snprintf(token, ID_MAX, "%s", next && !is_first ? next : "");
 	(void)fflush(stdout);
-	forget_old(logs);
 	json_decref(reply);
 	arena_fini(&arena);
 	logs->command.arena = own;
+	return code;
+}
+
+static int
+look(struct logs *logs, bool is_first)
+{
+	char token[ID_MAX] = "";
+	int code;
+
+	logs->since_ms = logs->last_ms > BACK_MS ? logs->last_ms - BACK_MS : 0;
+	do
+		code = look_at_page(logs, is_first, token);
+	while (code == EXIT_CODE_OK && *token);
+	forget_old(logs);
 	return code;
 }
 

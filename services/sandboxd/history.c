@@ -7,21 +7,30 @@
 #include "corbel/sandboxd.methods.gen.h"
 #include "sandboxd_internal.h"
 
-#define DAY_MS INT64_C(86400000)
+#define DAY_MS        INT64_C(86400000)
+#define PAGE_WITH_LOG 25u
 
 #define FROM_RUNS "SELECT " RUN_COLUMNS " FROM runs "
-#define CHOSEN    " AND ($3 = '' OR plugin_id = $3) AND ($4 = 0 OR outcome = $4) AND ($5 = 0 OR state = $5)"
+#define CHOSEN    " AND ($4 = 0 OR outcome = $4) AND ($5 = 0 OR state = $5)"
 
 static const struct store_sql RUN_GET = {"run_get", FROM_RUNS "WHERE id = $1"};
-static const struct store_sql RUN_LIST = {"run_list", FROM_RUNS "WHERE tenant_id = $1 AND id < $2" CHOSEN
-                                                                " ORDER BY id DESC LIMIT $6"};
-static const struct store_sql RUN_LIST_OF = {
-    "run_list_of",
-    FROM_RUNS "WHERE tenant_id = $1 AND id < $2 AND plugin_id = $3 AND ($4 = 0 OR outcome = $4)"
-              " AND ($5 = 0 OR state = $5) ORDER BY id DESC LIMIT $6"};
-static const struct store_sql RUN_LIST_ENDED = {"run_list_ended", FROM_RUNS
-                                                "WHERE tenant_id = $1 AND state = 3 AND ended_at >= $2" CHOSEN
-                                                " ORDER BY ended_at, id LIMIT $6"};
+/* Without results, and with what was printed only if it is asked for: a page of all that would not fit into a
+ * message. */
+#define LISTED                                                                                               \
+	"SELECT id, tenant_id, state, outcome, started_at, ended_at, attempts, message,"                         \
+	" CASE WHEN $6 = 1 THEN log ELSE NULL END, NULL FROM runs "
+static const struct store_sql RUN_LIST = {"run_list",
+                                          LISTED "WHERE tenant_id = $1 AND ($3 = '' OR plugin_id = $3)" CHOSEN
+                                                 " AND id < $2 ORDER BY id DESC LIMIT $7"};
+static const struct store_sql RUN_LIST_OF = {"run_list_of",
+                                             LISTED "WHERE tenant_id = $1 AND plugin_id = $3" CHOSEN
+                                                    " AND id < $2 ORDER BY id DESC LIMIT $7"};
+/* $8 is the last run of the page before. */
+static const struct store_sql RUN_LIST_ENDED = {
+    "run_list_ended",
+    LISTED "WHERE tenant_id = $1 AND ($3 = '' OR plugin_id = $3)" CHOSEN
+           " AND state = 3 AND ended_at >= $2 AND ($8 = '' OR (ended_at, id) > (SELECT ended_at, id FROM runs"
+           " WHERE id = $8)) ORDER BY ended_at, id LIMIT $7"};
 static const struct store_sql RUN_SUMS = {
     "run_sums", "SELECT outcome, COUNT(*), CAST(SUM(cpu_us) AS BIGINT), CAST(SUM(wall_us) AS BIGINT),"
                 " MAX(memory_bytes) FROM runs WHERE tenant_id = $1 AND state = 3 AND created_at >= $2"
@@ -92,20 +101,21 @@ read_page(struct call *call, const char *tenant, const ListRunsRequest *request,
           struct store_rows **rows)
 {
 	const char *plugin = request->plugin_id ? request->plugin_id : "";
-	const struct store_sql *sql = *plugin ? &RUN_LIST_OF : &RUN_LIST;
+	bool goes_by_end = request->has_ended_since, is_first = strcmp(page->before, "~") == 0;
+	const struct store_sql *by_id = *plugin ? &RUN_LIST_OF : &RUN_LIST;
 	size_t size = (size_t)page->size + 1;
-	struct store_value from =
-	    request->has_ended_since ? store_i64(request->ended_since) : store_text(page->before);
+	const struct store_value params[] = {
+	    store_text(tenant),        goes_by_end ? store_i64(request->ended_since) : store_text(page->before),
+	    store_text(plugin),        store_i64(request->outcome),
+	    store_i64(request->state), store_i64(request->with_log),
+	    store_i64((int64_t)size),  store_text(is_first ? "" : page->before)};
 
-	return store_read(call_store(call), request->has_ended_since ? &RUN_LIST_ENDED : sql,
-	                  STORE_PARAMS(store_text(tenant), from, store_text(plugin), store_i64(request->outcome),
-	                               store_i64(request->state), store_i64((int64_t)size)),
+	return store_read(call_store(call), goes_by_end ? &RUN_LIST_ENDED : by_id, params, goes_by_end ? 8 : 7,
 	                  size, call_arena(call), rows);
 }
 
 static struct status
-take_rows(struct call *call, const ListRunsRequest *request, const struct store_rows *rows, size_t count,
-          Corbel__V1__ListRunsReply *reply)
+take_rows(struct call *call, const struct store_rows *rows, size_t count, Corbel__V1__ListRunsReply *reply)
 {
 	struct status st = status_ok_value();
 
@@ -113,9 +123,6 @@ take_rows(struct call *call, const ListRunsRequest *request, const struct store_
 	for (size_t row = 0; row < count && status_ok(&st); row++) {
 		PluginRun *run = ARENA_NEW(call_arena(call), PluginRun);
 		st = run_from_row(call_arena(call), rows, row, run);
-		run->has_result = false;
-		if (!request->with_log)
-			run->log = NULL;
 		reply->runs[reply->n_runs++] = run;
 	}
 	return st;
@@ -131,13 +138,15 @@ plugin_runs_list(struct call *call, const ListRunsRequest *request, Corbel__V1__
 
 	if (status_ok(&st))
 		st = page_read(call, request->has_page_size, request->page_size, request->page_token, "run", &page);
+	if (request->with_log && page.size > PAGE_WITH_LOG)
+		page.size = PAGE_WITH_LOG;
 	if (status_ok(&st))
 		st = read_page(call, tenant, request, &page, &rows);
 	if (!status_ok(&st))
 		return st;
 	size_t count = rows_count(rows) > page.size ? page.size : rows_count(rows);
-	st = take_rows(call, request, rows, count, reply);
-	if (status_ok(&st) && rows_count(rows) > page.size && !request->has_ended_since)
+	st = take_rows(call, rows, count, reply);
+	if (status_ok(&st) && rows_count(rows) > page.size)
 		reply->next_page_token = reply->runs[count - 1]->id;
 	return st;
 }

@@ -233,6 +233,12 @@ def test_queued_runs_are_done_and_kept_with_their_results(stack):
     since = client.get("/v1/plugins/runs", params={"ended_since": min(e["ended_at"] for e in ended), "with_log": "true"}).json()["runs"]
     assert len(since) == 10 and since[0]["log"] == "adding 1\n"
     assert [r["ended_at"] for r in since] == sorted(r["ended_at"] for r in since)
+    paged, token = [], None
+    while token or not paged:
+        page = client.get("/v1/plugins/runs", params={"ended_since": since[0]["ended_at"], "page_size": 3, **({"page_token": token} if token else {})}).json()
+        paged += [r["id"] for r in page["runs"]]
+        token = page.get("next_page_token")
+    assert paged == [r["id"] for r in since] and "log" not in page["runs"][0]
     told = client.get("/v1/plugins/statistics").json()
     assert told["runs"] == 10 and told["queued"] == 0 and told["outcomes"][0]["outcome"] == "OK"
     until(lambda: kinds(client, "sandbox.run.*").count("sandbox.run.completed") == 10, "each end is told")
