@@ -55,8 +55,8 @@ struct hot {
 };
 
 struct heat {
-	uint64_t hash, turn;
-	uint32_t count;
+	uint64_t hash;
+	uint32_t turn, count;
 };
 
 struct hot_checks {
@@ -161,7 +161,7 @@ static bool
 is_hot(struct hot_checks *checks, uint64_t hash, uint64_t now_ms)
 {
 	struct heat *heat = &checks->heat[hash % HEAT_MAX];
-	uint64_t turn = now_ms / HEAT_MS;
+	uint32_t turn = (uint32_t)(now_ms / HEAT_MS);
 
 	if (heat->hash != hash || heat->turn != turn)
 		*heat = (struct heat){.hash = hash, .turn = turn};

@@ -108,8 +108,10 @@ shard_main(void *arg)
 
 	tls_keeper_begin(shard->tls);
 	while (!atomic_load(&shard->is_stopping)) {
-		int count = epoll_wait(shard->epoll_fd, events, TURN_EVENTS, gathering > 0 ? 0 : turn_timeout(shard));
-		if (count <= 0 || gathering > GATHER_TURNS || port_queued(shard->port) >= PORT_GATHER_CALLS)
+		size_t queued = port_queued(shard->port);
+		int count = epoll_wait(shard->epoll_fd, events, TURN_EVENTS, queued > 0 ? 0 : turn_timeout(shard));
+		gathering = queued > 0 ? gathering + 1 : 0;
+		if (count <= 0 || gathering > GATHER_TURNS || queued >= PORT_GATHER_CALLS)
 			port_flush(shard->port);
 		for (int i = 0; i < count; i++) {
 			if (events[i].data.fd == shard->wake_fd)
@@ -119,7 +121,6 @@ shard_main(void *arg)
 		}
 		port_poll(shard->port);
 		MHD_run(shard->http);
-		gathering = port_queued(shard->port) > 0 ? gathering + 1 : 0;
 		if (!is_quiet && atomic_load(&shard->is_quiet)) {
 			(void)MHD_quiesce_daemon(shard->http);
 			is_quiet = true;
