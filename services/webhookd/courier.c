@@ -118,6 +118,13 @@ take_news(struct courier *courier)
 	}
 }
 
+void
+courier_keep_sending(struct courier *courier)
+{
+	take_news(courier);
+	send_all(courier);
+}
+
 static bool
 has_urgent_work(const struct courier *courier)
 {

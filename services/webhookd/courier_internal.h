@@ -44,6 +44,9 @@ struct courier {
 /* What the store has to do in a turn: records how attempts went, claims and renews endpoints, loads what is
  * due. */
 void courier_use_store(struct courier *courier);
+/* Between the statements of a long turn: takes what came back and sends what may follow, so that endpoints do
+ * not stand still while the store works. */
+void courier_keep_sending(struct courier *courier);
 /* Any thread. */
 void courier_parcel_ended(struct parcel *parcel);
 void courier_drop_lane(struct courier *courier, struct lane **slot);

@@ -12,6 +12,7 @@
 #define CLAIMS_MAX 64u
 #define IDLE_MS    1000u
 #define TAKE_MS    1000u
+#define LONG_QUEUE 32u
 
 static struct tenant_share *
 share_of(struct courier *courier, const char *tenant)
@@ -269,6 +270,8 @@ tend_lanes(struct courier *courier, struct store_conn *conn)
 		if (status_ok(&st) && lane->is_dirty && !lane->is_lost && !courier->is_draining &&
 		    lane->queued * 2 < lane_appetite(lane))
 			st = refill_lane(courier, conn, lane);
+		if (lane->queued >= LONG_QUEUE)
+			courier_keep_sending(courier);
 		if (!is_idle(lane))
 			lane->idle_since_mono = now;
 		bool is_over = is_idle(lane) && (lane->is_lost || courier->is_draining ||

@@ -375,8 +375,8 @@ record_consequences(struct store_tx *tx, struct arena *arena, struct verdict **o
 	return status_ok(&st) ? waiting_lost(tx, arena, lost, lost_count) : st;
 }
 
-static struct status
-insert_attempts(struct store_tx *tx, struct arena *arena, const struct verdict *verdicts, size_t count)
+struct status
+ledger_add_attempts(struct store_tx *tx, struct arena *arena, const struct verdict *verdicts, size_t count)
 {
 	struct store_value *attempts = ARENA_ARRAY(arena, struct store_value, count * ATTEMPT_COLS + 1);
 	size_t kept = 0;
@@ -406,9 +406,7 @@ ledger_record(struct store_tx *tx, struct arena *arena, struct verdict *verdicts
 	struct status st = record_over(tx, arena, over, over_count);
 	if (status_ok(&st))
 		st = record_retries(tx, arena, retried, retried_count);
-	if (status_ok(&st))
-		st = record_consequences(tx, arena, over, over_count);
-	return status_ok(&st) ? insert_attempts(tx, arena, verdicts, count) : st;
+	return status_ok(&st) ? record_consequences(tx, arena, over, over_count) : st;
 }
 
 struct status

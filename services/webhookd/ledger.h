@@ -101,6 +101,9 @@ struct ownership {
 struct status ledger_hold(struct store_tx *tx, struct arena *arena, struct ownership *held, size_t count);
 /* Those that are not stale, under ledger_hold(). */
 struct status ledger_record(struct store_tx *tx, struct arena *arena, struct verdict *verdicts, size_t count);
+/* The attempts of those that were recorded. */
+struct status ledger_add_attempts(struct store_tx *tx, struct arena *arena, const struct verdict *verdicts,
+                                  size_t count);
 /* NULL ends a time of failure. */
 struct status ledger_set_failing(struct store_tx *tx, const char *endpoint_id, int64_t token,
                                  const int64_t *since_ms);

@@ -186,6 +186,8 @@ count(struct courier *courier, const struct parcel *parcel, const struct verdict
 
 /* What a transaction is about. */
 struct batch {
+	struct parcel *first, **last; /* with those that were cut off */
+	size_t taken;
 	struct verdict *verdicts;
 	struct parcel **parcels; /* of the verdicts */
 	size_t count;
@@ -241,8 +243,13 @@ record(struct courier *courier, struct store_conn *conn, struct batch *batch)
 	for (size_t i = 0; i < batch->lane_count; i++)
 		batch->lanes[i]->was_failing = batch->lanes[i]->is_failing;
 	st = hold(courier, &tx, batch);
+	courier_keep_sending(courier);
 	if (status_ok(&st))
 		st = ledger_record(&tx, &courier->arena, batch->verdicts, batch->count);
+	courier_keep_sending(courier);
+	if (status_ok(&st))
+		st = ledger_add_attempts(&tx, &courier->arena, batch->verdicts, batch->count);
+	courier_keep_sending(courier);
 	for (size_t i = 0; i < batch->count && status_ok(&st); i++)
 		st = follow_up(courier, &tx, batch->parcels[i], &batch->verdicts[i]);
 	st = store_end(&tx, st);
@@ -251,17 +258,37 @@ record(struct courier *courier, struct store_conn *conn, struct batch *batch)
 	return st;
 }
 
-/* All that came back, but what was cut off. */
+/* What came back until now. */
+static void
+take_unsettled(struct courier *courier, struct batch *batch)
+{
+	*batch = (struct batch){
+	    .first = courier->unsettled, .last = courier->last_unsettled, .taken = courier->unsettled_count};
+	courier->unsettled = NULL;
+	courier->last_unsettled = &courier->unsettled;
+	courier->unsettled_count = 0;
+}
+
+/* Before what came back since. */
+static void
+put_back(struct courier *courier, struct batch *batch)
+{
+	if (!batch->first)
+		return;
+	*batch->last = courier->unsettled;
+	if (!courier->unsettled)
+		courier->last_unsettled = batch->last;
+	courier->unsettled = batch->first;
+	courier->unsettled_count += batch->taken;
+}
+
+/* All of it, but what was cut off. */
 static void
 collect(struct courier *courier, struct batch *batch)
 {
-	size_t most = 0;
-
-	for (const struct parcel *parcel = courier->unsettled; parcel; parcel = parcel->next)
-		most++;
-	batch->verdicts = ARENA_ARRAY(&courier->arena, struct verdict, most);
-	batch->parcels = ARENA_ARRAY(&courier->arena, struct parcel *, most);
-	for (struct parcel *parcel = courier->unsettled; parcel; parcel = parcel->next) {
+	batch->verdicts = ARENA_ARRAY(&courier->arena, struct verdict, batch->taken + 1);
+	batch->parcels = ARENA_ARRAY(&courier->arena, struct parcel *, batch->taken + 1);
+	for (struct parcel *parcel = batch->first; parcel; parcel = parcel->next) {
 		if (was_cut_off(parcel))
 			continue;
 		batch->parcels[batch->count] = parcel;
@@ -312,35 +339,42 @@ is_settling_due(const struct courier *courier)
 	return false;
 }
 
-struct status
-settle(struct courier *courier, struct store_conn *conn)
+/* What is recorded is over. */
+static void
+finish(struct courier *courier, struct batch *batch)
 {
-	struct batch batch = {.count = 0};
-	struct status st = status_ok_value();
-
-	collect(courier, &batch);
-	if (batch.count > 0)
-		st = record(courier, conn, &batch);
-	if (is_of_a_row(&st))
-		st = record_each(courier, conn, &batch);
-	if (!status_ok(&st))
-		return st;
-	for (size_t i = 0; i < batch.count; i++) {
-		struct lane *lane = batch.parcels[i]->lane;
-		int64_t due_at = batch.verdicts[i].due_at;
-		count(courier, batch.parcels[i], &batch.verdicts[i]);
+	for (size_t i = 0; i < batch->count; i++) {
+		struct lane *lane = batch->parcels[i]->lane;
+		int64_t due_at = batch->verdicts[i].due_at;
+		count(courier, batch->parcels[i], &batch->verdicts[i]);
 		if (due_at > 0 && (lane->retry_at == 0 || due_at < lane->retry_at))
 			lane->retry_at = due_at;
 	}
-	while (courier->unsettled) {
-		struct parcel *parcel = courier->unsettled;
-		courier->unsettled = parcel->next;
+	while (batch->first) {
+		struct parcel *parcel = batch->first;
+		batch->first = parcel->next;
 		parcel->lane->unsettled--;
 		parcel->lane->is_dirty = true;
 		lane_forget(parcel->lane, parcel->sequence);
 		parcel_free(parcel);
 	}
-	courier->unsettled_count = 0;
-	courier->last_unsettled = &courier->unsettled;
+}
+
+struct status
+settle(struct courier *courier, struct store_conn *conn)
+{
+	struct batch batch;
+	struct status st = status_ok_value();
+
+	take_unsettled(courier, &batch);
+	collect(courier, &batch);
+	if (batch.count > 0)
+		st = record(courier, conn, &batch);
+	if (is_of_a_row(&st))
+		st = record_each(courier, conn, &batch);
+	if (status_ok(&st))
+		finish(courier, &batch);
+	else
+		put_back(courier, &batch);
 	return st;
 }
