@@ -282,9 +282,9 @@ def test_a_replica_that_stands_still_within_its_acknowledgement_acknowledges_not
     stack, (old, receive_old, settle_old), (_, receive_new, settle_new) = apart(own)
     stale = until(lambda: receive_old(lease_ms=1000), "the first lease")[0]
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        with stack.postgres.locked("webhookd.deliveries"):
+        with stack.postgres.locked("webhookd.waiting"):
             said = pool.submit(settle_old, "ack", stale)
-            until(lambda: waiting(stack, "UPDATE deliveries"), "it is being acknowledged")
+            until(lambda: waiting(stack, "DELETE FROM waiting"), "it is being acknowledged")
             old.send(signal.SIGSTOP)
         try:  # PostgreSQL ends its transaction, and nobody has the message before
             held = until(lambda: receive_new(lease_ms=600000, wait_ms=15000), "the next lease")[0]
