@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "engine_internal.h"
+#include "engine_shared.h"
 
 #define ENTRY_SHARE   16u
 #define SPACES_MAX    4096u
@@ -241,6 +242,7 @@ space_new(struct engine *engine, struct tenant *tenant, const char *name)
 	space->leases = leases_new(LEASES_MAX);
 	space->tier = tier_local(space->invalidations, space->leases, &engine->watch, space);
 	if (engine->options.trust_of) {
+		space->tier->between = shared_version(1) - 1;
 		space->copies = mem_alloc(sizeof(*space->copies));
 		space->copies->trust = engine->options.trust_of(engine->options.trust_arg, tenant->name, name);
 		space->copies->globs = invalidations_new(1, engine->seed);

@@ -4,6 +4,18 @@
  */
 #include "engine_internal.h"
 
+/* There is no number left for what it would have to be newer than: all of the space goes, and whoever was
+ * asked to fill fills nothing. */
+static void
+empty(struct space *space, struct engine_waiter **woken)
+{
+	struct fill_level before = room_level(space);
+
+	l1_clear(space->l1);
+	room_account(space, before);
+	(void)leases_expire(space->leases, UINT64_MAX, woken);
+}
+
 static struct status
 invalidate(struct space *space, struct change *change, uint64_t *sequence)
 {
@@ -13,7 +25,9 @@ invalidate(struct space *space, struct change *change, uint64_t *sequence)
 	pthread_mutex_lock(&space->lock);
 	change->now_ms = engine_now_ms(space->engine);
 	bool is_done = space->tier->commit(space->tier, change, &commit, &st);
-	space->counts.invalidations += is_done;
+	if (!is_done && status_ok(&st))
+		empty(space, &commit.woken);
+	space->counts.invalidations += status_ok(&st);
 	pthread_mutex_unlock(&space->lock);
 	wake_all(commit.woken);
 	*sequence = commit.sequence;

@@ -66,6 +66,10 @@ struct tier {
 	/* The next number is higher than this. */
 	void (*advance)(struct tier *tier, uint64_t sequence);
 	void (*free)(struct tier *tier);
+	/* Not 0: numbers come from elsewhere, too, and have none of these bits; what is counted here stays below
+	 * the next of those. Only changes of many entries are counted then, and one that finds no number left
+	 * is refused with status OK: it has to be done without. */
+	uint64_t between;
 };
 
 /* This process alone: numbers are counted here and nowhere else. No argument is taken. */

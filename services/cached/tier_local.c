@@ -21,6 +21,15 @@ next_number(struct local *local)
 	return atomic_fetch_add_explicit(&local->sequence, 1, memory_order_relaxed) + 1;
 }
 
+/* Of a change of one key, which is done to the entry itself: it needs no number of its own between others. */
+static uint64_t
+number_of_key(struct local *local)
+{
+	uint64_t sequence = atomic_load_explicit(&local->sequence, memory_order_relaxed);
+
+	return sequence & local->tier.between ? sequence : next_number(local);
+}
+
 /* The token is used up, whether it may fill or not: one that an invalidation made worthless makes place for
  * the next caller's. */
 static bool
@@ -34,7 +43,7 @@ commit_fill(struct local *local, const struct change *change, struct commit *com
 	commit->delta_ms = change->now_ms - lease->granted_ms;
 	leases_end(local->leases, change->hash, &commit->woken);
 	if (is_allowed)
-		commit->sequence = next_number(local);
+		commit->sequence = number_of_key(local);
 	return is_allowed;
 }
 
@@ -45,6 +54,8 @@ commit_invalidation(struct local *local, const struct change *change, struct com
 	uint64_t sequence = atomic_load_explicit(&local->sequence, memory_order_relaxed) + 1;
 	struct invalidations *invalidations = local->invalidations;
 
+	if (local->tier.between && (sequence & local->tier.between) == 0)
+		return false;
 	if (change->kind == CHANGE_TAG)
 		invalidations_add_tag(invalidations, change->tag, sequence);
 	else if (change->kind == CHANGE_PREFIX)
@@ -79,7 +90,7 @@ decide(struct local *local, const struct change *change, struct commit *commit, 
 	case CHANGE_TOUCH:
 		break;
 	}
-	commit->sequence = next_number(local);
+	commit->sequence = number_of_key(local);
 	return true;
 }
 
@@ -153,7 +164,7 @@ tier_local(struct invalidations *invalidations, struct leases *leases, const str
 {
 	struct local *local = mem_alloc(sizeof(*local));
 
-	local->tier = (struct tier){commit, claim, release, sequence, advance, free_local};
+	local->tier = (struct tier){commit, claim, release, sequence, advance, free_local, 0};
 	local->invalidations = invalidations;
 	local->leases = leases;
 	local->watch = watch;

@@ -393,6 +393,37 @@ START_TEST(what_was_in_memory_is_still_given_when_redis_comes_back_empty)
 }
 END_TEST
 
+START_TEST(however_much_was_changed_during_an_outage_what_others_change_afterwards_is_newer)
+{
+	char key[16];
+
+	test_redis_freeze(server);
+	for (int i = 0; i < REPLICAS; i++)
+		until_alone(&replicas[i]);
+	/* As many numbers as there could be between two of the log's, and more. */
+	for (int i = 0; i < 200; i++) {
+		snprintf(key, sizeof(key), "k%d", i);
+		struct get get = test_replica_get(&replicas[0], key, true);
+		ck_assert_uint_ne(get.token, 0);
+		ck_assert_int_eq(test_replica_set_tagged(&replicas[0], key, "made", get.token, "t"), SET_STORED);
+		ck_assert(test_replica_has(&replicas[0], key, "made"));
+		if (i % 2 == 0)
+			continue;
+		ck_assert(test_replica_do(&replicas[0], op_on(OP_TAG, "t"), NULL).is_pending);
+		ck_assert(is_gone(&replicas[0], key));
+	}
+	struct get last = test_replica_get(&replicas[0], "last", true);
+	ck_assert_int_eq(test_replica_set_tagged(&replicas[0], "last", "made", last.token, "u"), SET_STORED);
+	ck_assert(test_replica_has(&replicas[0], "last", "made"));
+	test_redis_thaw(server);
+	for (int i = 0; i < REPLICAS; i++)
+		until_together(&replicas[i]);
+	ck_assert(test_replica_has(&replicas[0], "last", "made"));
+	change(&replicas[1], OP_TAG, "u");
+	assert_gone_everywhere("last");
+}
+END_TEST
+
 int
 main(void)
 {
@@ -420,6 +451,7 @@ main(void)
 	tcase_add_test(failing, what_has_to_be_exact_is_refused_while_redis_is_away);
 	tcase_add_test(failing, a_namespace_may_forbid_values_from_before_an_outage);
 	tcase_add_test(failing, what_was_invalidated_during_an_outage_the_others_hear_of_afterwards);
+	tcase_add_test(failing, however_much_was_changed_during_an_outage_what_others_change_afterwards_is_newer);
 	tcase_add_test(failing, what_was_in_memory_is_still_given_when_redis_comes_back_empty);
 	suite_add_tcase(suite, together);
 	suite_add_tcase(suite, failing);
