@@ -48,8 +48,9 @@ class Caller(Client):
 
 
 class Compose(Stack):
-    def __init__(self, engine, tag, command=None):
+    def __init__(self, engine, tag, command=None, files=("override.yml",)):
         super().__init__()
+        self.files = [word for name in files for word in ("-f", f"tests/stack/{name}")]
         self.engine = engine
         self.command = command or engine.composes()[0]
         self.project = f"corbel-test-{os.getpid()}-{free_port()}"
@@ -67,7 +68,7 @@ class Compose(Stack):
         # Nothing of the caller's environment takes the place of what the file says.
         clean = {name: "" for name in os.environ if re.match("CORBEL_(?!SOURCE|BIN)|COMPOSE_|POSTGRES_|REDIS_|GRAFANA_", name)}
         return run("env", *[part for name in clean for part in ("-u", name)], *self.command, "--env-file", self.file, "-p",
-                   self.project, "-f", "docker-compose.yml", "-f", "tests/stack/override.yml", *words, timeout=timeout, env=self.own)
+                   self.project, "-f", "docker-compose.yml", *self.files, *words, timeout=timeout, env=self.own)
 
     # ---- what there is
 

@@ -18,8 +18,10 @@ from compose import Compose  # noqa: E402
 from engine import Engine, run  # noqa: E402
 from stack import until  # noqa: E402
 
-SHARE = os.environ.get("CORBEL_STACK_SHARE", "0.05")  # of a processor, each replica
-CONNECTIONS = 64
+SHARE = os.environ.get("CORBEL_STACK_SHARE", "0.04")  # of a processor, each replica
+COSTS = ("ratelimitd", "redis", "ingress")
+SHARES_MAX = 262144
+CONNECTIONS = 256
 KEYS = 1000
 SCRIPT = """\
 wrk.method = "POST"
@@ -39,21 +41,34 @@ end
 
 
 def hold(compose, processors):
-    """The last processor is the replicas', the others are everybody else's."""
+    """The last processor is the replicas', the others are everybody else's; whatever the machine does beside comes after them."""
     others = ",".join(str(p) for p in processors[:-1]) or str(processors[0])
     for name in ("ingress", "redis", "accountd", "postgres", "webhookd", "cached"):
-        run("docker", "update", "--cpuset-cpus", others, *compose.ids(name))
-    run("docker", "update", "--cpuset-cpus", str(processors[-1]), "--cpus", SHARE, *compose.ids("ratelimitd"))
+        run("docker", "update", "--cpu-shares", SHARES_MAX, "--cpuset-cpus", others, *compose.ids(name))
+    run("docker", "update", "--cpu-shares", SHARES_MAX, "--cpuset-cpus", str(processors[-1]), "--cpus", SHARE,
+        *compose.ids("ratelimitd"))
     return others
 
 
+def cpu_s(compose, service):
+    """Processor time that the programs of its containers have had: fields 14 and 15 of proc(5)'s stat, here after the name."""
+    ticks = 0
+    for container in compose.containers(service):
+        fields = pathlib.Path(f"/proc/{container['State']['Pid']}/stat").read_text().rpartition(") ")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def load(compose, script, others, seconds):
-    """One measurement: checks a second, the 99th percentile as wrk prints it, failures."""
-    said = run("taskset", "-c", others, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", script,
+    """One measurement: checks a second, microseconds of processor time that one takes of each service, failures."""
+    before = {name: cpu_s(compose, name) for name in COSTS}
+    first = ["nice", "-n", "-20"] if os.geteuid() == 0 else []
+    said = run(*first, "taskset", "-c", others, "wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency", "-s", script,
                compose.url + "/v1/ratelimits/check", timeout=seconds + 60).stdout
     failed = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
-    return (float(re.search(r"Requests/sec: +(\S+)", said).group(1)), re.search(r"99% +(\S+)", said).group(1),
-            int(failed.group(1)) if failed else 0)
+    count = int(re.search(r"(\d+) requests in", said).group(1))
+    costs = {name: (cpu_s(compose, name) - before[name]) * 1e6 / max(count, 1) for name in COSTS}
+    return float(re.search(r"Requests/sec: +(\S+)", said).group(1)), costs, int(failed.group(1)) if failed else 0
 
 
 def measure(compose, replicas, script, rounds, seconds):
@@ -71,7 +86,7 @@ def main(rounds=3, seconds=5):
         if not tag:
             tag = "corbel:stack-test"
             engine.build(tag)
-        compose = Compose(engine, tag)
+        compose = Compose(engine, tag, files=("override.yml", "scaling.yml"))
         try:
             compose.up()
             client = compose.tenant(plan="unlimited", scopes=["*"])
@@ -88,8 +103,8 @@ def main(rounds=3, seconds=5):
                     rows = measure(compose, replicas, script.name, rounds, seconds)
                     rate = statistics.median(row[0] for row in rows)
                     first = first or rate
-                    p99 = sorted(rows)[len(rows) // 2][1]
-                    print(f"ratelimitd x {replicas}  {rate:8.0f} checks/s  {rate / first:4.2f} times  p99 {p99:>8}"
+                    costs = "  ".join(f"{name} {statistics.median(row[1][name] for row in rows):.1f}" for name in COSTS)
+                    print(f"ratelimitd x {replicas}  {rate:8.0f} checks/s  {rate / first:4.2f} times  CPU us a check: {costs}"
                           f"  failed {sum(row[2] for row in rows)}", flush=True)
         finally:
             compose.remove()
