@@ -11,10 +11,10 @@ import signal
 import time
 
 import requests
-from engine import run
+from engine import SOURCE, run
 from stack import Client, Stack, free_port, until
 
-DAEMONS = ("accountd", "ratelimitd", "webhookd", "cached", "ingress")
+DAEMONS = (*sorted(path.parent.name for path in (SOURCE / "services").glob("*/main.c") if path.parent.name != "ingress"), "ingress")
 STORES = ("postgres", "redis")
 HEALTHY_S = 300
 PORTS = 20

@@ -14,7 +14,7 @@ import tempfile
 
 HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
-from compose import Compose  # noqa: E402
+from compose import DAEMONS, STORES, Compose  # noqa: E402
 from engine import Engine, run  # noqa: E402
 from stack import until  # noqa: E402
 
@@ -43,7 +43,7 @@ end
 def hold(compose, processors):
     """The last processor is the replicas', the others are everybody else's; whatever the machine does beside comes after them."""
     others = ",".join(str(p) for p in processors[:-1]) or str(processors[0])
-    for name in ("ingress", "redis", "accountd", "postgres", "webhookd", "cached"):
+    for name in {*STORES, *DAEMONS} - {"ratelimitd"}:
         run("docker", "update", "--cpu-shares", SHARES_MAX, "--cpuset-cpus", others, *compose.ids(name))
     run("docker", "update", "--cpu-shares", SHARES_MAX, "--cpuset-cpus", str(processors[-1]), "--cpus", SHARE,
         *compose.ids("ratelimitd"))

@@ -68,6 +68,13 @@ def test_a_daemon_knows_no_secret_that_it_does_not_need(compose):
         assert ("CORBEL_STORE_URL" in known) == (service != "ingress")
 
 
+def test_a_plugin_runs_confined_in_a_container_of_its_own_daemon(compose):
+    ran = compose.operator.post("/v1/plugins/run", {"code": "result = sum(context) * 2", "context": [20, 1]})
+    assert ran.status_code == 200 and (ran.json()["outcome"], ran.json()["result"]) == ("OK", 42), ran.text
+    layers = {layer["name"]: layer["state"] for layer in compose.operator.get("/v1/plugins/isolation").json()["layers"]}
+    assert {layers[name] for name in ("seccomp", "rlimits", "no_new_privs", "landlock")} == {"LAYER_ACTIVE"}, layers
+
+
 @pytest.mark.skipif(not (BIN / "corbel").exists(), reason="nothing is built: the end-to-end tests use the command line")
 def test_the_end_to_end_tests_pass_against_it(compose):
     ran = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", SOURCE / "tests/e2e"],
