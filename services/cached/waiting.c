@@ -129,7 +129,6 @@ park(struct parked *parked)
 	if (engine_wait(parked->lookup.space, request->key, strlen(request->key), &parked->waiter))
 		return true;
 	link_out(parked);
-	parked->was_parked = parked->looks > 0;
 	parked->is_last = ++parked->looks == LOOKS_MAX;
 	return false;
 }
