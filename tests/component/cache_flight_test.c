@@ -15,6 +15,7 @@
 #define WAIT_MS   20000u
 #define CALL_MS   60000u
 #define ORIGIN_MS 300u
+#define TRIES     5u
 #define MADE      "made once"
 
 /* A machine that is busy with ten thousand callers is no outage of Redis. */
@@ -29,8 +30,9 @@ struct crowd {
 	const uint8_t *request;
 	size_t request_size, under_way;
 	unsigned answered, origin_calls, failed, others;
-	char token[64]; /* "": nobody has it */
-	unsigned maker; /* the replica whose caller has it */
+	bool was_starved; /* the replica of whoever had the token gave no sign of life for too long */
+	char token[64];   /* "": nobody has it */
+	unsigned maker;   /* the replica whose caller has it */
 	uint64_t made_ms;
 	Corbel__Bus__Principal principal;
 };
@@ -115,9 +117,10 @@ fill(struct crowd *crowd)
 	request.lease = crowd->token;
 	struct status st =
 	    test_cached_call(&crowd->rig, crowd->maker, CACHE_SET, &request.base, CALL_MS, &crowd->arena, &reply);
-	ck_assert_msg(status_ok(&st), "%s", st.message);
 	crowd->token[0] = '\0';
-	crowd->answered++; /* who made it has it */
+	crowd->was_starved = st.code == STATUS_ABORTED;
+	ck_assert_msg(status_ok(&st) || crowd->was_starved, "%s", st.message);
+	crowd->answered += status_ok(&st); /* who made it has it */
 }
 
 static void
@@ -164,7 +167,10 @@ expect_one_call(unsigned replicas, bool has_redis)
 {
 	static struct crowd crowd;
 
-	run(&crowd, replicas, has_redis);
+	/* A replica that gets no processor for a third of a second counts as dead, and another caller asks the
+	 * origin. That is no fault; a machine that does it every time is. */
+	for (unsigned tries = 0; tries == 0 || (crowd.was_starved && tries < TRIES); tries++)
+		run(&crowd, replicas, has_redis);
 	ck_assert_uint_eq(crowd.origin_calls, 1);
 	ck_assert_uint_eq(crowd.answered, replicas * CALLERS);
 }
