@@ -91,6 +91,7 @@ answered(struct pool_call *call)
 	if (has_value) {
 		crowd->answered++;
 	} else if (entry && entry->lease) {
+		crowd->was_starved = crowd->was_starved || crowd->token[0]; /* who had it was taken for dead */
 		crowd->origin_calls++;
 		crowd->maker = replica;
 		crowd->made_ms = test_now_ms() + ORIGIN_MS;
