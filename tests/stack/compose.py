@@ -158,7 +158,7 @@ class Compose(Stack):
 
     def remove(self):
         """Everything, data too."""
-        self.compose("down", "-v", "-t", "5")
+        self.compose("--profile", "observability", "down", "-v", "-t", "5")
         super().stop()
 
 
