@@ -418,6 +418,14 @@ host_reload(struct host *self)
 	}
 }
 
+void
+host_leave(struct host *self, uint32_t delay_ms)
+{
+	atomic_store(&self->is_leaving, true);
+	if (delay_ms > 0)
+		poll(NULL, 0, (int)delay_ms);
+}
+
 static uint32_t
 left_ms(const struct host *self, uint64_t end_ms)
 {

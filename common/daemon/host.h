@@ -4,6 +4,7 @@
  *   host_new     telemetry, bus, Redis, admin port: alive, not ready
  *   host_migrate each service: store, migrations; nothing else
  *   host_start   each service: store, migrations; create; all listen; start: ready
+ *   host_leave   not ready, and serves on for a moment
  *   host_drain   in the reverse order: not ready, finish what is under way, stop listening
  *   host_free    everything is given back, telemetry last
  *
@@ -37,6 +38,9 @@ struct status host_migrate(struct host *host);
 /* CANCELLED when `stop_fd` became readable. On failure host_drain() and host_free() follow. */
 struct status host_start(struct host *host);
 void host_reload(struct host *host);
+/* Not ready from now on, yet serves for so long: those who send requests here by its readiness go elsewhere
+ * before anything is refused. */
+void host_leave(struct host *host, uint32_t delay_ms);
 /* False when something was still under way at the end of the grace. Then memory is still in use by
  * worker threads: the process ends without host_free(). */
 bool host_drain(struct host *host, uint32_t grace_ms);

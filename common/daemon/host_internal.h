@@ -57,7 +57,8 @@ struct host {
 	struct hosted *hosted;
 	size_t count;
 	struct admin *admin;
-	pthread_mutex_t lock; /* guards the lists below */
+	atomic_bool is_leaving; /* still serves, but is to be asked no more */
+	pthread_mutex_t lock;   /* guards the lists below */
 	struct host_pool *pools;
 	struct host_announcement *announcements;
 };

@@ -217,6 +217,10 @@ hosted_start(struct hosted *self)
 bool
 hosted_is_ready(struct hosted *self, char *reason, size_t size)
 {
+	if (atomic_load(&self->host->is_leaving)) {
+		snprintf(reason, size, "draining");
+		return false;
+	}
 	switch (atomic_load(&self->state)) {
 	case HOSTED_STARTING:
 		snprintf(reason, size, "starting");

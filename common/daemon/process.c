@@ -193,8 +193,10 @@ say_ready(const struct daemon_options *options, struct host *host)
 }
 
 static int
-run_host(const struct daemon_options *options, struct host *host, int signals, uint32_t grace_ms)
+run_host(const struct daemon_options *options, struct host *host, int signals, const struct config *config)
 {
+	uint32_t delay_ms = (uint32_t)config_duration_ms(config, "drain.delay");
+	uint32_t grace_ms = (uint32_t)config_duration_ms(config, "drain.grace");
 	struct status st = options->only_migrates ? host_migrate(host) : host_start(host);
 	bool is_stopped = st.code == STATUS_CANCELLED;
 
@@ -207,6 +209,8 @@ run_host(const struct daemon_options *options, struct host *host, int signals, u
 		log_error(host_log(host), "cannot start", LOG_STATUS(&st));
 	}
 	let_signals_kill(signals);
+	if (status_ok(&st) && !options->only_migrates)
+		host_leave(host, delay_ms);
 	bool is_quiet = host_drain(host, grace_ms);
 	if (!is_quiet) {
 		/* Worker threads still use what host_free() would free. */
@@ -238,7 +242,7 @@ run_config(const struct daemon_options *options, const struct config *config)
 	int code = EXIT_FAILED;
 	if (status_ok(&st)) {
 		log_info(host_log(host), "descriptors", LOG_U64("limit", files));
-		code = run_host(options, host, signals, (uint32_t)config_duration_ms(config, "drain.grace"));
+		code = run_host(options, host, signals, config);
 	} else {
 		fprintf(stderr, "cannot start: %s\n", st.message);
 	}
