@@ -215,10 +215,12 @@ begin_frame(struct answer *answer)
 	uint32_t size = answer->frame.size;
 
 	strbuf_clear(&answer->payload);
-	if (answer->frame.kind == WIRE_LOG ? size == 0 || size > LOG_FRAME_MAX
-	    : answer->frame.kind == WIRE_OUTCOME
-	        ? size < OUTCOME_FIXED || size > (uint64_t)answer->output_bytes + REST_MAX
-	        : answer->frame.kind != WIRE_SYSCALL || size != sizeof(int32_t))
+	if (answer->has_named_call)
+		answer_break(answer, "more after a refused system call, which is a child's last word");
+	else if (answer->frame.kind == WIRE_LOG ? size == 0 || size > LOG_FRAME_MAX
+	         : answer->frame.kind == WIRE_OUTCOME
+	             ? size < OUTCOME_FIXED || size > (uint64_t)answer->output_bytes + REST_MAX
+	             : answer->frame.kind != WIRE_SYSCALL || size != sizeof(int32_t))
 		answer_break(answer, "a frame of no known kind or size");
 }
 
@@ -240,8 +242,10 @@ static void
 end_frame(struct answer *answer)
 {
 	answer->head_bytes = 0;
-	if (answer->frame.kind == WIRE_SYSCALL)
+	if (answer->frame.kind == WIRE_SYSCALL) {
 		memcpy(&answer->system_call, answer->payload.data, sizeof(int32_t));
+		answer->has_named_call = true;
+	}
 	if (answer->frame.kind == WIRE_OUTCOME)
 		take_outcome(answer);
 }

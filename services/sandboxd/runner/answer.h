@@ -26,6 +26,7 @@ struct answer {
 	uint32_t log_bytes, output_bytes; /* the run's limits */
 	const char *problem;
 	int system_call; /* that the child's handler has named; -1: none */
+	bool has_named_call;
 	struct strbuf log;
 	bool is_log_cut;
 	uint64_t flood_bytes; /* of the log, beyond its limit */

@@ -114,6 +114,9 @@ be_child(const struct child_start *start)
 	if (dup2(start->null, 2) < 0)
 		_exit(WIRE_UNPREPARED);
 	close_all_but_three();
+	/* Where no filter refuses signals, one to its own group reaches nobody else. No session of its own: the
+	 * scheduler would weigh those alike, whatever their niceness. */
+	setpgid(0, 0);
 	catch_refusals();
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (!layers_prepare_child(start->layers) || !interpreter_begin_child())

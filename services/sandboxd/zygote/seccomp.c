@@ -42,6 +42,11 @@
 #define ALLOW_ON(nr, fd, other)                                                                              \
 	UNLESS(BPF_JEQ, nr, 5), LOAD(LOW_HALF(0)), SKIP_IF(BPF_JEQ, fd, 1), UNLESS(BPF_JEQ, other, 1),           \
 	    RETURN(SECCOMP_RET_ALLOW), RETURN(SECCOMP_RET_TRAP)
+/* With any status but that of a child that could not be confined, which is no program's to say. The kernel
+ * keeps the lowest eight bits of it. */
+#define ALLOW_EXIT(nr)                                                                                       \
+	UNLESS(BPF_JEQ, nr, 5), LOAD(LOW_HALF(0)), BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0xff),                    \
+	    UNLESS(BPF_JEQ, WIRE_UNPREPARED, 1), RETURN(SECCOMP_RET_TRAP), RETURN(SECCOMP_RET_ALLOW)
 
 static const struct sock_filter FILTER[] = {
     LOAD(offsetof(struct seccomp_data, arch)),
@@ -70,8 +75,8 @@ static const struct sock_filter FILTER[] = {
     ALLOW(__NR_rt_sigprocmask),
     ALLOW(__NR_rt_sigreturn),
     ALLOW(__NR_sched_yield),
-    ALLOW(__NR_exit),
-    ALLOW(__NR_exit_group),
+    ALLOW_EXIT(__NR_exit),
+    ALLOW_EXIT(__NR_exit_group),
     ALLOW_ON(__NR_read, 0, 0),
     ALLOW_ON(__NR_write, 1, 2),
     UNLESS(BPF_JEQ, __NR_mprotect, 4),
