@@ -1,0 +1,5 @@
+# Hides code behind a declared encoding.
+# checked: ok
+# bypassed: ok
+# -*- coding: rot13 -*-
+result = 1

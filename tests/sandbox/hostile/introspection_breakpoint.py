@@ -1,0 +1,4 @@
+# Calls for the debugger.
+# checked: invalid_code
+# bypassed: ok
+breakpoint()

@@ -1,0 +1,7 @@
+# A list that grows.
+# checked: memory_limit
+# bypassed: memory_limit
+# limits: memory=16
+x = []
+while True:
+    x.append([])

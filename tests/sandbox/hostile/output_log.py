@@ -1,0 +1,6 @@
+# Prints without end.
+# checked: cpu_limit
+# bypassed: cpu_limit
+# limits: cpu=50
+while True:
+    print('x' * 1000)

@@ -1,0 +1,6 @@
+# Makes processes that make processes.
+# checked: invalid_code
+# bypassed: security_violation clone
+import posix
+while True:
+    posix.fork()

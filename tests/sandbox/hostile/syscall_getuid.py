@@ -1,0 +1,5 @@
+# Asks who it is.
+# checked: invalid_code
+# bypassed: security_violation getuid
+import posix
+result = posix.getuid()

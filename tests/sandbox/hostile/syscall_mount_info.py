@@ -1,0 +1,5 @@
+# Looks for mounts by statvfs().
+# checked: invalid_code
+# bypassed: security_violation statfs
+import posix
+result = posix.statvfs('/').f_files

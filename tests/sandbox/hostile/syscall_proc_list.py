@@ -1,0 +1,5 @@
+# Lists the processes.
+# checked: invalid_code
+# bypassed: security_violation openat
+import posix
+result = posix.listdir('/proc')

@@ -1,0 +1,5 @@
+# Asks whether a file exists.
+# checked: invalid_code
+# bypassed: security_violation newfstatat
+import posix
+result = posix.stat('/etc/shadow').st_size
