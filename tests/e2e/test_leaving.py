@@ -15,7 +15,7 @@ def readiness(stack):
 
 def test_a_process_that_is_to_stop_is_not_ready_and_serves_on_for_the_delay(own):
     stack = own(Serve, f"--drain.delay={DELAY_S}s")
-    tenant = stack.tenant(plan="unlimited")
+    tenant = stack.tenant(plan="unlimited", scopes=["*"])
     stopped = time.monotonic()
     stack.serve.send(signal.SIGTERM)
     checks = until(lambda: (a := readiness(stack)).status_code == 503 and a.json()["checks"], "it is not ready", DELAY_S)
