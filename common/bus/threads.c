@@ -5,16 +5,17 @@
  * version 1.5 has no parameter for it. A message is handed from thread to thread several times on its way,
  * and threads beyond the processors only wake and wait for each other: with as many threads as processors a
  * call costs a tenth less. So our sysconf(), which stands before the C library's, reports half of the
- * processors to the thread that starts nng, while it does.
+ * processors that the process gets (its cgroup may have a quota) to the thread that starts nng, while it
+ * does.
  */
 #include <nng/nng.h>
 #include <nng/protocol/pair0/pair.h>
-#include <stdbool.h>
 #include <unistd.h>
 
+#include "base/cpus.h"
 #include "bus/threads.h"
 
-static _Thread_local bool is_starting;
+static _Thread_local long told; /* to nng while it starts; 0 at other times */
 
 extern long __sysconf(int name);
 
@@ -22,8 +23,7 @@ extern long __sysconf(int name);
 __attribute__((no_sanitize("thread", "address", "undefined"))) long
 sysconf(int name)
 {
-	long value = __sysconf(name);
-	return is_starting && name == _SC_NPROCESSORS_ONLN ? (value + 1) / 2 : value;
+	return told > 0 && name == _SC_NPROCESSORS_ONLN ? told : __sysconf(name);
 }
 
 void
@@ -31,8 +31,8 @@ threads_start(void)
 {
 	nng_socket first;
 
-	is_starting = true;
+	told = (long)(cpus_available(NULL) + 1) / 2;
 	if (nng_pair0_open(&first) == 0)
 		(void)nng_close(first);
-	is_starting = false;
+	told = 0;
 }

@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cpus.h"
 #include "corbel/sandboxd.handlers.gen.h"
-#include "cpus.h"
 #include "chronicle.h"
 #include "sandboxd_internal.h"
 

@@ -15,6 +15,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/cpus.h"
 #include "base/text.h"
 #include "runner/measure.h"
 #include "runner/policy.h"
@@ -58,13 +59,12 @@ static struct runner *
 runner_new(const struct runner_options *options)
 {
 	struct runner *runner = mem_alloc(sizeof(*runner));
-	long processors = sysconf(_SC_NPROCESSORS_ONLN);
 	pthread_condattr_t attributes;
 
 	runner->zygote_path = zygote_path(options->zygote);
 	runner->policy = mem_strdup(options->policy ? options->policy : RUNNER_POLICY_DEFAULT);
 	runner->layers = options->layers ? options->layers : RUNNER_ALL_LAYERS;
-	runner->slots = options->slots ? options->slots : (uint32_t)(processors > 0 ? processors : 1);
+	runner->slots = options->slots ? options->slots : (uint32_t)cpus_available(NULL);
 	runner->ready = options->ready ? options->ready : runner->slots;
 	runner->generation = options->generation ? options->generation : DEFAULT_GENERATION;
 	runner->log = options->log;

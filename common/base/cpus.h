@@ -3,8 +3,8 @@
  *
  * A leaf.
  */
-#ifndef CORBEL_SANDBOXD_CPUS_H
-#define CORBEL_SANDBOXD_CPUS_H
+#ifndef CORBEL_BASE_CPUS_H
+#define CORBEL_BASE_CPUS_H
 
 #include <stddef.h>
 

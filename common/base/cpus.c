@@ -1,7 +1,7 @@
 /*
  * cpus: see cpus.h.
  */
-#include "cpus.h"
+#include "base/cpus.h"
 
 #include <sched.h>
 #include <stdbool.h>
