@@ -1,4 +1,5 @@
 """The manifests of deploy/k8s: rendered as kubectl does it, checked against Kubernetes' own models, and for what those do not say."""
+import base64
 import itertools
 import os
 import pathlib
@@ -11,6 +12,7 @@ import yaml
 
 SOURCE = pathlib.Path(os.environ.get("CORBEL_SOURCE", pathlib.Path(__file__).parents[2]))
 SERVICES = sorted(re.findall(r"^corbel_service\((\w+)", (SOURCE / "CMakeLists.txt").read_text(), re.M))
+BIN = pathlib.Path(os.environ.get("CORBEL_BIN", SOURCE / "build/bin"))
 COMPONENTS = ["hpa", "prometheus-operator"]
 SECRETS = {"corbel-stores", "corbel-accountd", "corbel-webhookd", "corbel-cached"}
 
@@ -334,6 +336,28 @@ def test_secrets_come_by_reference_to_those_who_need_them(overlay):
         assert asked.pop(name) == stores | {f"corbel-{name}"}
     assert set(asked) <= {"postgres", "redis"} and all(names == {name} for name, names in asked.items())
     assert bool(overlay.kind("Secret")) == overlay.name.startswith("dev")
+
+
+def environment(overlay, container):
+    """What the container's program gets, from the objects of the overlay."""
+    said = {}
+    for source in container.get("envFrom", []):
+        for kind, object_kind in (("configMapRef", "ConfigMap"), ("secretRef", "Secret")):
+            if kind in source:
+                data = overlay.one(object_kind, source[kind]["name"])["data"]
+                said |= {k: v if kind == "configMapRef" else base64.b64decode(v).decode() for k, v in data.items()}
+    return said | {one["name"]: one["value"] for one in container.get("env", [])}
+
+
+def test_every_daemon_takes_the_configuration_that_it_is_given(tree):
+    overlay = Rendered("dev", render(tree / "overlays/dev"))
+    page = (SOURCE / "docs/configuration.md").read_text()
+    known = {"CORBEL_" + name.upper().replace(".", "_") for name in re.findall(r"^\| `([a-z_.]+)` \|", page, re.M)}
+    for name in SERVICES:
+        said = environment(overlay, overlay.one("Deployment", name)["spec"]["template"]["spec"]["containers"][0])
+        assert said.keys() <= known, f"{name}: {said.keys() - known}"
+        ran = subprocess.run([BIN / name, "--check-config"], env=said | {"HOME": "/"}, capture_output=True, text=True)
+        assert ran.returncode == 0, f"{name}: {ran.stderr}"
 
 
 def test_a_change_of_configuration_or_secrets_replaces_the_pods(overlay):

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 SOURCE = pathlib.Path(os.environ.get("CORBEL_SOURCE", pathlib.Path(__file__).parents[2]))
+BIN = pathlib.Path(os.environ.get("CORBEL_BIN", SOURCE / "build/bin"))
 UNITS = SOURCE / "deploy/systemd"
 SERVICES = sorted(re.findall(r"^corbel_service\((\w+)", (SOURCE / "CMakeLists.txt").read_text(), re.M))
 EXPOSURE_MAX = 20 # in tenths, as systemd-analyze counts: 2.0 of 10
@@ -60,6 +61,17 @@ def test_secrets_are_those_of_one_daemon_and_for_nobody_else_to_read(installed):
         "webhookd": {"CORBEL_WEBHOOKD_SECRETS"}, "cached": {"CORBEL_CACHED_SECRETS"}}
     for path in (installed / "etc/corbel").iterdir():
         assert path.stat().st_mode & 0o077 == 0, path.name
+
+
+def test_every_daemon_takes_the_configuration_that_it_is_given(installed):
+    unit = re.findall(r"^Environment=(CORBEL_\w+)=(.*)$", (UNITS / "corbel@.service").read_text(), re.M)
+    for name in SERVICES:
+        said = dict(unit) | variables(installed / "etc/corbel/corbel.env") | variables(installed / f"etc/corbel/{name}.env")
+        said = {key: value.replace("%i", name) for key, value in said.items()}
+        for path in UNITS.glob(f"corbel@{name}.service.d/*.conf"):
+            said |= dict(re.findall(r"^Environment=(CORBEL_\w+)=(.*)$", path.read_text(), re.M))
+        ran = subprocess.run([BIN / name, "--check-config"], env=said | {"HOME": "/"}, capture_output=True, text=True)
+        assert ran.returncode == 0, f"{name}: {ran.stderr}"
 
 
 def test_installing_again_keeps_the_configuration(tmp_path):
