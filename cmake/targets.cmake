@@ -138,7 +138,7 @@ function(corbel_tests)
     add_library(corbel_test_support_c STATIC ${support})
     target_include_directories(corbel_test_support_c PUBLIC ${CMAKE_SOURCE_DIR}/tests PRIVATE ${CMAKE_SOURCE_DIR}/services)
     corbel_protobuf(TARGET corbel_test_messages ROOT ${CMAKE_SOURCE_DIR}/tests/support FILES otlp.proto)
-    target_link_libraries(corbel_test_support_c PUBLIC corbel_daemon corbel_outbound sandboxd_runner corbel_test_messages PkgConfig::CHECK PkgConfig::JANSSON
+    target_link_libraries(corbel_test_support_c PUBLIC corbel_daemon corbel_outbound sandboxd_runner sandboxd_filter corbel_test_messages PkgConfig::CHECK PkgConfig::JANSSON
       PRIVATE corbel_warnings)
     target_link_libraries(corbel_test_support INTERFACE corbel_test_support_c)
   endif()
@@ -206,4 +206,8 @@ function(corbel_zygote)
   add_dependencies(sandboxd_runner corbel-zygote)
   target_link_libraries(corbel-zygote PRIVATE PkgConfig::PYTHON corbel_warnings)
   set_target_properties(corbel-zygote PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+  # The filter by itself, for the tests: most of what it refuses cannot be tried from Python.
+  add_library(sandboxd_filter STATIC EXCLUDE_FROM_ALL ${dir}/zygote/seccomp.c)
+  target_include_directories(sandboxd_filter PRIVATE ${dir} ${CMAKE_SOURCE_DIR}/common)
+  target_link_libraries(sandboxd_filter PRIVATE corbel_warnings)
 endfunction()

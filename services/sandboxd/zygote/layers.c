@@ -176,5 +176,5 @@ layers_close(const struct layers *layers, const struct wire_run *run)
 {
 	if (layers_has(layers, RUNNER_RLIMITS) && !limit_run(layers, run))
 		return false;
-	return !layers_has(layers, RUNNER_SECCOMP) || seccomp_load();
+	return !layers_has(layers, RUNNER_SECCOMP) || seccomp_filter_load();
 }

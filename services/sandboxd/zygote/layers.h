@@ -46,6 +46,6 @@ bool layers_close(const struct layers *layers, const struct wire_run *run);
 void namespaces_enter(struct layers *layers);
 void landlock_deny_all(struct layers *layers);
 
-bool seccomp_load(void);
+bool seccomp_filter_load(void);
 
 #endif

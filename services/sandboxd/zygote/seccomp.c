@@ -94,7 +94,7 @@ static const struct sock_filter FILTER[] = {
 };
 
 bool
-seccomp_load(void)
+seccomp_filter_load(void)
 {
 	/* The kernel only reads it; its type has no const. */
 	const union {
