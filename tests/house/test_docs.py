@@ -100,3 +100,10 @@ def test_every_query_asks_for_metrics_and_labels_that_exist():
         labels = {label for name, _ in found for label in samples[name]} | {"instance"}
         for group in re.findall(r"by \(([^)]*)\)", text):
             assert {label.strip() for label in group.split(",")} <= labels, f"{where}: {text}"
+
+
+def test_every_alert_has_a_name_of_its_own_and_a_row_that_says_what_to_do():
+    alerts = re.findall(r"^      - alert: (\w+)$", (SOURCE / "deploy/prometheus/alerts.yml").read_text(), re.M)
+    rows = re.findall(r"^\| `(Corbel\w+)` \|[^|]+\|[^|]+\|$", (SOURCE / "docs/operations.md").read_text(), re.M)
+    assert len(alerts) == len(set(alerts))
+    assert sorted(rows) == sorted(alerts)
