@@ -116,7 +116,7 @@ def test_it_shows_live_requests_in_80_by_24_and_q_quits(top, admin, traffic):
     terminal.wait_for(r"^GET +/v1/keys/\{id\} +[1-9]\S* +\S+ ms +\S+ ms +[1-9]\S* +0$")
     terminal.wait_for(r"^accountd +[1-9]\S* +\S+ ms +\S+ ms +0 +\d+ +1$")
     terminal.wait_for(r"^requests +[1-9]\S*/s +p50 \S+ ms +p99 \S+ ms +4xx [1-9]\S*/s +5xx 0/s +\d+ in flight$")
-    terminal.wait_for(r"^health +accountd ratelimitd webhookd cached ingress pass$")
+    terminal.wait_for(r"^health +accountd ratelimitd webhookd cached sandboxd ingress pass$")
     screen = terminal.screen()
     assert len(screen) <= 24 and all(len(line) <= 80 for line in screen)
     terminal.press(b"q")
