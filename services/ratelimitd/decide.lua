@@ -1,9 +1,10 @@
 -- Decisions on counters that replicas share: one call decides many groups, each all or nothing.
 --
--- KEYS: a counter each. ARGV: number of groups; for each group the number of its items; for each item
+-- KEYS: a counter each. ARGV[1]: number of groups; for each group the number of its items; for each item
 -- op strategy limit window burst cost times floor ceiling backoff recover.
 -- Answers: now, then for each item: how many times its cost was admitted, and four numbers of its counter
--- (strategy.h). A group of one item takes its cost up to `times` times: checks of one key that wait for the
+-- (strategy.h). Both are one string of integers of 8 bytes, the lowest first: as words of the protocol they took
+-- longer to read and to write than to decide about. A group of one item takes its cost up to `times` times: checks of one key that wait for the
 -- same answer are one item, and each time is decided as if it had come alone. In larger groups `times` is 1.
 --
 -- Numbers are doubles, exact to 2^53. Where a product may exceed that, muldiv() computes in digits of 7
@@ -11,6 +12,7 @@
 local TAKE, LOOK, GIVE, RESET, REPORT = 0, 1, 2, 3, 4
 local FIXED, LOG, SLIDING, ADAPTIVE = 1, 2, 3, 8
 local floor, min, max = math.floor, math.min, math.max
+local pack, unpack = struct.pack, struct.unpack
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -41,19 +43,11 @@ local function muldiv(a, b, d)
   return q, r
 end
 
-local function read(key, cache)
-  if cache[key] then return cache[key] end
-  local s = {0, 0, 0, 0}
+local function read(key)
   local raw = redis.call('GET', key)
-  if raw then
-    local i = 1
-    for word in string.gmatch(raw, '%d+') do
-      s[i] = tonumber(word)
-      i = i + 1
-    end
-  end
-  cache[key] = s
-  return s
+  if not raw then return {0, 0, 0, 0} end
+  local a, b, c, d = string.match(raw, '^(%d+) (%d+) (%d+) (%d+)$')
+  return {tonumber(a), tonumber(b), tonumber(c), tonumber(d)}
 end
 
 -- The limit in force of an adaptive counter in a window.
@@ -175,11 +169,11 @@ local function keep_ms(it, s)
   elseif it.strategy > SLIDING and it.strategy ~= ADAPTIVE and it.limit > 0 then
     us = min((s[1] + 1) / it.limit * it.window + 1000, 9e15)
   end
-  return text(floor(us / 1000) + 1000)
+  return floor(us / 1000) + 1000
 end
 
 local function write(it, s)
-  redis.call('SET', it.key, text(s[1]) .. ' ' .. text(s[2]) .. ' ' .. text(s[3]) .. ' ' .. text(s[4]), 'PX', keep_ms(it, s))
+  redis.call('SET', it.key, string.format('%.0f %.0f %.0f %.0f', s[1], s[2], s[3], s[4]), 'PX', keep_ms(it, s))
   if it.strategy == LOG then redis.call('PEXPIRE', it.key .. ':log', keep_ms(it, s)) end
 end
 
@@ -195,17 +189,14 @@ local function log_time_of(it, excess)
 end
 
 local function answer(out, it, s)
-  out[#out + 1] = it.granted
+  local a, b, c, d = s[1], s[2], s[3], s[4]
   if it.strategy == LOG then
     local tail = redis.call('LINDEX', it.key .. ':log', -1)
-    local last = tail and string.match(tail, '(%d+)') or '0'
-    out[#out + 1] = text(s[1])
-    out[#out + 1] = last
-    out[#out + 1] = text(it.granted == it.times and 0 or log_time_of(it, s[1] + it.cost - it.limit))
-    out[#out + 1] = '0'
-    return
+    b = tail and tonumber(string.match(tail, '(%d+)')) or 0
+    c = it.granted == it.times and 0 or log_time_of(it, s[1] + it.cost - it.limit)
+    d = 0
   end
-  for i = 1, 4 do out[#out + 1] = text(s[i]) end
+  out[#out + 1] = pack('<I8I8I8I8I8', it.granted, a, b, c, d)
 end
 
 local function change(it, s)
@@ -224,11 +215,34 @@ local function change(it, s)
   write(it, s)
 end
 
+-- A group of one: what the general case comes to.
+local function decide_one(it, out)
+  local s = read(it.key)
+  it.granted = it.times
+  if it.op == GIVE or it.op == RESET or it.op == REPORT then
+    change(it, s)
+  else
+    bring_up(it, s)
+    if it.op == LOOK then it.cost = 0 end
+    it.granted = fits(it, s)
+    local is_counted = it.granted > 0 and it.cost > 0
+    if is_counted then
+      put(it, s, it.granted)
+      if it.strategy == LOG then
+        redis.call('RPUSH', it.key .. ':log', text(s[2]) .. ' ' .. text(it.cost * it.granted))
+      end
+    end
+    if is_counted or it.strategy == LOG then write(it, s) end -- what has left the list must leave the sum
+  end
+  answer(out, it, s)
+end
+
 local function decide(group, out)
   local cache, allowed = {}, true
   local before = {}
   for i, it in ipairs(group) do
-    local s = read(it.key, cache)
+    local s = cache[it.key] or read(it.key)
+    cache[it.key] = s
     it.granted = it.times
     if it.op == GIVE or it.op == RESET or it.op == REPORT then
       change(it, s)
@@ -261,19 +275,29 @@ local function decide(group, out)
   for _, it in ipairs(group) do answer(out, it, cache[it.key]) end
 end
 
-local at, key = 1, 0
+local words, at, key = ARGV[1], 1, 0
 local function word()
-  at = at + 1
-  return tonumber(ARGV[at])
+  local n
+  n, at = unpack('<I8', words, at)
+  return n
 end
-local out = {text(now)}
-for _ = 1, tonumber(ARGV[1]) do
-  local group = {}
-  for i = 1, word() do
-    key = key + 1
-    group[i] = {key = KEYS[key], op = word(), strategy = word(), limit = word(), window = word(), burst = word(),
-                cost = word(), times = word(), floor = word(), ceiling = word(), backoff = word(), recover = word()}
+local function item()
+  local it = {}
+  key = key + 1
+  it.key = KEYS[key]
+  it.op, it.strategy, it.limit, it.window, it.burst, it.cost, it.times, it.floor, it.ceiling, it.backoff, it.recover, at =
+    unpack('<I8I8I8I8I8I8I8I8I8I8I8', words, at)
+  return it
+end
+local out = {pack('<I8', now)}
+for _ = 1, word() do
+  local size = word()
+  if size == 1 then
+    decide_one(item(), out)
+  else
+    local group = {}
+    for i = 1, size do group[i] = item() end
+    decide(group, out)
   end
-  decide(group, out)
 end
-return out
+return table.concat(out)

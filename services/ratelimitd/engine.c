@@ -63,7 +63,7 @@ decide_in_redis(struct shared_engine *engine, struct job *jobs, struct arena *ar
 	struct redis *redis = engine->self->env.redis;
 	struct redis_reply reply;
 	struct redis_conn *conn;
-	size_t key_count, arg_count;
+	size_t key_count;
 
 	struct status st = redis_take_hurried(redis, engine->patience_ms, &conn);
 	if (!status_ok(&st))
@@ -71,8 +71,8 @@ decide_in_redis(struct shared_engine *engine, struct job *jobs, struct arena *ar
 	struct codec *codec = codec_new(arena);
 	codec_add(codec, jobs);
 	const struct redis_arg *keys = codec_keys(codec, &key_count);
-	const struct redis_arg *args = codec_args(codec, &arg_count);
-	st = redis_eval(conn, &engine->script, keys, key_count, args, arg_count, arena, &reply);
+	const struct redis_arg arg = codec_arg(codec);
+	st = redis_eval(conn, &engine->script, keys, key_count, &arg, 1, arena, &reply);
 	if (status_ok(&st) && reply.type == REDIS_ERROR)
 		st = status_make(STATUS_INTERNAL, "Redis refused the script: %.200s", reply.text);
 	else if (status_ok(&st) && !codec_read(codec, &reply))

@@ -81,14 +81,15 @@ void shared_engine_free(struct shared_engine *engine);
 /* Takes a list of jobs; any thread. */
 void shared_engine_push(struct shared_engine *engine, struct job *jobs);
 
-/* ---- redis_codec.c: jobs to the script's arguments and back ---- */
+/* ---- redis_codec.c: jobs to the script's argument and back ---- */
 #define CODEC_JOBS_MAX 128u
 struct codec;
 struct codec *codec_new(struct arena *arena);
 /* All jobs of a list, once; at most CODEC_JOBS_MAX. */
 void codec_add(struct codec *codec, struct job *jobs);
 const struct redis_arg *codec_keys(const struct codec *codec, size_t *count);
-const struct redis_arg *codec_args(struct codec *codec, size_t *count);
+/* The script's only argument beside the keys, in the codec's arena. */
+struct redis_arg codec_arg(struct codec *codec);
 /* Fills the jobs' decisions; false when the reply is not what the script gives. */
 bool codec_read(struct codec *codec, const struct redis_reply *reply);
 

@@ -1,5 +1,5 @@
 /*
- * redis_codec: jobs as the arguments of decide.lua, and its answer as decisions.
+ * redis_codec: jobs as the argument of decide.lua, and its answer as decisions.
  *
  * The script decides and counts; what callers are told besides (what remains, when to come back) follows
  * from the counter it returns, by the same arithmetic as in memory.
@@ -7,6 +7,7 @@
  * Jobs that want the same of one counter ("twins": many callers of one hot key) are one item that takes its
  * cost up to so many times. The first of them are admitted, one after the other, as if each had come alone.
  */
+#include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,8 +33,7 @@ struct codec {
 	struct place places[ITEMS_MAX];
 	struct job *leaders[LEADERS]; /* open addressing by the counter's key: jobs that others may join */
 	size_t item_count, group_count;
-	struct strbuf words; /* all arguments but the first, separated by NUL */
-	size_t word_count;
+	struct strbuf words; /* of the script's argument, but the first */
 };
 
 struct codec *
@@ -41,18 +41,17 @@ codec_new(struct arena *arena)
 {
 	struct codec *codec = arena_alloc_raw(arena, sizeof(*codec));
 	codec->arena = arena;
-	codec->item_count = codec->group_count = codec->word_count = 0;
+	codec->item_count = codec->group_count = 0;
 	memset(codec->leaders, 0, sizeof(codec->leaders));
 	strbuf_init(&codec->words, arena);
 	return codec;
 }
 
 static void
-put_word(struct codec *codec, uint64_t value)
+put_word(struct strbuf *words, uint64_t value)
 {
-	strbuf_u64(&codec->words, value);
-	strbuf_putc(&codec->words, '\0');
-	codec->word_count++;
+	uint64_t bytes = htole64(value);
+	strbuf_add(words, (const char *)&bytes, sizeof(bytes));
 }
 
 static unsigned
@@ -82,17 +81,17 @@ put_item(struct codec *codec, struct job *job, size_t i)
 
 	codec->keys[codec->item_count] = (struct redis_arg){.data = key, .size = strlen(key)};
 	codec->places[codec->item_count++] = (struct place){.job = job, .item = i};
-	put_word(codec, op_for(job, rule));
-	put_word(codec, (uint64_t)rule->strategy);
-	put_word(codec, rule->limit);
-	put_word(codec, rule->window_us);
-	put_word(codec, rule->burst);
-	put_word(codec, is_lease ? 1 : item->cost);
-	put_word(codec, is_lease ? item->cost : 1 + job->twin_count);
-	put_word(codec, rule->floor);
-	put_word(codec, rule->ceiling);
-	put_word(codec, rule->backoff_permille);
-	put_word(codec, rule->recover_permille);
+	put_word(&codec->words, op_for(job, rule));
+	put_word(&codec->words, (uint64_t)rule->strategy);
+	put_word(&codec->words, rule->limit);
+	put_word(&codec->words, rule->window_us);
+	put_word(&codec->words, rule->burst);
+	put_word(&codec->words, is_lease ? 1 : item->cost);
+	put_word(&codec->words, is_lease ? item->cost : 1 + job->twin_count);
+	put_word(&codec->words, rule->floor);
+	put_word(&codec->words, rule->ceiling);
+	put_word(&codec->words, rule->backoff_permille);
+	put_word(&codec->words, rule->recover_permille);
 }
 
 /* The limits that decide together are one group; each in shadow is one of its own. */
@@ -105,7 +104,7 @@ put_groups(struct codec *codec, struct job *job)
 		real += !job->inquiry.definitions[i]->is_shadow;
 	if (real > 0) {
 		codec->group_count++;
-		put_word(codec, real);
+		put_word(&codec->words, real);
 	}
 	for (size_t i = 0; i < job->inquiry.count; i++)
 		if (!job->inquiry.definitions[i]->is_shadow)
@@ -114,7 +113,7 @@ put_groups(struct codec *codec, struct job *job)
 		if (!job->inquiry.definitions[i]->is_shadow)
 			continue;
 		codec->group_count++;
-		put_word(codec, 1);
+		put_word(&codec->words, 1);
 		put_item(codec, job, i);
 	}
 }
@@ -176,28 +175,25 @@ codec_keys(const struct codec *codec, size_t *count)
 	return codec->keys;
 }
 
-const struct redis_arg *
-codec_args(struct codec *codec, size_t *count)
+struct redis_arg
+codec_arg(struct codec *codec)
 {
-	struct redis_arg *args = ARENA_ARRAY(codec->arena, struct redis_arg, codec->word_count + 1);
-	const char *first = arena_printf(codec->arena, "%zu", codec->group_count), *at = codec->words.data;
+	struct strbuf whole;
 
-	args[0] = (struct redis_arg){.data = first, .size = strlen(first)};
-	for (size_t i = 1; i <= codec->word_count; i++) {
-		size_t length = strlen(at);
-		args[i] = (struct redis_arg){.data = at, .size = length};
-		at += length + 1;
-	}
-	*count = codec->word_count + 1;
-	return args;
+	strbuf_init(&whole, codec->arena);
+	put_word(&whole, codec->group_count);
+	strbuf_add(&whole, codec->words.data, codec->words.length);
+	return (struct redis_arg){.data = whole.data, .size = whole.length};
 }
 
 /* ---- the answer ---- */
 
-static bool
-number_of(const struct redis_reply *reply, uint64_t *out)
+static uint64_t
+word_at(const char *text, size_t at)
 {
-	return reply->type == REDIS_TEXT && text_to_u64(reply->text, reply->size, out);
+	uint64_t bytes;
+	memcpy(&bytes, text + at * sizeof(bytes), sizeof(bytes));
+	return le64toh(bytes);
 }
 
 /* A sliding log's state is its sum and three times; the log itself stays in Redis. */
@@ -335,20 +331,14 @@ read_item(const struct place *place, uint64_t now_us, uint64_t granted, const ui
 bool
 codec_read(struct codec *codec, const struct redis_reply *reply)
 {
-	uint64_t now_us;
-
-	if (reply->type != REDIS_ARRAY || reply->count != 1 + 5 * codec->item_count ||
-	    !number_of(&reply->elements[0], &now_us))
+	if (reply->type != REDIS_TEXT || reply->size != (1 + 5 * codec->item_count) * sizeof(uint64_t))
 		return false;
+	uint64_t now_us = word_at(reply->text, 0);
 	for (size_t i = 0; i < codec->item_count; i++) {
-		const struct redis_reply *at = &reply->elements[1 + 5 * i];
-		uint64_t s[4];
-		for (int n = 0; n < 4; n++)
-			if (!number_of(&at[1 + n], &s[n]))
-				return false;
-		if (at[0].type != REDIS_INTEGER || at[0].integer < 0)
-			return false;
-		read_item(&codec->places[i], now_us, (uint64_t)at[0].integer, s);
+		uint64_t granted = word_at(reply->text, 1 + 5 * i), s[4];
+		for (size_t n = 0; n < 4; n++)
+			s[n] = word_at(reply->text, 2 + 5 * i + n);
+		read_item(&codec->places[i], now_us, granted, s);
 	}
 	return true;
 }
