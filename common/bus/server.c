@@ -61,6 +61,7 @@ struct server {
 	size_t message_max;
 	_Atomic size_t in_flight; /* calls */
 	_Atomic size_t busy;      /* batches working or sending */
+	_Atomic uint64_t taken;   /* batches in all */
 	_Atomic size_t holders;   /* the owner, and each busy batch */
 	_Atomic bool is_draining, is_closed;
 	char url[BUS_URL_MAX];
@@ -318,6 +319,7 @@ take_message(struct batch *batch)
 	strbuf_clear(&batch->out);
 	batch->state = WORKING;
 	size_t busy = atomic_fetch_add(&server->busy, 1) + 1;
+	atomic_fetch_add(&server->taken, 1);
 	atomic_fetch_add(&server->holders, 1);
 	if (busy >= atomic_load(&server->batch_count))
 		grow(server);
@@ -463,18 +465,24 @@ server_url(const struct server *server)
 	return server->url;
 }
 
-/* Replies that nng has accepted still have to reach the wire: nng_close() would discard them. */
+#define FLUSH_MS 20u
+
+/* Until nobody has called for a moment: replies that nng has accepted still have to reach the wire, which
+ * nng_close() would not let them, and a caller learns only from a reply that there will be no more. */
 static void
 wait_until_idle(struct server *server, uint32_t grace_ms)
 {
-	uint64_t end = clock_mono_ms(clock_system()) + grace_ms;
+	uint64_t now = clock_mono_ms(clock_system()), end = now + grace_ms, quiet_from = now;
+	uint64_t taken = atomic_load(&server->taken);
 	const struct timespec pause = {.tv_nsec = 2000000};
 
-	while (atomic_load(&server->busy) > 0 && clock_mono_ms(clock_system()) < end)
+	while (now < end && now < quiet_from + FLUSH_MS) {
 		clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
-	if (grace_ms > 0) {
-		const struct timespec flush = {.tv_nsec = 20000000};
-		clock_nanosleep(CLOCK_MONOTONIC, 0, &flush, NULL);
+		now = clock_mono_ms(clock_system());
+		uint64_t taken_now = atomic_load(&server->taken);
+		if (taken_now != taken || atomic_load(&server->busy) > 0)
+			quiet_from = now;
+		taken = taken_now;
 	}
 }
 

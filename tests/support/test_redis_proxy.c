@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -79,6 +80,18 @@ parts_of(char kind, long number)
 	return kind == '*' || kind == '>' || kind == '~' ? number : kind == '%' ? 2 * number : 0;
 }
 
+/* What a line says after its kind; it ends before `end`, where nothing need follow. */
+static long
+number_at(const char *text, const char *end)
+{
+	bool is_negative = text < end && *text == '-';
+	long number = 0;
+
+	for (text += is_negative; text < end && *text >= '0' && *text <= '9' && number < LONG_MAX / 100; text++)
+		number = 10 * number + (*text - '0');
+	return is_negative ? -number : number;
+}
+
 /* Where the value that begins at `at` ends; 0: not all of it is here. */
 static size_t
 value_end(const char *bytes, size_t length, size_t at, unsigned depth)
@@ -88,7 +101,7 @@ value_end(const char *bytes, size_t length, size_t at, unsigned depth)
 	if (end == 0 || depth > DEPTH_MAX)
 		return 0;
 	char kind = bytes[at];
-	long number = strtol(bytes + at + 1, NULL, 10);
+	long number = number_at(bytes + at + 1, bytes + end);
 	if ((kind == '$' || kind == '=' || kind == '!') && number >= 0)
 		end += (size_t)number + 2;
 	for (long i = parts_of(kind, number); i > 0 && end > 0 && end <= length; i--)
