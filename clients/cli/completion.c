@@ -175,10 +175,10 @@ static void
 put_fish_text(struct strbuf *out, const char *doc)
 {
 	strbuf_putc(out, '\'');
-	for (size_t i = 0, length = strcspn(doc, ".\n"); i < length; i++) {
+	for (size_t i = 0, length = text_sentence(doc); i < length; i++) {
 		if (doc[i] == '\'' || doc[i] == '\\')
 			strbuf_putc(out, '\\');
-		strbuf_putc(out, doc[i]);
+		strbuf_putc(out, doc[i] == '\n' ? ' ' : doc[i]);
 	}
 	strbuf_putc(out, '\'');
 }

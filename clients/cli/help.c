@@ -3,6 +3,7 @@
  */
 #include <string.h>
 
+#include "base/text.h"
 #include "cli.h"
 #include "own.h"
 
@@ -32,36 +33,97 @@ help_exit_codes(FILE *out)
 }
 
 static void
-first_sentence(const char *doc, FILE *out)
+print_sentence(const char *doc, FILE *out)
 {
-	fprintf(out, "%.*s", (int)strcspn(doc, ".\n"), doc);
+	size_t length = text_sentence(doc);
+
+	for (size_t i = 0; i < length; i++)
+		fputc(doc[i] == '\n' ? ' ' : doc[i], out);
 }
 
 static void
-print_line(void *arg, const struct api_method *method)
+print_command(const char *command, const char *doc, FILE *out)
 {
-	fprintf(arg, "  corbel %-26s ", method->cli);
-	first_sentence(method->doc[0] ? method->doc : method->name, arg);
-	fputc('\n', arg);
+	fprintf(out, "  corbel %-26s ", command);
+	print_sentence(doc, out);
+	fputc('\n', out);
 }
 
-/* Those of a resource, or of all (NULL); returns how many. */
-static size_t
-print_own(const char *resource, FILE *out)
-{
-	size_t shown = 0;
+/* ---- every resource with its actions ---- */
 
-	for (size_t i = 0; own_commands[i]; i++) {
-		const struct own_command *own = own_commands[i];
-		if (resource && strcmp(resource, own->resource) != 0)
-			continue;
-		fprintf(out, "  corbel %-*s %s ", (int)strlen(own->resource), own->resource, own->action);
-		fprintf(out, "%*s", 26 - (int)(strlen(own->resource) + 1 + strlen(own->action)), "");
-		first_sentence(own->summary, out);
-		fputc('\n', out);
-		shown++;
-	}
-	return shown;
+/* Where the first action stands: behind "  corbel ", the resource in 16 columns and a space. */
+#define ACTIONS_COLUMN 26
+#define LINE_WIDTH     110
+
+/* The line of a resource; it goes on in further ones. */
+struct line {
+	const char *resource;
+	size_t length; /* of the resource's name */
+	size_t column; /* 0: no action was printed so far */
+	FILE *out;
+};
+
+static bool
+is_of(const char *command, const char *resource, size_t length)
+{
+	return strncmp(command, resource, length) == 0 && (command[length] == ' ' || !command[length]);
+}
+
+static void
+print_action(struct line *line, const char *action)
+{
+	size_t width = strlen(action) + 2;
+
+	if (line->column + width > LINE_WIDTH)
+		line->column = (size_t)fprintf(line->out, ",\n%*s", ACTIONS_COLUMN, "") - 2;
+	else if (line->column > 0)
+		fputs(", ", line->out);
+	else
+		line->column = (size_t)fprintf(line->out, "  corbel %-16.*s ", (int)line->length, line->resource);
+	fputs(action, line->out);
+	line->column += width;
+}
+
+static void
+print_if_same(void *arg, const struct api_method *method)
+{
+	struct line *line = arg;
+
+	if (is_of(method->cli, line->resource, line->length) && method->cli[line->length])
+		print_action(line, method->cli + line->length + 1);
+}
+
+/* What of the contract was met so far. */
+struct overview {
+	struct strbuf seen; /* resources, each between line feeds */
+	FILE *out;
+};
+
+static void
+print_if_new(void *arg, const struct api_method *method)
+{
+	struct overview *overview = arg;
+	struct line line = {.resource = method->cli, .length = strcspn(method->cli, " "), .out = overview->out};
+	char name[64];
+
+	snprintf(name, sizeof(name), "\n%.*s\n", (int)line.length, line.resource);
+	if (overview->seen.data && strstr(overview->seen.data, name))
+		return;
+	strbuf_puts(&overview->seen, name);
+	command_each(print_if_same, &line);
+	for (size_t i = 0; own_commands[i]; i++)
+		if (is_of(own_commands[i]->resource, line.resource, line.length))
+			print_action(&line, own_commands[i]->action);
+	fputc('\n', overview->out);
+}
+
+static void
+print_overview(FILE *out)
+{
+	struct overview overview = {.out = out};
+
+	command_each(print_if_new, &overview);
+	strbuf_fini(&overview.seen);
 }
 
 void
@@ -74,14 +136,18 @@ help_all(FILE *out)
 	      "  corbel top                       show live requests, limits and health\n"
 	      "  corbel openapi                   print the OpenAPI document\n"
 	      "  corbel completion SHELL          print completion for bash, zsh or fish\n"
-	      "  corbel version                   print the version\n\n",
+	      "  corbel version                   print the version\n\n"
+	      "Resources, and what can be done with them:\n\n",
 	      out);
-	(void)print_own(NULL, out);
-	command_each(print_line, out);
-	fputs("\ncorbel RESOURCE ACTION --help explains one of them.\n\n", out);
+	print_overview(out);
+	fputs("\ncorbel RESOURCE --help tells what each of them does, corbel RESOURCE ACTION --help everything "
+	      "about one.\n\n",
+	      out);
 	fputs(COMMON_FLAGS, out);
 	help_exit_codes(out);
 }
+
+/* ---- one resource ---- */
 
 struct filter {
 	const char *resource;
@@ -93,11 +159,28 @@ static void
 print_if(void *arg, const struct api_method *method)
 {
 	struct filter *filter = arg;
-	size_t length = strlen(filter->resource);
-	if (strncmp(method->cli, filter->resource, length) != 0 || method->cli[length] != ' ')
+
+	if (!is_of(method->cli, filter->resource, strlen(filter->resource)))
 		return;
-	print_line(filter->out, method);
+	print_command(method->cli, method->doc[0] ? method->doc : method->name, filter->out);
 	filter->shown++;
+}
+
+/* The commands of a resource that are not of the contract; returns how many. */
+static size_t
+print_own(const char *resource, FILE *out)
+{
+	size_t shown = 0;
+
+	for (size_t i = 0; own_commands[i]; i++) {
+		char command[64];
+		if (strcmp(resource, own_commands[i]->resource) != 0)
+			continue;
+		snprintf(command, sizeof(command), "%s %s", resource, own_commands[i]->action);
+		print_command(command, own_commands[i]->summary, out);
+		shown++;
+	}
+	return shown;
 }
 
 void
@@ -107,7 +190,11 @@ help_resource(const char *resource, FILE *out)
 	command_each(print_if, &filter);
 	if (filter.shown + print_own(resource, out) == 0)
 		fprintf(out, "There is no command '%s'; corbel --help lists all.\n", resource);
+	else
+		fprintf(out, "\ncorbel %s ACTION --help explains one of them.\n", resource);
 }
+
+/* ---- one command ---- */
 
 static const char *
 placeholder(const ProtobufCFieldDescriptor *field, const struct api_field *rules)

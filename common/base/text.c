@@ -86,6 +86,18 @@ text_is_name(const char *text, size_t length)
 	return true;
 }
 
+size_t
+text_sentence(const char *text)
+{
+	for (size_t i = 0; text[i]; i++) {
+		bool is_end = text[i] == '.' && strchr(" \n", text[i + 1]); /* the NUL, too */
+		bool is_empty_line = text[i] == '\n' && text[i + 1] == '\n';
+		if (is_end || is_empty_line)
+			return i;
+	}
+	return strlen(text);
+}
+
 bool
 text_to_u64(const char *text, size_t length, uint64_t *out)
 {

@@ -16,6 +16,9 @@
 bool text_is_utf8(const char *text, size_t length);
 /* 1 to 64 of a-z, 0-9, '.', '_', '-', beginning with a letter or digit. */
 bool text_is_name(const char *text, size_t length);
+/* The length of the first sentence of a comment, without its full stop: up to a '.' before white space or the
+ * end, or up to an empty line. */
+size_t text_sentence(const char *text);
 
 /* Whole decimal numbers, no white space, no sign for unsigned; false on overflow. */
 bool text_to_u64(const char *text, size_t length, uint64_t *out);

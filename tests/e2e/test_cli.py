@@ -119,12 +119,21 @@ def test_a_profile_says_where_and_who(corbel, stack, tmp_path):
 
 
 def test_every_command_explains_itself(corbel):
-    listed = [line.split()[1:] for line in corbel("--help").stdout.splitlines() if line.startswith("  corbel ")]
-    commands = [words[:2] for words in listed if words[0] not in ("serve", "migrate", "health", "top", "openapi", "completion", "version")]
-    assert len(commands) >= 30
-    for words in commands:
-        assert "Exit codes" in corbel(*words, "--help").stdout
-    assert "keys create" in corbel("keys", "--help").stdout
+    overview = corbel("--help").stdout.partition("Resources")[2].partition("\ncorbel ")[0]
+    resources = re.findall(r"^  corbel (\S+) ", overview, re.M)
+    assert len(resources) >= 15 and max(map(len, overview.splitlines())) <= 120
+    for resource in resources:
+        commands = re.findall(rf"^  corbel {resource} (\S+) +(\S.+)$", corbel(resource, "--help").stdout, re.M)
+        named = re.search(rf"^  corbel {resource} +((?:.+,\n +)*.+)$", overview, re.M).group(1)
+        assert {action for action, _ in commands} == set(re.split(r",\s+", named))
+        for action, what in commands:
+            assert "Exit codes" in corbel(resource, action, "--help").stdout and not what.endswith((" if", " and", "."))
+
+
+def test_members_of_members_stand_further_in(corbel, stack):
+    shown = corbel("limits", "create", "--name", "deep", "--limit", "5", "--window-ms", "60000", "--strategy", "ADAPTIVE",
+                   "--adaptive", '{"floor": 1, "ceiling": 9}', key=stack.tenant(scopes=["*"]).key).stdout
+    assert re.search(r"^adaptive\n(  \S.+\n)*  floor +1$", shown, re.M) and re.search(r"^name +deep$", shown, re.M)
 
 
 def test_help_tells_what_values_there_are(corbel):

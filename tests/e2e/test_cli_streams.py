@@ -130,6 +130,6 @@ def test_listen_makes_a_secret_and_goes_on_behind_an_event_that_nobody_takes(cor
 def test_help_and_completion_know_the_commands():
     def out(*words):
         return subprocess.run([str(BIN / "corbel"), *words], capture_output=True, text=True, timeout=60, check=True).stdout
-    assert "corbel events tail" in out("--help") and "corbel webhooks listen" in out("webhooks", "--help")
+    assert "replay, tail" in out("--help") and "corbel webhooks listen" in out("webhooks", "--help")
     assert "--after SEQUENCE" in out("events", "tail", "--help")
     assert "events tail|--type" in out("completion", "bash") and "-l forward -x" in out("completion", "fish")

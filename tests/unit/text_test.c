@@ -90,6 +90,16 @@ START_TEST(names_have_one_to_64_characters_of_a_small_set)
 }
 END_TEST
 
+START_TEST(a_sentence_ends_with_its_full_stop_and_not_with_any_dot)
+{
+	ck_assert_uint_eq(text_sentence("Reads v1.4 of GET /v1/x.json at\nonce. More."), 36);
+	ck_assert_uint_eq(text_sentence("One.\nTwo."), 3);
+	ck_assert_uint_eq(text_sentence("A head\n\nA body."), 6);
+	ck_assert_uint_eq(text_sentence("None"), 4);
+	ck_assert_uint_eq(text_sentence(""), 0);
+}
+END_TEST
+
 static bool
 reads(const char *text, int64_t ms)
 {
@@ -260,6 +270,7 @@ main(void)
 	tcase_add_test(tests, words_for_true_and_false_are_few);
 	tcase_add_test(tests, utf8_is_shortest_form_without_surrogates_up_to_10ffff);
 	tcase_add_test(tests, names_have_one_to_64_characters_of_a_small_set);
+	tcase_add_test(tests, a_sentence_ends_with_its_full_stop_and_not_with_any_dot);
 	tcase_add_test(tests, timestamps_of_rfc_3339_are_read_with_any_offset_and_fraction);
 	tcase_add_test(tests, a_leap_second_is_read_as_the_last_millisecond_before_it);
 	tcase_add_test(tests, what_is_no_timestamp_is_refused);

@@ -110,14 +110,23 @@ tag_of(const struct model_method *method)
 	return method->options->tag ? method->options->tag : method->service->name;
 }
 
+/* The first sentence, on one line. */
+static char *
+summary_of(struct arena *arena, const char *doc)
+{
+	char *summary = arena_strndup(arena, doc, text_sentence(doc));
+
+	for (char *at = summary; (at = strchr(at, '\n')) != NULL;)
+		*at = ' ';
+	return summary;
+}
+
 static void
 put_operation(struct document *doc, const struct model_method *method)
 {
-	size_t sentence = strcspn(method->note.doc, ".\n");
-
 	put_member(doc, lower(doc->arena, verb_name(method->options->verb)), '{');
 	put_text_member(doc, "operationId", operation_id(doc->arena, method));
-	put_text_member(doc, "summary", arena_strndup(doc->arena, method->note.doc, sentence));
+	put_text_member(doc, "summary", summary_of(doc->arena, method->note.doc));
 	put_text_member(doc, "description", method->note.doc);
 	put_raw_member(doc, "tags", arena_printf(doc->arena, "[\"%s\"]", tag_of(method)));
 	if (method->options->public_)
