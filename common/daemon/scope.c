@@ -74,7 +74,7 @@ struct status
 page_read(struct call *call, bool has_size, uint32_t size, const char *token, const char *prefix,
           struct page *out)
 {
-	out->size = has_size ? size : 50;
+	out->size = has_size ? size : PAGE_SIZE_DEFAULT;
 	out->before = "~"; /* after every id */
 	if (!token || !token[0])
 		return status_ok_value();
@@ -83,4 +83,22 @@ page_read(struct call *call, bool has_size, uint32_t size, const char *token, co
 		return page_refuse(call);
 	out->before = token;
 	return status_ok_value();
+}
+
+struct store_value
+page_limit(const struct page *page)
+{
+	return store_i64((int64_t)page->size + 1);
+}
+
+struct status
+page_rows(struct call *call, const struct store_sql *sql, const struct store_value *params,
+          size_t param_count, const struct page *page, struct store_rows **rows, size_t *count)
+{
+	struct status st = store_read(call_store(call), sql, params, param_count, (size_t)page->size + 1,
+	                              call_arena(call), rows);
+
+	if (status_ok(&st))
+		*count = rows_count(*rows) > page->size ? page->size : rows_count(*rows);
+	return st;
 }

@@ -248,21 +248,20 @@ keys_list(struct call *call, const Corbel__V1__ListKeysRequest *request, Corbel_
 	struct arena *arena = call_arena(call);
 	struct store_rows *rows;
 	struct page page;
+	size_t count;
 	const char *tenant;
 	struct status st = scope_tenant(call, request->tenant_id, &tenant);
 
 	if (status_ok(&st))
-		st = page_read(call, request->has_page_size, request->page_size, request->page_token, "key", &page);
+		st = page_read(call, PAGE_ASKED(request), "key", &page);
 	if (status_ok(&st))
-		st = store_read(call_store(call), &KEY_LIST,
-		                STORE_PARAMS(store_text(tenant), store_text(request->user_id ? request->user_id : ""),
-		                             store_i64(request->has_state ? request->state : 0),
-		                             store_i64(call_now_ms(call)), store_text(page.before),
-		                             store_i64((int64_t)page.size + 1)),
-		                page.size + 1, arena, &rows);
+		st = page_rows(call, &KEY_LIST,
+		               STORE_PARAMS(store_text(tenant), store_text(request->user_id ? request->user_id : ""),
+		                            store_i64(request->has_state ? request->state : 0),
+		                            store_i64(call_now_ms(call)), store_text(page.before), page_limit(&page)),
+		               &page, &rows, &count);
 	if (!status_ok(&st))
 		return st;
-	size_t count = rows_count(rows) > page.size ? page.size : rows_count(rows);
 	reply->keys = ARENA_ARRAY(arena, ApiKey *, count + 1);
 	for (; reply->n_keys < count && status_ok(&st); reply->n_keys++) {
 		ApiKey *key = reply->keys[reply->n_keys] = ARENA_NEW(arena, ApiKey);
@@ -270,7 +269,7 @@ keys_list(struct call *call, const Corbel__V1__ListKeysRequest *request, Corbel_
 		if (status_ok(&st))
 			key->state = key_state_at(key, call_now_ms(call));
 	}
-	if (rows_count(rows) > page.size)
+	if (status_ok(&st) && rows_count(rows) > count)
 		reply->next_page_token = reply->keys[count - 1]->id;
 	return st;
 }

@@ -127,25 +127,24 @@ struct status
 plans_list(struct call *call, const Corbel__V1__ListPlansRequest *request, Corbel__V1__ListPlansReply *reply)
 {
 	struct arena *arena = call_arena(call);
-	uint32_t size = request->has_page_size ? request->page_size : 50;
+	const struct page page = {.size = request->has_page_size ? request->page_size : PAGE_SIZE_DEFAULT};
 	const char *after = request->page_token ? request->page_token : "";
 	struct store_rows *rows;
+	size_t count;
 
 	if (after[0] && !text_is_name(after, strlen(after)))
 		return page_refuse(call);
 	struct status st =
-	    store_read(call_store(call), &PLAN_LIST,
-	               STORE_PARAMS(store_text(after), store_i64((int64_t)size + 1)), size + 1, arena, &rows);
+	    page_rows(call, &PLAN_LIST, STORE_PARAMS(store_text(after), page_limit(&page)), &page, &rows, &count);
 
 	if (!status_ok(&st))
 		return st;
-	size_t count = rows_count(rows) > size ? size : rows_count(rows);
 	reply->plans = ARENA_ARRAY(arena, Plan *, count + 1);
 	for (; reply->n_plans < count && status_ok(&st); reply->n_plans++) {
 		reply->plans[reply->n_plans] = ARENA_NEW(arena, Plan);
 		st = plan_from_row(arena, rows, reply->n_plans, reply->plans[reply->n_plans]);
 	}
-	if (rows_count(rows) > size)
+	if (status_ok(&st) && rows_count(rows) > count)
 		reply->next_page_token = reply->plans[count - 1]->name;
 	return st;
 }

@@ -105,22 +105,20 @@ tenants_list(struct call *call, const Corbel__V1__ListTenantsRequest *request,
 	struct arena *arena = call_arena(call);
 	struct store_rows *rows;
 	struct page page;
-	struct status st =
-	    page_read(call, request->has_page_size, request->page_size, request->page_token, "ten", &page);
+	size_t count;
+	struct status st = page_read(call, PAGE_ASKED(request), "ten", &page);
 
 	if (status_ok(&st))
-		st = store_read(call_store(call), &TENANT_LIST,
-		                STORE_PARAMS(store_text(page.before), store_i64((int64_t)page.size + 1)),
-		                page.size + 1, arena, &rows);
+		st = page_rows(call, &TENANT_LIST, STORE_PARAMS(store_text(page.before), page_limit(&page)), &page,
+		               &rows, &count);
 	if (!status_ok(&st))
 		return st;
-	size_t count = rows_count(rows) > page.size ? page.size : rows_count(rows);
 	reply->tenants = ARENA_ARRAY(arena, Tenant *, count + 1);
 	for (; reply->n_tenants < count && status_ok(&st); reply->n_tenants++) {
 		reply->tenants[reply->n_tenants] = ARENA_NEW(arena, Tenant);
 		st = tenant_from_row(arena, rows, reply->n_tenants, reply->tenants[reply->n_tenants]);
 	}
-	if (rows_count(rows) > page.size)
+	if (status_ok(&st) && rows_count(rows) > count)
 		reply->next_page_token = reply->tenants[count - 1]->id;
 	return st;
 }

@@ -101,25 +101,25 @@ usage_reports_list(struct call *call, const Corbel__V1__ListUsageRequest *reques
                    Corbel__V1__ListUsageReply *reply)
 {
 	struct arena *arena = call_arena(call);
-	uint32_t size = request->has_page_size ? request->page_size : 100;
+	const struct page page = {.size = request->has_page_size ? request->page_size : 100};
 	const char *to = request->to ? request->to : day_text(arena, call_now_ms(call));
 	const char *from =
 	    request->from ? request->from : day_text(arena, call_now_ms(call) - INT64_C(29) * 86400000);
 	const char *tenant, *day, *key;
 	struct store_rows *rows;
+	size_t count;
 	struct status st = scope_tenant(call, request->tenant_id, &tenant);
 
 	if (status_ok(&st))
 		st = read_token(call, request->page_token, &day, &key);
 	if (status_ok(&st))
-		st = store_read(call_store(call), &USAGE_LIST,
-		                STORE_PARAMS(store_text(tenant), store_text(request->key_id ? request->key_id : ""),
-		                             store_text(from), store_text(to), store_text(day), store_text(key),
-		                             store_i64((int64_t)size + 1)),
-		                size + 1, arena, &rows);
+		st = page_rows(call, &USAGE_LIST,
+		               STORE_PARAMS(store_text(tenant), store_text(request->key_id ? request->key_id : ""),
+		                            store_text(from), store_text(to), store_text(day), store_text(key),
+		                            page_limit(&page)),
+		               &page, &rows, &count);
 	if (!status_ok(&st))
 		return st;
-	size_t count = rows_count(rows) > size ? size : rows_count(rows);
 	reply->usage = ARENA_ARRAY(arena, Corbel__V1__Usage *, count + 1);
 	for (; reply->n_usage < count; reply->n_usage++) {
 		Corbel__V1__Usage *usage = reply->usage[reply->n_usage] = ARENA_NEW(arena, Corbel__V1__Usage);
@@ -130,7 +130,7 @@ usage_reports_list(struct call *call, const Corbel__V1__ListUsageRequest *reques
 		usage->calls = (uint64_t)row_i64(rows, reply->n_usage, 2);
 		usage->limited = (uint64_t)row_i64(rows, reply->n_usage, 3);
 	}
-	if (rows_count(rows) > size)
+	if (rows_count(rows) > count)
 		reply->next_page_token =
 		    arena_printf(arena, "%s.%s", reply->usage[count - 1]->date, reply->usage[count - 1]->key_id);
 	return st;

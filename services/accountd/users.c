@@ -103,25 +103,25 @@ users_list(struct call *call, const Corbel__V1__ListUsersRequest *request, Corbe
 	struct arena *arena = call_arena(call);
 	struct store_rows *rows;
 	struct page page;
+	size_t count;
 	const char *tenant;
 	struct status st = scope_tenant(call, request->tenant_id, &tenant);
 
 	if (status_ok(&st))
-		st = page_read(call, request->has_page_size, request->page_size, request->page_token, "usr", &page);
+		st = page_read(call, PAGE_ASKED(request), "usr", &page);
 	if (status_ok(&st))
-		st = store_read(call_store(call), &USER_LIST,
-		                STORE_PARAMS(store_text(tenant), store_text(request->email ? request->email : ""),
-		                             store_text(page.before), store_i64((int64_t)page.size + 1)),
-		                page.size + 1, arena, &rows);
+		st = page_rows(call, &USER_LIST,
+		               STORE_PARAMS(store_text(tenant), store_text(request->email ? request->email : ""),
+		                            store_text(page.before), page_limit(&page)),
+		               &page, &rows, &count);
 	if (!status_ok(&st))
 		return st;
-	size_t count = rows_count(rows) > page.size ? page.size : rows_count(rows);
 	reply->users = ARENA_ARRAY(arena, User *, count + 1);
 	for (; reply->n_users < count && status_ok(&st); reply->n_users++) {
 		reply->users[reply->n_users] = ARENA_NEW(arena, User);
 		st = user_from_row(arena, rows, reply->n_users, reply->users[reply->n_users]);
 	}
-	if (rows_count(rows) > page.size)
+	if (status_ok(&st) && rows_count(rows) > count)
 		reply->next_page_token = reply->users[count - 1]->id;
 	return st;
 }

@@ -258,24 +258,24 @@ limits_list(struct call *call, const Corbel__V1__ListLimitsRequest *request,
 	struct store_rows *rows;
 	const char *tenant;
 	struct page page;
+	size_t count;
 	struct status st = scope_tenant(call, request->tenant_id, &tenant);
 
 	if (status_ok(&st))
-		st = page_read(call, request->has_page_size, request->page_size, request->page_token, "lim", &page);
+		st = page_read(call, PAGE_ASKED(request), "lim", &page);
 	if (status_ok(&st))
-		st = store_read(call_store(call), &LIMIT_LIST,
-		                STORE_PARAMS(store_text(tenant), store_text(request->name ? request->name : ""),
-		                             store_text(page.before), store_i64((int64_t)page.size + 1)),
-		                page.size + 1, arena, &rows);
+		st = page_rows(call, &LIMIT_LIST,
+		               STORE_PARAMS(store_text(tenant), store_text(request->name ? request->name : ""),
+		                            store_text(page.before), page_limit(&page)),
+		               &page, &rows, &count);
 	if (!status_ok(&st))
 		return st;
-	size_t count = rows_count(rows) > page.size ? page.size : rows_count(rows);
 	reply->limits = ARENA_ARRAY(arena, Limit *, count + 1);
 	for (; reply->n_limits < count; reply->n_limits++) {
 		reply->limits[reply->n_limits] = ARENA_NEW(arena, Limit);
 		limit_from_row(rows, reply->n_limits, arena, reply->limits[reply->n_limits]);
 	}
-	if (rows_count(rows) > page.size)
+	if (status_ok(&st) && rows_count(rows) > count)
 		reply->next_page_token = reply->limits[count - 1]->id;
 	return st;
 }

@@ -98,20 +98,19 @@ plugin_runs_get(struct call *call, const Corbel__V1__GetRunRequest *request, Plu
 
 static struct status
 read_page(struct call *call, const char *tenant, const ListRunsRequest *request, const struct page *page,
-          struct store_rows **rows)
+          struct store_rows **rows, size_t *count)
 {
 	const char *plugin = request->plugin_id ? request->plugin_id : "";
 	bool goes_by_end = request->has_ended_since, is_first = strcmp(page->before, "~") == 0;
 	const struct store_sql *by_id = *plugin ? &RUN_LIST_OF : &RUN_LIST;
-	size_t size = (size_t)page->size + 1;
 	const struct store_value params[] = {
 	    store_text(tenant),        goes_by_end ? store_i64(request->ended_since) : store_text(page->before),
 	    store_text(plugin),        store_i64(request->outcome),
 	    store_i64(request->state), store_i64(request->with_log),
-	    store_i64((int64_t)size),  store_text(is_first ? "" : page->before)};
+	    page_limit(page),          store_text(is_first ? "" : page->before)};
 
-	return store_read(call_store(call), goes_by_end ? &RUN_LIST_ENDED : by_id, params, goes_by_end ? 8 : 7,
-	                  size, call_arena(call), rows);
+	return page_rows(call, goes_by_end ? &RUN_LIST_ENDED : by_id, params, goes_by_end ? 8 : 7, page, rows,
+	                 count);
 }
 
 static struct status
@@ -134,19 +133,19 @@ plugin_runs_list(struct call *call, const ListRunsRequest *request, Corbel__V1__
 	struct store_rows *rows;
 	const char *tenant;
 	struct page page;
+	size_t count;
 	struct status st = scope_tenant(call, request->tenant_id, &tenant);
 
 	if (status_ok(&st))
-		st = page_read(call, request->has_page_size, request->page_size, request->page_token, "run", &page);
-	if (request->with_log && page.size > PAGE_WITH_LOG)
+		st = page_read(call, PAGE_ASKED(request), "run", &page);
+	if (status_ok(&st) && request->with_log && page.size > PAGE_WITH_LOG)
 		page.size = PAGE_WITH_LOG;
 	if (status_ok(&st))
-		st = read_page(call, tenant, request, &page, &rows);
+		st = read_page(call, tenant, request, &page, &rows, &count);
 	if (!status_ok(&st))
 		return st;
-	size_t count = rows_count(rows) > page.size ? page.size : rows_count(rows);
 	st = take_rows(call, rows, count, reply);
-	if (status_ok(&st) && rows_count(rows) > page.size)
+	if (status_ok(&st) && rows_count(rows) > count)
 		reply->next_page_token = reply->runs[count - 1]->id;
 	return st;
 }

@@ -314,17 +314,14 @@ plugins_get(struct call *call, const Corbel__V1__GetPluginRequest *request, Plug
 
 static struct status
 read_page(struct call *call, const char *tenant, bool is_shared, const struct page *page,
-          struct store_rows **rows)
+          struct store_rows **rows, size_t *count)
 {
-	size_t size = (size_t)page->size + 1;
-
 	if (is_shared)
-		return store_read(call_store(call), &LIST_SHARED,
-		                  STORE_PARAMS(store_text(page->before), store_i64((int64_t)size)), size,
-		                  call_arena(call), rows);
-	return store_read(call_store(call), &LIST,
-	                  STORE_PARAMS(store_text(tenant), store_text(page->before), store_i64((int64_t)size)),
-	                  size, call_arena(call), rows);
+		return page_rows(call, &LIST_SHARED, STORE_PARAMS(store_text(page->before), page_limit(page)), page,
+		                 rows, count);
+	return page_rows(call, &LIST,
+	                 STORE_PARAMS(store_text(tenant), store_text(page->before), page_limit(page)), page, rows,
+	                 count);
 }
 
 struct status
@@ -335,21 +332,21 @@ plugins_list(struct call *call, const Corbel__V1__ListPluginsRequest *request,
 	struct store_rows *rows;
 	const char *tenant;
 	struct page page;
+	size_t count;
 	struct status st = scope_tenant(call, request->tenant_id, &tenant);
 
 	if (status_ok(&st))
-		st = page_read(call, request->has_page_size, request->page_size, request->page_token, "plg", &page);
+		st = page_read(call, PAGE_ASKED(request), "plg", &page);
 	if (status_ok(&st))
-		st = read_page(call, tenant, request->shared, &page, &rows);
+		st = read_page(call, tenant, request->shared, &page, &rows, &count);
 	if (!status_ok(&st))
 		return st;
-	size_t count = rows_count(rows) > page.size ? page.size : rows_count(rows);
 	reply->plugins = ARENA_ARRAY(arena, Plugin *, count + 1);
 	for (; reply->n_plugins < count && status_ok(&st); reply->n_plugins++) {
 		reply->plugins[reply->n_plugins] = ARENA_NEW(arena, Plugin);
 		st = plugin_from_row(arena, rows, reply->n_plugins, reply->plugins[reply->n_plugins]);
 	}
-	if (status_ok(&st) && rows_count(rows) > page.size)
+	if (status_ok(&st) && rows_count(rows) > count)
 		reply->next_page_token = reply->plugins[count - 1]->id;
 	return st;
 }

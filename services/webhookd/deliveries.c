@@ -114,27 +114,26 @@ deliveries_list(struct call *call, const Corbel__V1__ListDeliveriesRequest *requ
 	struct store_rows *rows;
 	const char *tenant;
 	struct page page;
+	size_t count;
 	struct status st = scope_tenant(call, request->tenant_id, &tenant);
 
 	if (status_ok(&st))
-		st = page_read(call, request->has_page_size, request->page_size, request->page_token, "dlv", &page);
+		st = page_read(call, PAGE_ASKED(request), "dlv", &page);
 	if (status_ok(&st))
-		st = store_read(call_store(call), is_lost(request) ? &LOST_LIST : &DELIVERY_LIST,
-		                STORE_PARAMS(store_text(tenant), store_text(page.before),
-		                             store_text(request->endpoint_id ? request->endpoint_id : ""),
-		                             store_text(request->event_id ? request->event_id : ""),
-		                             store_i64(request->has_state ? request->state : 0),
-		                             store_i64((int64_t)page.size + 1)),
-		                page.size + 1, arena, &rows);
+		st = page_rows(call, is_lost(request) ? &LOST_LIST : &DELIVERY_LIST,
+		               STORE_PARAMS(store_text(tenant), store_text(page.before),
+		                            store_text(request->endpoint_id ? request->endpoint_id : ""),
+		                            store_text(request->event_id ? request->event_id : ""),
+		                            store_i64(request->has_state ? request->state : 0), page_limit(&page)),
+		               &page, &rows, &count);
 	if (!status_ok(&st))
 		return st;
-	size_t count = rows_count(rows) > page.size ? page.size : rows_count(rows);
 	reply->deliveries = ARENA_ARRAY(arena, Delivery *, count + 1);
 	for (; reply->n_deliveries < count; reply->n_deliveries++) {
 		reply->deliveries[reply->n_deliveries] = ARENA_NEW(arena, Delivery);
 		delivery_from_row(rows, reply->n_deliveries, reply->deliveries[reply->n_deliveries]);
 	}
-	if (rows_count(rows) > page.size)
+	if (status_ok(&st) && rows_count(rows) > count)
 		reply->next_page_token = reply->deliveries[count - 1]->id;
 	return st;
 }

@@ -202,24 +202,23 @@ endpoints_list(struct call *call, const Corbel__V1__ListEndpointsRequest *reques
 	struct store_rows *rows;
 	const char *tenant;
 	struct page page;
+	size_t count;
 	struct status st = scope_tenant(call, request->tenant_id, &tenant);
 
 	if (status_ok(&st))
-		st = page_read(call, request->has_page_size, request->page_size, request->page_token, "ep", &page);
+		st = page_read(call, PAGE_ASKED(request), "ep", &page);
 	if (status_ok(&st))
-		st = store_read(
-		    call_store(call), &ENDPOINT_LIST,
-		    STORE_PARAMS(store_text(tenant), store_text(page.before), store_i64((int64_t)page.size + 1)),
-		    page.size + 1, arena, &rows);
+		st = page_rows(call, &ENDPOINT_LIST,
+		               STORE_PARAMS(store_text(tenant), store_text(page.before), page_limit(&page)), &page,
+		               &rows, &count);
 	if (!status_ok(&st))
 		return st;
-	size_t count = rows_count(rows) > page.size ? page.size : rows_count(rows);
 	reply->endpoints = ARENA_ARRAY(arena, Endpoint *, count + 1);
 	for (; reply->n_endpoints < count && status_ok(&st); reply->n_endpoints++) {
 		reply->endpoints[reply->n_endpoints] = ARENA_NEW(arena, Endpoint);
 		st = endpoint_from_row(arena, rows, reply->n_endpoints, reply->endpoints[reply->n_endpoints]);
 	}
-	if (rows_count(rows) > page.size)
+	if (status_ok(&st) && rows_count(rows) > count)
 		reply->next_page_token = reply->endpoints[count - 1]->id;
 	return st;
 }

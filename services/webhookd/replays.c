@@ -265,25 +265,25 @@ replays_list(struct call *call, const Corbel__V1__ListReplaysRequest *request,
 	struct store_rows *rows;
 	const char *tenant;
 	struct page page;
+	size_t count;
 	struct status st = scope_tenant(call, request->tenant_id, &tenant);
 
 	if (status_ok(&st))
-		st = page_read(call, request->has_page_size, request->page_size, request->page_token, "rpl", &page);
+		st = page_read(call, PAGE_ASKED(request), "rpl", &page);
 	if (status_ok(&st))
-		st = store_read(call_store(call), &REPLAY_LIST,
-		                STORE_PARAMS(store_text(tenant), store_text(page.before),
-		                             store_text(request->endpoint_id ? request->endpoint_id : ""),
-		                             store_i64((int64_t)page.size + 1)),
-		                page.size + 1, arena, &rows);
+		st = page_rows(call, &REPLAY_LIST,
+		               STORE_PARAMS(store_text(tenant), store_text(page.before),
+		                            store_text(request->endpoint_id ? request->endpoint_id : ""),
+		                            page_limit(&page)),
+		               &page, &rows, &count);
 	if (!status_ok(&st))
 		return st;
-	size_t count = rows_count(rows) > page.size ? page.size : rows_count(rows);
 	reply->replays = ARENA_ARRAY(arena, Replay *, count + 1);
 	for (; reply->n_replays < count && status_ok(&st); reply->n_replays++) {
 		reply->replays[reply->n_replays] = ARENA_NEW(arena, Replay);
 		st = replay_from_row(arena, rows, reply->n_replays, reply->replays[reply->n_replays]);
 	}
-	if (status_ok(&st) && rows_count(rows) > page.size)
+	if (status_ok(&st) && rows_count(rows) > count)
 		reply->next_page_token = reply->replays[count - 1]->id;
 	return st;
 }

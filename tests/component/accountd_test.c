@@ -952,6 +952,43 @@ START_TEST(a_page_token_that_was_never_given_out_is_refused)
 }
 END_TEST
 
+/* As a disk or a hand in the database may leave them. */
+static void
+spoil_users(void)
+{
+	static const struct store_sql SPOIL = {"spoil", "UPDATE users SET message = $1"};
+	struct store_options options = {.service = "accountd",
+	                                .url = arena_printf(arena, "sqlite:%s", test_dir.path),
+	                                .clock = clock_system()};
+	struct store *store;
+	struct store_conn *conn;
+	struct store_tx tx;
+	struct status st = store_new(&options, &store);
+	ck_assert_msg(status_ok(&st), "%s", st.message);
+	st = store_take(store, 5000, &conn);
+	ck_assert_msg(status_ok(&st), "%s", st.message);
+	st = store_begin(conn, &tx);
+	if (status_ok(&st))
+		st = store_end(&tx, store_exec(&tx, &SPOIL, STORE_PARAMS(store_bytes("\xff", 1)), NULL));
+	ck_assert_msg(status_ok(&st), "%s", st.message);
+	store_put(store, conn);
+	store_free(store);
+}
+
+START_TEST(a_page_of_rows_that_cannot_be_read_is_reported_as_lost)
+{
+	struct rig rig;
+	choose_store(0);
+	rig_start(&rig);
+	for (int i = 0; i < 3; i++)
+		good(ask(rig.pool, &OPERATOR, USERS_CREATE, "{\"name\":\"n\",\"email\":\"n%d@example.com\"}", i),
+		     "id");
+	spoil_users();
+	ck_assert_code(ask(rig.pool, &OPERATOR, USERS_LIST, "{\"page_size\":2}"), STATUS_DATA_LOSS);
+	rig_stop(&rig);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- usage */
 
 static struct answer
@@ -1239,6 +1276,7 @@ main(int argc, char **argv)
 	tcase_add_loop_test(tcase, a_deleted_tenant_takes_its_users_keys_and_usage_along_and_root_stays, 0, 2);
 	tcase_add_loop_test(tcase, pages_show_each_key_once_newest_first, 0, 2);
 	tcase_add_test(tcase, a_page_token_that_was_never_given_out_is_refused);
+	tcase_add_test(tcase, a_page_of_rows_that_cannot_be_read_is_reported_as_lost);
 	tcase_add_loop_test(tcase, a_report_that_arrives_twice_counts_once, 0, 2);
 	tcase_add_test(tcase, every_change_that_ends_a_cached_verification_is_published);
 	tcase_add_loop_test(tcase, a_key_whose_creation_was_acknowledged_survives_kill_9, 0, 2);
