@@ -2,9 +2,6 @@
  * postgres_copy: many rows by COPY in text format, whose values are converted to the columns' types
  * by the server.
  */
-#include <inttypes.h>
-
-#include "base/text.h"
 #include "store/postgres_internal.h"
 
 #define CHUNK_BYTES 65536
@@ -33,39 +30,8 @@ add_text(struct strbuf *out, const char *text, size_t size)
 	}
 }
 
-static void
-add_bytes(struct strbuf *out, const uint8_t *bytes, size_t size)
-{
-	char pair[2];
-
-	strbuf_puts(out, "\\\\x");
-	for (size_t i = 0; i < size; i++) {
-		text_hex_encode(&bytes[i], 1, pair);
-		strbuf_add(out, pair, 2);
-	}
-}
-
-static void
-add_value(struct strbuf *out, const struct store_value *value)
-{
-	switch (value->type) {
-	case STORE_NULL:
-		strbuf_puts(out, "\\N");
-		break;
-	case STORE_I64:
-		strbuf_i64(out, value->value.i64);
-		break;
-	case STORE_DOUBLE:
-		strbuf_printf(out, "%.17g", value->value.number);
-		break;
-	case STORE_TEXT:
-		add_text(out, value->value.bytes.data, value->value.bytes.size);
-		break;
-	case STORE_BYTES:
-		add_bytes(out, value->value.bytes.data, value->value.bytes.size);
-		break;
-	}
-}
+static const struct postgres_notation COPIED = {
+    .null = "\\N", .before_bytes = "\\\\x", .after_bytes = "", .add_text = add_text};
 
 static struct status
 start(struct store_conn *conn, const char *table, const char *const *columns, size_t count)
@@ -114,7 +80,7 @@ send_rows(struct store_conn *conn, size_t column_count, const struct store_value
 
 	strbuf_init(&data, NULL);
 	for (size_t i = 0; status_ok(&st) && i < rows * column_count; i++) {
-		add_value(&data, &values[i]);
+		postgres_write(&data, &values[i], &COPIED);
 		strbuf_putc(&data, (i + 1) % column_count == 0 ? '\n' : '\t');
 		if (data.length >= CHUNK_BYTES)
 			st = send(conn, &data);

@@ -20,13 +20,23 @@ struct status postgres_flush(struct store_conn *conn);
  * rows. `rows` may be NULL. */
 struct status postgres_results(struct store_conn *conn, struct rows_builder *rows, int64_t *changed);
 
+#define POSTGRES_NUMBER_MAX 32
+
+/* How values stand in a text that the server reads. */
+struct postgres_notation {
+	const char *null;
+	const char *before_bytes, *after_bytes; /* around the hexadecimal digits */
+	void (*add_text)(struct strbuf *out, const char *text, size_t size);
+};
+void postgres_write(struct strbuf *out, const struct store_value *value, const struct postgres_notation *as);
+
 /* Parameters as libpq wants them. Texts of numbers live in `numbers`. */
 struct postgres_params {
 	Oid types[STORE_PARAMS_MAX];
 	const char *values[STORE_PARAMS_MAX];
 	int lengths[STORE_PARAMS_MAX];
 	int formats[STORE_PARAMS_MAX];
-	char numbers[STORE_PARAMS_MAX][32];
+	char numbers[STORE_PARAMS_MAX][POSTGRES_NUMBER_MAX];
 };
 struct status postgres_params(struct postgres_params *out, const struct store_value *params, size_t count);
 /* Whether the rows that a described statement gives can be read in binary. */

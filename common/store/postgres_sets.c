@@ -6,9 +6,6 @@
  * size. A scan of a table of what waits, that was empty when it was analysed, would cost a hundred times as
  * much.
  */
-#include <inttypes.h>
-
-#include "base/text.h"
 #include "store/postgres_internal.h"
 
 /* From PostgreSQL's catalog/pg_type.dat. */
@@ -57,35 +54,8 @@ add_text(struct strbuf *out, const char *text, size_t size)
 	strbuf_putc(out, '"');
 }
 
-static void
-add_bytes(struct strbuf *out, const void *bytes, size_t size)
-{
-	strbuf_puts(out, "\"\\\\x");
-	text_hex_encode(bytes, size, strbuf_grow(out, size * 2));
-	strbuf_putc(out, '"');
-}
-
-static void
-add_item(struct strbuf *out, const struct store_value *value)
-{
-	switch (value->type) {
-	case STORE_NULL:
-		strbuf_puts(out, "NULL");
-		break;
-	case STORE_I64:
-		strbuf_i64(out, value->value.i64);
-		break;
-	case STORE_DOUBLE:
-		strbuf_printf(out, "%.17g", value->value.number);
-		break;
-	case STORE_TEXT:
-		add_text(out, value->value.bytes.data, value->value.bytes.size);
-		break;
-	case STORE_BYTES:
-		add_bytes(out, value->value.bytes.data, value->value.bytes.size);
-		break;
-	}
-}
+static const struct postgres_notation ITEM = {
+    .null = "NULL", .before_bytes = "\"\\\\x", .after_bytes = "\"", .add_text = add_text};
 
 static void
 fill_array(struct strbuf *out, const struct store_value *params, size_t count, size_t sets, size_t column)
@@ -94,7 +64,7 @@ fill_array(struct strbuf *out, const struct store_value *params, size_t count, s
 	for (size_t i = 0; i < sets; i++) {
 		if (i > 0)
 			strbuf_putc(out, ',');
-		add_item(out, &params[i * count + column]);
+		postgres_write(out, &params[i * count + column], &ITEM);
 	}
 	strbuf_putc(out, '}');
 }

@@ -3,7 +3,8 @@
  *
  * Numbers and texts go out as text with their types named, so that "$1 + 1000" is 64-bit arithmetic, and
  * bytes in binary. Rows come in binary where each of their columns is of a type that is known here, else as
- * text, bytes in hexadecimal: libpq has one format for all columns of a result.
+ * text, bytes in hexadecimal: libpq has one format for all columns of a result. Many values at once (COPY,
+ * arrays) go out in one text.
  */
 #include <inttypes.h>
 #include <limits.h>
@@ -29,18 +30,51 @@ enum {
 };
 
 static void
-number(struct postgres_params *out, size_t i, const struct store_value *value)
+number_text(char text[static POSTGRES_NUMBER_MAX], const struct store_value *value)
 {
-	char *text = out->numbers[i];
 	double d = value->value.number;
 
 	if (value->type == STORE_I64)
-		snprintf(text, sizeof(out->numbers[i]), "%" PRId64, value->value.i64);
+		snprintf(text, POSTGRES_NUMBER_MAX, "%" PRId64, value->value.i64);
 	else if (isfinite(d))
-		snprintf(text, sizeof(out->numbers[i]), "%.17g", d);
+		snprintf(text, POSTGRES_NUMBER_MAX, "%.17g", d);
 	else
-		snprintf(text, sizeof(out->numbers[i]), "%s", isnan(d) ? "NaN" : d > 0 ? "Infinity" : "-Infinity");
-	out->values[i] = text;
+		snprintf(text, POSTGRES_NUMBER_MAX, "%s", isnan(d) ? "NaN" : d > 0 ? "Infinity" : "-Infinity");
+}
+
+void
+postgres_write(struct strbuf *out, const struct store_value *value, const struct postgres_notation *as)
+{
+	char number[POSTGRES_NUMBER_MAX];
+
+	switch (value->type) {
+	case STORE_NULL:
+		strbuf_puts(out, as->null);
+		break;
+	case STORE_I64:
+		strbuf_i64(out, value->value.i64);
+		break;
+	case STORE_DOUBLE:
+		number_text(number, value);
+		strbuf_puts(out, number);
+		break;
+	case STORE_TEXT:
+		as->add_text(out, value->value.bytes.data, value->value.bytes.size);
+		break;
+	case STORE_BYTES:
+		strbuf_puts(out, as->before_bytes);
+		text_hex_encode(value->value.bytes.data, value->value.bytes.size,
+		                strbuf_grow(out, value->value.bytes.size * 2));
+		strbuf_puts(out, as->after_bytes);
+		break;
+	}
+}
+
+static void
+number(struct postgres_params *out, size_t i, const struct store_value *value)
+{
+	number_text(out->numbers[i], value);
+	out->values[i] = out->numbers[i];
 	out->types[i] = value->type == STORE_I64 ? OID_INT8 : OID_FLOAT8;
 }
 
