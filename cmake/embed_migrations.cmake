@@ -1,4 +1,5 @@
 # Writes `const struct store_migration NAME_migrations[]` from schema/NNN_title.sql files.
+# A line "-- oldest: N" says that programs that know fewer than N versions cannot use the schema any more.
 # Run as a script: -DNAME=service -DFILES=a;b -DOUT=file.c
 list(SORT FILES)
 set(text "#include \"store/store.h\"\nextern const struct store_migration ${NAME}_migrations[];\nconst struct store_migration ${NAME}_migrations[] = {\n")
@@ -9,10 +10,14 @@ foreach(file ${FILES})
   string(REGEX REPLACE "^[0-9]+_" "" title ${base})
   file(STRINGS ${file} lines)
   file(READ ${file} sql)
+  set(oldest 0)
+  if(sql MATCHES "(^|\n)-- oldest: ([0-9]+)\n")
+    set(oldest ${CMAKE_MATCH_2})
+  endif()
   string(REPLACE "\\" "\\\\" sql "${sql}")
   string(REPLACE "\"" "\\\"" sql "${sql}")
   string(REPLACE "\n" "\\n\"\n\"" sql "${sql}")
-  string(APPEND text "{${version}, \"${title}\",\n\"${sql}\"},\n")
+  string(APPEND text "{${version}, \"${title}\",\n\"${sql}\", ${oldest}},\n")
 endforeach()
-string(APPEND text "{0, 0, 0}};\n")
+string(APPEND text "{0, 0, 0, 0}};\n")
 file(WRITE ${OUT} "${text}")

@@ -39,6 +39,8 @@ struct store_migration {
 	int version; /* 1, 2, 3 … without holes */
 	const char *name;
 	const char *sql; /* statements separated by ";" and a newline; the build embeds schema/NNN_name.sql */
+	int oldest;      /* programs that know fewer versions cannot use the schema from here on; 0: all can.
+	                  * The build reads it from a line "-- oldest: N" */
 };
 
 struct store_options {
@@ -56,8 +58,9 @@ struct store_options {
  * and by store_ping(). */
 struct status store_new(const struct store_options *options, struct store **out);
 void store_free(struct store *store);
-/* Applies what is missing, once, however many replicas start at the same time; a schema newer than
- * ours is FAILED_PRECONDITION. UNAVAILABLE when the database is away. */
+/* Applies what is missing, once, however many replicas start at the same time. A schema newer than ours is
+ * used as it is, unless one of its migrations said that it is too new for us: FAILED_PRECONDITION.
+ * UNAVAILABLE when the database is away. */
 struct status store_migrate(struct store *store);
 /* Runs statements that make what is not there ("CREATE TABLE IF NOT EXISTS ..."), in one transaction and in
  * turns with store_migrate() and with other replicas: PostgreSQL's IF NOT EXISTS alone lets two that come at

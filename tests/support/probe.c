@@ -22,7 +22,8 @@ struct probe {
 };
 
 static const struct store_migration migrations[] = {
-    {1, "init", "CREATE TABLE effect (number BIGINT PRIMARY KEY, name TEXT NOT NULL);\n"}, {0, NULL, NULL}};
+    {1, "init", "CREATE TABLE effect (number BIGINT PRIMARY KEY, name TEXT NOT NULL);\n", 0},
+    {0, NULL, NULL, 0}};
 static const struct store_sql INSERT = {
     "effect_insert",
     "INSERT INTO effect (number, name) SELECT COALESCE(MAX(number), 0) + 1, $1 FROM effect RETURNING number"};

@@ -1,6 +1,7 @@
 -- What waits, is under way or is leased has a row in `waiting`, narrow and short-lived; a delivery's own row is not
 -- touched when it is delivered, which is what happens to nearly all. No foreign keys: who adds deliveries holds
 -- their endpoint, and who deletes an endpoint deletes what it had.
+-- oldest: 6
 CREATE TABLE attempts_free (
     delivery_id TEXT NOT NULL,
     number BIGINT NOT NULL,
