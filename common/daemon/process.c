@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 
 #include "base/arena.h"
 #include "daemon/host.h"
+#include "daemon/notify.h"
 #include "daemon/options.h"
 
 #define EXIT_FAILED 1
@@ -106,13 +108,28 @@ let_signals_kill(int fd)
 	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
+/* Waits for a signal, and keeps the service manager informed meanwhile. */
+static void
+wait_for_signal(struct host *host, int signals, struct notify *notify)
+{
+	struct pollfd wanted = {.fd = signals, .events = POLLIN};
+	int found;
+
+	do
+		found = poll(&wanted, 1, notify_look(notify, host));
+	while (found == 0 || (found < 0 && errno == EINTR));
+}
+
 /* Serves until SIGTERM or SIGINT. */
 static void
 serve(struct host *host, int signals)
 {
 	struct signalfd_siginfo info;
+	struct notify notify;
 
+	notify_open(&notify);
 	for (;;) {
+		wait_for_signal(host, signals, &notify);
 		ssize_t got = read(signals, &info, sizeof(info));
 		if (got != sizeof(info) && errno == EINTR)
 			continue;
@@ -121,6 +138,8 @@ serve(struct host *host, int signals)
 		log_info(host_log(host), "reloading");
 		host_reload(host);
 	}
+	notify_stopping(&notify);
+	notify_close(&notify);
 	log_info(host_log(host), "stopping", LOG_TEXT("signal", info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM"));
 }
 
