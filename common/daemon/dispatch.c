@@ -207,8 +207,9 @@ route(const struct turn *turn, struct server_call *wire)
 	struct bound_method *bound = find_method(self, wire->call->method);
 
 	if (!bound) {
-		struct status st = status_make(STATUS_UNIMPLEMENTED, "%s has no method %08x",
-		                               self->options.service->name, wire->call->method);
+		struct status st = status_make(
+		    STATUS_UNIMPLEMENTED, "this %s has no such method: its version is another one than its caller's",
+		    self->options.service->name);
 		refuse(self, NULL, wire, &st);
 		return NULL;
 	}

@@ -337,18 +337,20 @@ class Redis:
 class Processes(Stack):
     """One process a daemon; `replicas` says how many of each: Processes(replicas={"ratelimitd": 4}). `own` gives
     one of them options of its own, made from the stack: own={"ingress1": lambda stack: ["--pub.accountd=…"]}.
-    The first ingress has the stack's address; url_of(n) is that of the n-th."""
+    The first ingress has the stack's address; url_of(n) is that of the n-th. `programs` says where those of a daemon are
+    that are not this build's; without `postgres` each daemon keeps its own files."""
 
     DAEMONS = ("accountd", "ratelimitd", "webhookd", "cached", "sandboxd", "ingress")
 
-    def __init__(self, *options, replicas=None, redis=True, own=None):
+    def __init__(self, *options, replicas=None, redis=True, own=None, postgres=True, programs=None):
         needs_own_processes()
         super().__init__()
         self.options = options
         self.own = own or {}
+        self.programs = programs or {}
         self.ports = {0: self.port}
         self.replicas = {name: 1 for name in self.DAEMONS} | (replicas or {})
-        self.postgres = Postgres(self)
+        self.postgres = Postgres(self) if postgres else None
         self.redis = Redis(self) if redis else None
         self.by_name = {}
         (self.directory / "run").mkdir()
@@ -374,10 +376,12 @@ class Processes(Stack):
                 yield f"--{option}.{name}={urls}"
 
     def start_daemon(self, name, number=0):
-        argv = [BIN / name, f"--data={self.directory}/data-{name}{number}", f"--node={name}{number}",
-                f"--store.url={self.postgres.url}", "--admin.listen=127.0.0.1:0",
+        argv = [self.programs.get(name, BIN) / name, f"--data={self.directory}/data-{name}{number}",
+                f"--node={name}{number}", "--admin.listen=127.0.0.1:0",
                 f"--bus.listen={self.address(name, number, 'rep')}",
                 f"--pub.listen={self.address(name, number, 'pub')}", *self.addresses()]
+        if self.postgres:
+            argv.append(f"--store.url={self.postgres.url}")
         if self.redis:
             argv.append(f"--redis.url={self.redis.url}")
             # More than the default: on a machine that is busy with tests, Redis may not run for that long.
@@ -416,7 +420,7 @@ class Processes(Stack):
             codes[f"{name}{number}"] = process.stop()
         if self.redis and self.redis.process.is_alive():
             self.redis.stop()
-        if self.postgres.process.is_alive():
+        if self.postgres and self.postgres.process.is_alive():
             self.postgres.stop()
         self.processes = [p for p in self.processes if p.is_alive()]
         super().stop()
