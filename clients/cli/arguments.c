@@ -2,6 +2,7 @@
  * arguments: flags and positional words into the fields of a request.
  *
  *   --name Acme  --page-size=5  --scopes a --scopes b  --metadata team=x  --limits '[…]'  --checks @file
+ *   --checks.limit charts --checks.key u   members of one item (flags.h)
  *   --data '{…}' | @file | -   a whole body, under the flags
  *
  * What a value means follows from its field: texts stay texts, messages are JSON, maps take key=value.
@@ -13,18 +14,10 @@
 
 #include "base/text.h"
 #include "cli.h"
+#include "flags.h"
 
 #define FILE_MAX    (16u << 20)
 #define RETRIES_MAX 20u
-
-void
-arguments_flag_name(const char *field, char out[128])
-{
-	size_t i = 0;
-	for (; field[i] && i < 127; i++)
-		out[i] = field[i] == '_' ? '-' : field[i];
-	out[i] = '\0';
-}
 
 static bool
 complain(const char *what, const char *detail)
@@ -55,22 +48,6 @@ content_of(struct command *command, const char *text)
 	if (!is_standard)
 		(void)fclose(file);
 	return out.data;
-}
-
-static const ProtobufCFieldDescriptor *
-field_for(const struct api_method *method, const char *flag, size_t length, const struct api_field **rules)
-{
-	char name[128];
-	for (unsigned i = 0; i < method->request->descriptor->n_fields; i++) {
-		const ProtobufCFieldDescriptor *field = &method->request->descriptor->fields[i];
-		arguments_flag_name(field->name, name);
-		if (strlen(name) == length && memcmp(name, flag, length) == 0 &&
-		    !method->request->fields[i].is_nulls) {
-			*rules = &method->request->fields[i];
-			return field;
-		}
-	}
-	return NULL;
 }
 
 static json_t *
@@ -105,58 +82,56 @@ scalar_value(const ProtobufCFieldDescriptor *field, const struct api_field *rule
 }
 
 static bool
-set_map(struct command *command, const char *name, const char *flag, const char *text)
+set_map(struct command *command, const struct place *place, const char *flag, const char *text)
 {
-	const char *equals = strchr(text, '=');
-	json_t *map = json_object_get(command->fields, name);
+	const char *equals = strchr(text, '='), *name = place->field->name;
+	json_t *map = json_object_get(place->object, name);
 
 	if (text[0] == '{') {
 		json_t *whole = parse_json(flag, text);
-		return whole && json_object_set_new(command->fields, name, whole) == 0;
+		return whole && json_object_set_new(place->object, name, whole) == 0;
 	}
 	if (!equals)
 		return complain(flag, "needs key=value");
 	if (!map) {
 		map = json_object();
-		json_object_set_new(command->fields, name, map);
+		json_object_set_new(place->object, name, map);
 	}
 	return json_object_set_new(map, arena_strndup(command->arena, text, (size_t)(equals - text)),
 	                           json_string(equals + 1)) == 0;
 }
 
 static bool
-set_repeated(struct command *command, const ProtobufCFieldDescriptor *field, const struct api_field *rules,
-             const char *flag, const char *text)
+set_repeated(const struct place *place, const char *flag, const char *text)
 {
-	json_t *list = json_object_get(command->fields, field->name);
-	json_t *value = scalar_value(field, rules, flag, text);
+	json_t *list = json_object_get(place->object, place->field->name);
+	json_t *value = scalar_value(place->field, place->rules, flag, text);
 
 	if (!value)
 		return false;
 	if (json_is_array(value))
-		return json_object_set_new(command->fields, field->name, value) == 0;
+		return json_object_set_new(place->object, place->field->name, value) == 0;
 	if (!list) {
 		list = json_array();
-		json_object_set_new(command->fields, field->name, list);
+		json_object_set_new(place->object, place->field->name, list);
 	}
 	return json_array_append_new(list, value) == 0;
 }
 
 static bool
-set_field(struct command *command, const ProtobufCFieldDescriptor *field, const struct api_field *rules,
-          const char *flag, const char *text)
+set_field(struct command *command, const struct place *place, const char *flag, const char *text)
 {
 	text = content_of(command, text);
 	if (!text)
 		return false;
 	if (strcmp(text, "null") == 0 && command->method->verb == API_PATCH)
-		return json_object_set_new(command->fields, field->name, json_null()) == 0;
-	if (rules->is_map)
-		return set_map(command, field->name, flag, text);
-	if (field->label == PROTOBUF_C_LABEL_REPEATED)
-		return set_repeated(command, field, rules, flag, text);
-	json_t *value = scalar_value(field, rules, flag, text);
-	return value && json_object_set_new(command->fields, field->name, value) == 0;
+		return json_object_set_new(place->object, place->field->name, json_null()) == 0;
+	if (place->rules->is_map)
+		return set_map(command, place, flag, text);
+	if (place->field->label == PROTOBUF_C_LABEL_REPEATED)
+		return set_repeated(place, flag, text);
+	json_t *value = scalar_value(place->field, place->rules, flag, text);
+	return value && json_object_set_new(place->object, place->field->name, value) == 0;
 }
 
 static bool
@@ -252,13 +227,13 @@ read_flag(struct command *command, int argc, char *const *argv, int *used)
 	const char *flag = argv[0] + 2;
 	size_t length = strcspn(flag, "=");
 	const char *name = arena_strndup(command->arena, flag, length);
-	const struct api_field *rules;
-	const ProtobufCFieldDescriptor *field = field_for(command->method, flag, length, &rules);
+	struct place place;
+	bool is_field = flags_place(command, flag, length, &place);
 	const char *value = flag[length] == '=' ? flag + length + 1 : NULL;
 	bool took;
 
 	*used = 1;
-	if (!field) {
+	if (!is_field) {
 		bool is_apart = !value && argc > 1;
 		if (!set_common(command, flag, length, value, &took))
 			return false;
@@ -269,15 +244,16 @@ read_flag(struct command *command, int argc, char *const *argv, int *used)
 		}
 		return took || complain("there is no such flag here", argv[0]);
 	}
-	if (!value && field->type == PROTOBUF_C_TYPE_BOOL && field->label != PROTOBUF_C_LABEL_REPEATED)
-		return set_field(command, field, rules, name, "true");
+	if (!value && place.field->type == PROTOBUF_C_TYPE_BOOL &&
+	    place.field->label != PROTOBUF_C_LABEL_REPEATED)
+		return set_field(command, &place, name, "true");
 	if (!value) {
 		if (argc < 2)
 			return complain(argv[0], "needs a value");
 		value = argv[1];
 		*used = 2;
 	}
-	return set_field(command, field, rules, name, value);
+	return set_field(command, &place, name, value);
 }
 
 /* Behind the words of the path. */
@@ -285,14 +261,13 @@ static bool
 read_further_word(struct command *command, const char *word)
 {
 	const char *name = command->method->cli_words;
-	const struct api_field *rules;
-	char flag[128];
+	char flag[FLAG_NAME_MAX];
+	struct place place;
 
 	if (!name[0])
 		return complain("does not belong here", word);
-	arguments_flag_name(name, flag);
-	const ProtobufCFieldDescriptor *field = field_for(command->method, flag, strlen(flag), &rules);
-	return set_field(command, field, rules, flag, word);
+	flags_name(name, flag);
+	return flags_place(command, flag, strlen(flag), &place) && set_field(command, &place, flag, word);
 }
 
 /* A word without dashes is the next parameter of the path. */

@@ -63,8 +63,6 @@ int exit_code_of(long status);
 /* ---- arguments.c ---- */
 /* Reads flags and positional path parameters; prints what is wrong and returns false. */
 bool arguments_read(struct command *command, int argc, char *const *argv);
-/* "page-size" for "page_size". */
-void arguments_flag_name(const char *field, char out[128]);
 
 /* ---- profile.c ---- */
 /* Fills what neither flags nor environment said from the profile's file. */

@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "cli.h"
+#include "flags.h"
 #include "own.h"
 
 struct common_flag {
@@ -73,51 +74,52 @@ put_values(struct strbuf *out, const ProtobufCFieldDescriptor *field)
 			strbuf_printf(out, "%s ", choices->values[i].name);
 }
 
-/* The field at `i` as a flag; false for those that are none. */
-static bool
-flag_at(const struct api_method *method, unsigned i, char name[128])
-{
-	if (method->request->fields[i].is_nulls || method->request->fields[i].is_output_only)
-		return false;
-	arguments_flag_name(method->request->descriptor->fields[i].name, name);
-	return true;
-}
+/* Flags of one method, for one script. */
+struct flags_of {
+	struct script *script;
+	const struct api_method *method;
+	const char *resource;
+};
 
 /* ---- bash and zsh ---- */
 
 static void
-add_flag_values(struct script *script, const struct api_method *method)
+add_flag(void *arg, const struct flag *flag)
 {
-	char flag[128];
+	const struct flags_of *flags = arg;
 
-	for (unsigned i = 0; i < method->request->descriptor->n_fields; i++) {
-		const ProtobufCFieldDescriptor *field = &method->request->descriptor->fields[i];
-		/* A truth value may be left out, so another flag may follow. */
-		if (!flag_at(method, i, flag) || field->type == PROTOBUF_C_TYPE_BOOL)
-			continue;
-		strbuf_printf(&script->lines, "%s --%s|", method->cli, flag);
-		put_values(&script->lines, field);
-		strbuf_putc(&script->lines, '\n');
-	}
+	strbuf_printf(&flags->script->lines, "--%s ", flag->name);
+}
+
+static void
+add_flag_values(void *arg, const struct flag *flag)
+{
+	const struct flags_of *flags = arg;
+
+	/* A truth value may be left out, so another flag may follow. */
+	if (flag->field->type == PROTOBUF_C_TYPE_BOOL)
+		return;
+	strbuf_printf(&flags->script->lines, "%s --%s|", flags->method->cli, flag->name);
+	put_values(&flags->script->lines, flag->field);
+	strbuf_putc(&flags->script->lines, '\n');
 }
 
 static void
 add_lines(void *arg, const struct api_method *method)
 {
 	struct script *script = arg;
-	char resource[64], flag[128];
+	struct flags_of flags = {.script = script, .method = method};
+	char resource[64];
 
 	if (is_new_resource(script, method->cli, resource))
 		strbuf_printf(&script->lines, "|%s\n", resource);
 	snprintf(resource, sizeof(resource), "%.*s", (int)strcspn(method->cli, " "), method->cli);
 	strbuf_printf(&script->lines, "%s|%s\n%s|", resource, action_of(method->cli), method->cli);
-	for (unsigned i = 0; i < method->request->descriptor->n_fields; i++)
-		if (flag_at(method, i, flag))
-			strbuf_printf(&script->lines, "--%s ", flag);
+	flags_each(method, add_flag, &flags);
 	for (size_t i = 0; i < COMMON_COUNT; i++)
 		strbuf_printf(&script->lines, "--%s ", COMMON[i].name);
 	strbuf_putc(&script->lines, '\n');
-	add_flag_values(script, method);
+	flags_each(method, add_flag_values, &flags);
 }
 
 /* Looks lines up by what stands before the bar; false when there is none. */
@@ -184,28 +186,23 @@ put_fish_text(struct strbuf *out, const char *doc)
 }
 
 static void
-add_fish_flags(struct script *script, const struct api_method *method, const char *resource)
+add_fish_flag(void *arg, const struct flag *flag)
 {
-	char flag[128];
+	const struct flags_of *flags = arg;
+	struct strbuf *lines = &flags->script->lines;
 
-	for (unsigned i = 0; i < method->request->descriptor->n_fields; i++) {
-		const ProtobufCFieldDescriptor *field = &method->request->descriptor->fields[i];
-		if (!flag_at(method, i, flag))
-			continue;
-		strbuf_printf(
-		    &script->lines,
-		    "complete -c corbel -n '__fish_seen_subcommand_from %s; and __fish_seen_subcommand_from "
-		    "%s' -l %s",
-		    resource, action_of(method->cli), flag);
-		if (field->type != PROTOBUF_C_TYPE_BOOL) {
-			strbuf_puts(&script->lines, " -x -a '");
-			put_values(&script->lines, field);
-			strbuf_putc(&script->lines, '\'');
-		}
-		strbuf_puts(&script->lines, " -d ");
-		put_fish_text(&script->lines, method->request->fields[i].doc);
-		strbuf_putc(&script->lines, '\n');
+	strbuf_printf(lines,
+	              "complete -c corbel -n '__fish_seen_subcommand_from %s; and __fish_seen_subcommand_from "
+	              "%s' -l %s",
+	              flags->resource, action_of(flags->method->cli), flag->name);
+	if (flag->field->type != PROTOBUF_C_TYPE_BOOL) {
+		strbuf_puts(lines, " -x -a '");
+		put_values(lines, flag->field);
+		strbuf_putc(lines, '\'');
 	}
+	strbuf_puts(lines, " -d ");
+	put_fish_text(lines, flag->rules->doc);
+	strbuf_putc(lines, '\n');
 }
 
 static void
@@ -224,7 +221,8 @@ add_fish(void *arg, const struct api_method *method)
 	              resource, action_of(method->cli));
 	put_fish_text(&script->lines, method->doc);
 	strbuf_putc(&script->lines, '\n');
-	add_fish_flags(script, method, resource);
+	struct flags_of flags = {.script = script, .method = method, .resource = resource};
+	flags_each(method, add_fish_flag, &flags);
 }
 
 /* fish takes flags without their dashes. */

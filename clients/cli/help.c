@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "cli.h"
+#include "flags.h"
 #include "own.h"
 
 static const char COMMON_FLAGS[] =
@@ -13,6 +14,9 @@ static const char COMMON_FLAGS[] =
     "  --url URL                      where Corbel is (CORBEL_URL)\n"
     "  --profile NAME                 profile of ~/.config/corbel/config.yaml (CORBEL_PROFILE)\n"
     "  --data JSON|@file|-            the whole request; flags win over it\n"
+    "  --FLAG.MEMBER VALUE            a member of what takes JSON: --checks.limit charts --checks.key "
+    "user-42;\n"
+    "                                 one that comes again begins the list's next item\n"
     "  --all                          every page of a list\n"
     "  --watch                        show it again every second, of commands that only read\n"
     "  --yes                          do not ask before what cannot be undone\n"
@@ -242,7 +246,7 @@ print_values(const ProtobufCFieldDescriptor *field, FILE *out)
 	}
 }
 
-/* What the JSON of a message may hold. */
+/* What the JSON of a message may hold, by the names of flags, which are also taken alone. */
 static void
 print_message(const ProtobufCFieldDescriptor *field, const struct api_field *rules, FILE *out)
 {
@@ -252,9 +256,11 @@ print_message(const ProtobufCFieldDescriptor *field, const struct api_field *rul
 	for (unsigned i = 0; message && i < message->descriptor->n_fields; i++) {
 		if (message->fields[i].is_output_only)
 			continue;
-		fprintf(out, "        %-16s ", message->descriptor->fields[i].name);
+		char name[FLAG_NAME_MAX];
+		flags_name(message->descriptor->fields[i].name, name);
+		fprintf(out, "        .%-16s ", name);
 		fputs(message->fields[i].is_required ? "(needed) " : "", out);
-		print_doc(message->fields[i].doc, 25, out);
+		print_doc(message->fields[i].doc, 26, out);
 	}
 }
 
@@ -283,10 +289,10 @@ help_method(const struct api_method *method, FILE *out)
 	for (unsigned i = 0; i < method->request->descriptor->n_fields; i++) {
 		const ProtobufCFieldDescriptor *field = &method->request->descriptor->fields[i];
 		const struct api_field *rules = &method->request->fields[i];
-		char name[128];
+		char name[FLAG_NAME_MAX];
 		if (rules->is_nulls || rules->is_output_only)
 			continue;
-		arguments_flag_name(field->name, name);
+		flags_name(field->name, name);
 		fprintf(out, "  --%s %s", name, placeholder(field, rules));
 		print_bounds(rules, out);
 		fprintf(out, "%s%s\n", field->label == PROTOBUF_C_LABEL_REPEATED ? " (may be repeated)" : "",

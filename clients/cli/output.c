@@ -214,9 +214,9 @@ put_csv(const struct table *table, FILE *out)
 	}
 }
 
-/* One thing: a line a member; those of a member further in. */
+/* One thing: a line a member but for `shown`; those of a member further in. */
 static void
-put_members(const struct command *command, const json_t *reply, int depth, FILE *out)
+put_members(const struct command *command, const json_t *reply, const json_t *shown, int depth, FILE *out)
 {
 	const char *name;
 	json_t *value;
@@ -230,11 +230,13 @@ put_members(const struct command *command, const json_t *reply, int depth, FILE 
 	json_object_foreach((json_t *)(uintptr_t)reply, name, value)
 	{
 		bool is_nested = json_is_object(value) && json_object_size(value) > 0;
+		if (shown && value == shown)
+			continue;
 		fprintf(out, "%*s", depth * 2, "");
 		show_padded(show_text(command->arena, name), is_nested ? 0 : widest, out);
 		if (is_nested) {
 			fputc('\n', out);
-			put_members(command, value, depth + 1, out);
+			put_members(command, value, NULL, depth + 1, out);
 		} else {
 			fprintf(out, "  %s\n", shown_text(command->arena, value));
 		}
@@ -273,7 +275,7 @@ output_reply(const struct command *command, const json_t *reply, FILE *out)
 	if (is_table)
 		put_table(&table, out);
 	if (!is_table || json_object_get(reply, "allowed"))
-		put_members(command, reply, 0, out);
+		put_members(command, reply, is_table ? table.rows : NULL, 0, out);
 	if (json_object_get(reply, "next_page_token"))
 		fputs("There is more: --all shows everything.\n", stderr);
 }

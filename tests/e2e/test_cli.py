@@ -130,6 +130,22 @@ def test_every_command_explains_itself(corbel):
             assert "Exit codes" in corbel(resource, action, "--help").stdout and not what.endswith((" if", " and", "."))
 
 
+def test_a_member_can_be_said_alone_and_begins_an_item_when_it_comes_again(corbel, stack):
+    key = stack.tenant(scopes=["*"]).key
+    corbel("limits", "create", "--name", "cake", "--limit", 2, "--window-ms", 86400000, "--strategy", "FIXED_WINDOW",
+           key=key)
+    check = ["ratelimits", "check", "--checks.limit", "cake", "--checks.key=u", "--checks.cost", 2, "--checks.limit=cake",
+             "--checks.key", "v"]
+    limits = as_json(corbel(*check, "--output", "json", key=key))["limits"]
+    assert [(limit["key"], limit["remaining"]) for limit in limits] == [("u", 0), ("v", 1)]
+    shown = corbel(*check, key=key).stdout
+    assert re.search(r"^cake +u +false", shown, re.M) and re.search(r"^allowed +false$", shown, re.M) and "[{" not in shown
+    made = as_json(corbel("caches", "create", "--namespace.name", "web", "--namespace.ttl-ms", 60000, "--output", "json", key=key))
+    assert (made["name"], made["ttl_ms"]) == ("web", 60000)
+    assert "no such flag" in corbel("caches", "create", "--namespace.nam", "web", key=key, code=2).stderr
+    assert "no such flag" in corbel("tenants", "create", "--metadata.a", "b", code=2).stderr
+
+
 def test_members_of_members_stand_further_in(corbel, stack):
     shown = corbel("limits", "create", "--name", "deep", "--limit", "5", "--window-ms", "60000", "--strategy", "ADAPTIVE",
                    "--adaptive", '{"floor": 1, "ceiling": 9}', key=stack.tenant(scopes=["*"]).key).stdout
@@ -140,7 +156,7 @@ def test_help_tells_what_values_there_are(corbel):
     shown = corbel("limits", "create", "--help").stdout
     assert re.search(r"^  --window-ms NUMBER 1 to 31622400000 ms \(needed\)\n +Length of the window", shown, re.M)
     assert re.search(r"^ +GCRA +Generic cell rate algorithm", shown, re.M) and "STRATEGY_UNSET" not in shown
-    assert re.search(r"^ +limit +\(needed\) Name of the limit", corbel("ratelimits", "check", "--help").stdout, re.M)
+    assert re.search(r"^ +\.limit +\(needed\) Name of the limit", corbel("ratelimits", "check", "--help").stdout, re.M)
 
 
 def test_verbose_shows_the_exchange_but_not_the_key(corbel, stack):
