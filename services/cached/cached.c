@@ -100,11 +100,12 @@ on_changes(void *arg, const char *node, const char *topic, const void *payload, 
 }
 
 static struct fleet *
-new_fleet(const struct service_env *env)
+new_fleet(const struct service_env *env, const char *journal)
 {
 	return fleet_new(&(struct fleet_options){
 	    .redis = env->redis,
 	    .patience_ms = (uint32_t)config_duration_ms(env->config, "cached.redis_patience"),
+	    .journal = journal,
 	    .log = env->log,
 	    .metrics = env->metrics,
 	    .clock = env->clock,
@@ -130,7 +131,9 @@ create(const struct service_env *env, void **out)
 	self->outage_ms = config_duration_ms(env->config, "cached.outage");
 	self->epoch = env->redis ? 0 : (uint32_t)random_u64(env->random);
 	if (env->redis)
-		self->fleet = new_fleet(env);
+		self->journal = mem_printf("%s/cached.pending", host_data_dir(env->host));
+	if (self->journal)
+		self->fleet = new_fleet(env, self->journal);
 	options.trust_of = self->fleet ? fleet_trust_of : NULL;
 	options.trust_arg = self->fleet;
 	self->engine = engine_new(&options);
@@ -285,6 +288,7 @@ destroy(void *arg)
 	subscriber_free(self->changes);
 	fetches_free(self->fetches);
 	fleet_free(self->fleet);
+	mem_free(self->journal);
 	waiting_free(self->waiting);
 	warming_free(self->warming);
 	windows_free(self->windows);

@@ -28,6 +28,7 @@ struct cached {
 	pthread_mutex_t refresh_lock; /* one refresh of them at a time, so that an older one is never the last */
 	struct subscriber *changes;   /* of other replicas' definitions */
 	struct fleet *fleet;          /* NULL: without Redis; this process is the cache */
+	char *journal;                /* of the fleet; NULL without */
 	struct engine *engine;
 	struct waiting *waiting; /* calls that wait for a value */
 	struct gauges *gauges;

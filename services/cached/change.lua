@@ -10,9 +10,11 @@
 -- is an entry of that version that is older than the latest pattern, which only the caller can compare; it
 -- comes again with what it found.
 --
--- An entry: version:8 stored:8 fresh:8 grace:4 error_grace:4 delta:4 flags:1 tags:1 type:1 0, all numbers
--- big-endian and times in ms, then 8 bytes for each tag, the type, the value.
+-- An entry: version:8 stored:8 fresh:8 grace:4 error_grace:4 delta:4 flags:1 tags:1 type:1 layout:1, all
+-- numbers big-endian and times in ms, then 8 bytes for each tag, the type, the value. One of another layout, which
+-- another release wrote, is as good as none.
 local DONE, LOST, DIFFERS, ABSENT, NO_NUMBER, OVERFLOW, JUDGE = 0, 1, 2, 3, 4, 5, 6
+local LAYOUT = 1
 local LOG_MAX, NAMES_MAX, NAMES_LEFT, GLOBS_MAX = 16384, 65536, 61440, 1024
 local kind, name = ARGV[1], ARGV[4]
 local time = redis.call('TIME')
@@ -57,7 +59,7 @@ end
 -- Its header and version, when there is one that could still be given.
 local function living(oldest)
   local header = redis.call('GETRANGE', KEYS[6], 0, 167)
-  if #header < 40 then return nil, 0 end
+  if #header < 40 or string.byte(header, 40) ~= LAYOUT then return nil, 0 end
   local version = struct.unpack('>I8', header)
   if version < floor or version < oldest or tag_covers(version, string.byte(header, 38), header, 41) then
     return nil, 0
@@ -141,7 +143,7 @@ local function incr()
     redis.call('SET', KEYS[6], struct.pack('>I8I8', seq, now) .. string.sub(entry, 17, behind - 1) .. sum,
                'KEEPTTL')
   else
-    write(now, tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), 0, '\0\0\0\0' .. sum)
+    write(now, tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), 0, '\0\0\0' .. string.char(LAYOUT) .. sum)
   end
   return {DONE, text(seq), sum}
 end

@@ -19,6 +19,7 @@
 #define TURN_BYTES  (4u << 20) /* of values to write in one turn */
 #define TURNS_MAX   64u        /* that one reading takes */
 #define ARENA_BLOCK (256u << 10)
+#define JOURNAL_MAX (8u << 20)
 
 /* What one turn does. */
 struct work_list {
@@ -253,11 +254,11 @@ note_state(struct fleet *fleet, const struct status *st)
 static void
 end_errands(struct fleet *fleet, struct errand *list, bool is_done)
 {
+	if (!is_done)
+		pending_run(fleet->pending, list);
 	for (struct errand *errand = list, *next; errand; errand = next) {
 		next = errand->next;
 		errand->next = NULL;
-		if (!is_done)
-			pending_run(fleet->pending, errand);
 		errand->done(errand);
 	}
 }
@@ -339,6 +340,8 @@ fleet_trust_of(void *arg, const char *tenant, const char *name)
 bool
 fleet_is_ready(const struct fleet *fleet)
 {
+	if (atomic_load(&fleet->is_restoring))
+		return false;
 	for (unsigned i = 0; i < FLEET_SHARDS; i++)
 		if (!atomic_load(&fleet->shards[i].is_known) && !atomic_load(&fleet->shards[i].trust.is_alone))
 			return false;
@@ -405,7 +408,18 @@ fleet_new(const struct fleet_options *options)
 struct status
 fleet_start(struct fleet *fleet, struct engine *engine)
 {
+	struct status st = status_ok_value();
+
 	fleet->engine = engine;
+	if (fleet->options.journal)
+		st = pending_restore(fleet->pending, fleet->options.journal, JOURNAL_MAX, engine);
+	if (!status_ok(&st))
+		return st;
+	/* Nothing is read in Redis before what is in the journal was done there. */
+	if (!pending_join(fleet->pending)) {
+		atomic_store(&fleet->is_restoring, true);
+		fleet_be_alone(fleet, true);
+	}
 	fleet->is_asking = pthread_create(&fleet->asking, NULL, asking_main, fleet) == 0;
 	fleet->is_following = pthread_create(&fleet->following, NULL, fleet_follow_main, fleet) == 0;
 	return fleet->is_asking && fleet->is_following

@@ -22,6 +22,7 @@ struct fleet_options {
 	struct redis *redis;
 	uint32_t patience_ms; /* how long a call waits for Redis */
 	uint32_t holder_ms;   /* a replica that gave no sign of life for so long has lost its leases; 0: 350 */
+	const char *journal;  /* file of what others are still to be told; NULL: none, see fleet_pending.c */
 	struct log *log;
 	struct metrics *metrics;
 	const struct clock *clock;
@@ -35,7 +36,7 @@ struct status fleet_start(struct fleet *fleet, struct engine *engine);
 void fleet_free(struct fleet *fleet);
 /* For engine_options. */
 struct trust *fleet_trust_of(void *fleet, const char *tenant, const char *name);
-/* Whether the logs of all shards were reached, or Redis is away. */
+/* Whether the logs of all shards were reached and what an earlier process left was told, or Redis is away. */
 bool fleet_is_ready(const struct fleet *fleet);
 /* Redis is away, or memory is not in step with it again yet. */
 bool fleet_is_alone(const struct fleet *fleet);

@@ -109,7 +109,7 @@ add_rest(struct args *args, const struct set *set, const struct shared_plan *pla
 	bytes[0] = set->is_negative;
 	bytes[1] = (uint8_t)set->tag_count;
 	bytes[2] = (uint8_t)type_length;
-	bytes[3] = 0;
+	bytes[3] = ENTRY_LAYOUT;
 	for (size_t i = 0; i < set->tag_count; i++, at += 8)
 		put_big_endian(at, plan->tags[i], 8);
 	if (type_length > 0)

@@ -269,8 +269,8 @@ be_back(struct fleet *fleet, uint64_t now_ms)
 	if (!fleet_is_alone(fleet) || !redis_is_up(fleet->options.redis))
 		return;
 	pending_tell(fleet->pending);
-	if (is_in_step)
-		fleet_be_alone(fleet, false);
+	if (is_in_step && pending_join(fleet->pending))
+		atomic_store(&fleet->is_restoring, false);
 }
 
 /* Until the connection is lost, or it is over. */
@@ -336,6 +336,7 @@ fleet_follow_main(void *arg)
 			redis_put(fleet->options.redis, turn.conn);
 		} else if (st.code == STATUS_UNAVAILABLE) {
 			fleet_be_alone(fleet, true);
+			atomic_store(&fleet->is_restoring, false);
 		}
 		for (unsigned i = 0; i < FLEET_SHARDS; i++)
 			follower_cut(&fleet->shards[i].follower);

@@ -19,6 +19,7 @@
 #include "follower.h"
 
 #define FLEET_SHARDS 16u
+#define ENTRY_LAYOUT 1u /* of entries in Redis, see change.lua */
 
 struct shard {
 	struct trust trust;
@@ -43,6 +44,8 @@ struct fleet {
 	pthread_t asking, following;
 	bool is_asking, is_following;
 	_Atomic bool is_ending; /* the following thread's turn to end */
+	/* An earlier process left changes to be told, and Redis was not found to be away. */
+	_Atomic bool is_restoring;
 
 	struct metric_counter *gaps, *renewals, *told;
 	struct metric_gauge *lag, *trusted, *waiting;
@@ -112,9 +115,15 @@ void fleet_be_alone(struct fleet *fleet, bool is_alone);
 /* ---- fleet_pending.c ---- */
 struct pending *pending_new(struct fleet *fleet);
 void pending_free(struct pending *pending);
-/* Does the errand in this replica alone, and keeps what the others are to be told. */
-void pending_run(struct pending *pending, struct errand *errand);
+/* What an earlier process had not told is to be told by this one, before anybody asks for anything. Well
+ * without a journal, too: then nothing is changed while Redis is away. */
+struct status pending_restore(struct pending *pending, const char *path, size_t bytes_max,
+                              struct engine *engine);
+/* Does the errands in this replica alone, and keeps what the others are to be told. The asking thread's. */
+void pending_run(struct pending *pending, struct errand *errands);
 /* Tells them; Redis is back. */
 void pending_tell(struct pending *pending);
+/* Ends being alone, unless something is still to be told: then false. */
+bool pending_join(struct pending *pending);
 
 #endif

@@ -13,6 +13,7 @@
 #define FIXED_KEYS   3u
 #define FIXED_FIELDS 3u /* of an answer */
 #define HEAD_BYTES   40u
+#define LAYOUT_AT    39u
 
 extern const char cached_read_lua[];
 
@@ -83,7 +84,7 @@ reading_encode(struct turn *turn, struct reading *reading, struct redis_eval_ite
 
 /* ---- answers ---- */
 
-/* False: there is none, or what is there was written by something else. */
+/* False: there is none, or what is there was written by something else, or by another release. */
 static bool
 entry_decode(const struct redis_reply *value, uint64_t now_ms, uint64_t tags[ENGINE_TAGS_MAX],
              struct shared_answer *answer)
@@ -91,7 +92,7 @@ entry_decode(const struct redis_reply *value, uint64_t now_ms, uint64_t tags[ENG
 	const uint8_t *at = (const uint8_t *)value->text;
 	struct entry_parts *parts = &answer->parts;
 
-	if (value->type != REDIS_TEXT || value->size < HEAD_BYTES)
+	if (value->type != REDIS_TEXT || value->size < HEAD_BYTES || at[LAYOUT_AT] != ENTRY_LAYOUT)
 		return false;
 	size_t tag_count = at[37], type_length = at[38], behind = HEAD_BYTES + 8 * tag_count + type_length;
 	if (tag_count > ENGINE_TAGS_MAX || type_length > ENGINE_TYPE_MAX || value->size < behind)

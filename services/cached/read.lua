@@ -7,6 +7,7 @@
 -- Modes: 0 looks; 1 claims a lease when there is nothing fresh; 2 also when what is known is fresh.
 -- Answers: sequence, now (ms), number of the latest pattern; then for each key 0 nothing more, 1 the lease is
 -- granted, 2 another has it, 3 left out, and the entry or an empty string.
+local LAYOUT = 1 -- as in change.lua
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local head = redis.call('HGET', KEYS[1], 'seq')
@@ -58,7 +59,8 @@ for i = 4, #KEYS, 2 do
   local first = arg + 6
   arg = first + count
   local header = redis.call('GETRANGE', KEYS[i], 0, 167)
-  local is_there, is_wanted, value, code = #header >= 40, mode ~= '0', '', 0
+  local is_there, is_wanted, value, code =
+    #header >= 40 and string.byte(header, 40) == LAYOUT, mode ~= '0', '', 0
   if is_there then
     local version, fresh = struct.unpack('>I8', header), struct.unpack('>I8', header, 17)
     is_there = version >= floor and version >= oldest and not tag_covers(version, header) and

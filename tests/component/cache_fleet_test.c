@@ -165,6 +165,33 @@ START_TEST(a_replica_that_starts_later_judges_old_entries_by_patterns_it_never_h
 }
 END_TEST
 
+/* As a replica of another release might have written it. */
+START_TEST(an_entry_of_another_layout_is_a_miss_and_is_written_over)
+{
+	struct test_replica late;
+
+	fill_everywhere("k", "old", NULL);
+	for (int shard = 0; shard < 16; shard++) {
+		char command[96];
+		snprintf(command, sizeof(command), "SETRANGE corbel:cache:{%02d}:entry:tenant/space/k 39 X", shard);
+		test_redis_tell(server, command);
+	}
+	test_replica_start(&late, server->url, PATIENCE_MS);
+	struct get get = test_replica_get(&late, "k", true);
+	ck_assert_int_eq(get.outcome, GET_MISS);
+	ck_assert_uint_ne(get.token, 0);
+	struct op incr = {.kind = OP_INCR, .incr = {.key = "k", .key_length = 1, .by = 5, .ttl_ms = 60000}};
+	incr = test_replica_do(&late, incr, NULL);
+	ck_assert_int_eq(incr.incr.outcome, INCR_DONE);
+	ck_assert_int_eq(incr.incr.value, 5);
+	ck_assert_int_eq(test_replica_set(&late, "k", "new", 0), SET_STORED);
+	for (int i = 0; i < REPLICAS; i++)
+		for (uint64_t end = test_now_ms() + WAIT_MS; !test_replica_has(&replicas[i], "k", "new");)
+			ck_assert_uint_lt(test_now_ms(), end);
+	test_replica_stop(&late);
+}
+END_TEST
+
 /* ---- who fills ---- */
 
 START_TEST(one_token_is_handed_out_among_all_replicas_and_what_it_fills_all_give)
@@ -440,6 +467,7 @@ main(void)
 	tcase_add_test(together, what_is_not_covered_stays);
 	tcase_add_test(together, an_invalidation_takes_as_many_commands_for_many_entries_as_for_few);
 	tcase_add_test(together, a_replica_that_starts_later_judges_old_entries_by_patterns_it_never_heard_of);
+	tcase_add_test(together, an_entry_of_another_layout_is_a_miss_and_is_written_over);
 	tcase_add_test(together, one_token_is_handed_out_among_all_replicas_and_what_it_fills_all_give);
 	tcase_add_test(together, a_fill_is_refused_after_anything_that_covers_it);
 	tcase_add_test(together, a_token_of_a_replica_that_died_goes_to_another_soon);

@@ -1,5 +1,6 @@
 """Several replicas of cached on one Redis: one cache, whichever of them is asked."""
 import concurrent.futures
+import signal
 import time
 
 import pytest
@@ -138,3 +139,62 @@ def test_without_redis_no_caller_of_gets_and_writes_gets_an_error(own_fleet):
                       stack.metric(stack.by_name["cached", n], "corbel_cache_pending") == 0 for n in range(REPLICAS)),
           "all replicas are in step")
     until(lambda: seen(tenant, "pages/hot") == {(404, b"")}, "what was deleted meanwhile is gone everywhere")
+
+
+def alone(stack, number):
+    """Whether the replica goes on without Redis."""
+    return stack.metric(stack.by_name["cached", number], "corbel_redis_up") == 0
+
+
+def told(stack, number):
+    process = stack.by_name["cached", number]
+    return (stack.metric(process, "corbel_cache_trusted_shards") == 16 and
+            stack.metric(process, "corbel_cache_pending") == 0)
+
+
+def test_what_a_replica_acknowledged_without_redis_holds_though_it_is_killed(own_fleet):
+    stack, tenant = own_fleet
+    ends = {"a/b": ("delete-many", {"keys": ["a/b"]}), "c/d": ("invalidate", {"tags": ["x"]}),
+            "e/f": ("invalidate", {"prefixes": ["e"]}), "g/h": ("invalidate", {"patterns": ["*/h"]})}
+    for key in [*ends, "kept"]:
+        put(tenant, f"pages/{key}", b"old", tags="x" if key == "c/d" else "y", ttl_ms=3600000)
+        assert seen(tenant, f"pages/{key}") == {(200, b"old")}
+    stack.redis.process.send(signal.SIGSTOP)  # it keeps its data
+    until(lambda: seen(tenant, "pages/other") and all(alone(stack, n) for n in range(REPLICAS)), "all are alone")
+    for what, body in ends.values():
+        assert ask(tenant, "pages", what, body)["pending"] is True
+    holders = [n for n in range(REPLICAS) if stack.metric(stack.by_name["cached", n], "corbel_cache_pending")]
+    for number in holders:
+        process = stack.by_name["cached", number]
+        process.popen.kill()
+        process.popen.wait()
+        stack.start_daemon("cached", number)
+    stack.redis.process.send(signal.SIGCONT)
+    until(lambda: all(told(stack, n) for n in range(REPLICAS)), "all replicas are in step")
+    stack.until_connected("cached")
+    time.sleep(1)  # the bound that is promised
+    for key in ends:
+        assert seen(tenant, f"pages/{key}") == {(404, b"")}
+    assert seen(tenant, "pages/kept") == {(200, b"old")}
+    assert sum(stack.metric(stack.by_name["cached", n], "corbel_cache_pending_told_total") for n in holders) == len(ends)
+
+
+def test_without_a_place_to_keep_it_an_invalidation_is_refused_while_redis_is_away(own):
+    stack = own(Processes, replicas={"cached": 1})
+    process = stack.by_name["cached", 0]
+    process.stop()
+    (stack.directory / "data-cached0" / "cached.pending").unlink()
+    (stack.directory / "data-cached0" / "cached.pending").mkdir()
+    stack.start_daemon("cached", 0)
+    stack.until_connected("cached")
+    tenant = stack.tenant(plan="unlimited", scopes=SCOPES)
+    put(tenant, "pages/k", b"value")
+    assert seen(tenant, "pages/k") == {(200, b"value")}
+    stack.redis.process.popen.kill()
+    stack.redis.process.popen.wait()
+    until(lambda: alone(stack, 0), "it is alone")
+    reply = tenant.delete("/v1/cache/pages/k")
+    assert reply.status_code == 503 and "cached.pending" in reply.json()["detail"]
+    assert seen(tenant, "pages/k") == {(200, b"value")}
+    token = get(tenant, "pages/cold", lease="true").headers["Corbel-Lease"]
+    put(tenant, "pages/cold", b"made", lease=token)  # which changes nothing that others have

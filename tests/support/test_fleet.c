@@ -5,6 +5,7 @@
 
 #include <check.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "support/test_process.h"
@@ -27,7 +28,11 @@ test_replica_configure(struct test_replica *replica, uint64_t ttl_ms, uint64_t g
 void
 test_replica_start(struct test_replica *replica, const char *url, uint32_t patience_ms)
 {
+	char journal[TEST_DIR_MAX + 16];
+
 	memset(replica, 0, sizeof(*replica));
+	test_dir_make(&replica->dir);
+	snprintf(journal, sizeof(journal), "%s/pending", replica->dir.path);
 	struct status st = redis_new(&(struct redis_options){.url = url,
 	                                                     .connections = 8,
 	                                                     .connect_timeout_ms = patience_ms,
@@ -37,6 +42,7 @@ test_replica_start(struct test_replica *replica, const char *url, uint32_t patie
 	replica->fleet = fleet_new(&(struct fleet_options){.redis = replica->redis,
 	                                                   .patience_ms = patience_ms,
 	                                                   .holder_ms = HOLDER_MS,
+	                                                   .journal = journal,
 	                                                   .clock = clock_system(),
 	                                                   .random = random_system()});
 	replica->engine = engine_new(&(struct engine_options){
@@ -57,6 +63,7 @@ test_replica_stop(struct test_replica *replica)
 	engine_free(replica->engine);
 	redis_free(replica->redis);
 	arena_fini(&replica->arena);
+	test_dir_remove(&replica->dir);
 }
 
 /* ---- waiting for an answer ---- */

@@ -12,6 +12,7 @@
 #include "support/test_redis.h"
 
 struct test_replica {
+	struct test_dir dir; /* of its journal */
 	struct redis *redis;
 	struct fleet *fleet;
 	struct engine *engine;
