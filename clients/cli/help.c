@@ -200,13 +200,17 @@ help_resource(const char *resource, FILE *out)
 
 /* ---- one command ---- */
 
+/* Bytes that are a body by themselves are given as they are; within JSON they are base64. */
 static const char *
-placeholder(const ProtobufCFieldDescriptor *field, const struct api_field *rules)
+placeholder(const struct api_method *method, const ProtobufCFieldDescriptor *field,
+            const struct api_field *rules)
 {
 	if (rules->is_map)
 		return "KEY=VALUE";
 	if (rules->format == API_TIMESTAMP)
 		return "TIME";
+	if (rules->format == API_JSON)
+		return "JSON";
 	switch (field->type) {
 	case PROTOBUF_C_TYPE_STRING:
 		return "TEXT";
@@ -214,6 +218,8 @@ placeholder(const ProtobufCFieldDescriptor *field, const struct api_field *rules
 		return "[true|false]";
 	case PROTOBUF_C_TYPE_MESSAGE:
 		return "JSON";
+	case PROTOBUF_C_TYPE_BYTES:
+		return method->raw_body ? "TEXT" : "BASE64";
 	case PROTOBUF_C_TYPE_ENUM:
 		return "NAME";
 	default:
@@ -293,7 +299,7 @@ help_method(const struct api_method *method, FILE *out)
 		if (rules->is_nulls || rules->is_output_only)
 			continue;
 		flags_name(field->name, name);
-		fprintf(out, "  --%s %s", name, placeholder(field, rules));
+		fprintf(out, "  --%s %s", name, placeholder(method, field, rules));
 		print_bounds(rules, out);
 		fprintf(out, "%s%s\n", field->label == PROTOBUF_C_LABEL_REPEATED ? " (may be repeated)" : "",
 		        rules->is_required ? " (needed)" : "");

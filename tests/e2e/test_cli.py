@@ -159,6 +159,16 @@ def test_help_tells_what_values_there_are(corbel):
     assert re.search(r"^ +\.limit +\(needed\) Name of the limit", corbel("ratelimits", "check", "--help").stdout, re.M)
 
 
+@pytest.mark.parametrize("words,flag,kind", [
+    (("plugins", "run"), "context", "JSON"), (("plugins", "run"), "version", "NUMBER"),
+    (("plugins", "create"), "input-schema", "JSON"), (("cache", "set"), "value", "TEXT"),
+    (("cache", "set-many"), "entries", "JSON"),
+])
+def test_help_tells_of_what_kind_a_value_is(corbel, words, flag, kind):
+    shown = corbel(*words, "--help").stdout
+    assert re.search(rf"^  --{flag} {kind}\b", shown, re.M), shown
+
+
 def test_verbose_shows_the_exchange_but_not_the_key(corbel, stack):
     shown = corbel("plans", "list", "--verbose").stderr
     assert "> GET" in shown and "x-request-id" in shown.lower() and re.search(r" ms, trace [0-9a-f]{32}$", shown, re.M)
