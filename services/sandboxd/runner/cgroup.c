@@ -14,7 +14,6 @@
 #include "base/arena.h"
 #include "runner/cgroup.h"
 
-#define ROOT   "/sys/fs/cgroup"
 #define PREFIX "corbel-plugins-"
 
 /* A kind of cgroup: what its files are called. */
@@ -76,19 +75,20 @@ is_about(const char *controllers, size_t length, const char *controller)
 	return false;
 }
 
-/* This process's group below the mount of a controller; NULL: unknown. */
+/* This process's group below the mount of a controller; NULL: unknown. Beside the first version the second
+ * may be mounted, too, without controllers: then its line is passed by. */
 static char *
-own_group(const char *controller)
+own_group(const struct cgroup_tree *tree, const char *controller)
 {
 	char line[4096], *found = NULL;
-	FILE *file = fopen("/proc/self/cgroup", "re");
+	FILE *file = fopen(tree->own, "re");
 
 	while (file && !found && fgets(line, sizeof(line), file)) {
 		char *controllers = strchr(line, ':'), *path = controllers ? strchr(controllers + 1, ':') : NULL;
 		if (!path || !is_about(controllers + 1, (size_t)(path - controllers - 1), controller))
 			continue;
 		path[1 + strcspn(path + 1, "\n")] = '\0';
-		found = mem_printf(ROOT "%s%s%s", controller[0] ? "/" : "", controller, path + 1);
+		found = mem_printf("%s%s%s%s", tree->root, controller[0] ? "/" : "", controller, path + 1);
 	}
 	if (file)
 		fclose(file);
@@ -134,19 +134,19 @@ make_group(char *parent, const void *owner)
 }
 
 static bool
-make_v1(struct cgroup *cgroup)
+make_v1(struct cgroup *cgroup, const struct cgroup_tree *tree)
 {
 	cgroup->kind = &V1;
-	cgroup->memory = make_group(own_group("memory"), cgroup);
-	cgroup->pids = cgroup->memory ? make_group(own_group("pids"), cgroup) : NULL;
+	cgroup->memory = make_group(own_group(tree, "memory"), cgroup);
+	cgroup->pids = cgroup->memory ? make_group(own_group(tree, "pids"), cgroup) : NULL;
 	return cgroup->pids != NULL;
 }
 
 /* Controllers are handed down by a group without processes of its own: a manager has to have arranged it. */
 static bool
-make_v2(struct cgroup *cgroup)
+make_v2(struct cgroup *cgroup, const struct cgroup_tree *tree)
 {
-	char *own = own_group("");
+	char *own = own_group(tree, "");
 
 	cgroup->kind = &V2;
 	if (own)
@@ -157,17 +157,21 @@ make_v2(struct cgroup *cgroup)
 }
 
 static bool
-is_v2(void)
+is_v2(const struct cgroup_tree *tree)
 {
-	return access(ROOT "/cgroup.controllers", F_OK) == 0;
+	char *path = mem_printf("%s/cgroup.controllers", tree->root);
+	bool is_there = access(path, F_OK) == 0;
+
+	mem_free(path);
+	return is_there;
 }
 
 struct cgroup *
-cgroup_new(uint64_t memory_bytes, uint32_t processes, char *why, size_t why_size)
+cgroup_new(struct cgroup_tree tree, uint64_t memory_bytes, uint32_t processes, char *why, size_t why_size)
 {
 	struct cgroup *cgroup = mem_alloc(sizeof(*cgroup));
 
-	if ((is_v2() ? make_v2(cgroup) : make_v1(cgroup)) &&
+	if ((is_v2(&tree) ? make_v2(cgroup, &tree) : make_v1(cgroup, &tree)) &&
 	    write_number(cgroup->memory, cgroup->kind->memory_limit, memory_bytes) &&
 	    write_number(cgroup->pids, "pids.max", processes)) {
 		snprintf(why, why_size, "%s: %llu MiB, %u processes", cgroup->kind->name,

@@ -16,8 +16,15 @@
 
 struct cgroup;
 
+/* Where the kernel shows its groups, and which of them are this process's. */
+struct cgroup_tree {
+	const char *root, *own; /* a directory, a file */
+};
+#define CGROUP_HOST ((struct cgroup_tree){"/sys/fs/cgroup", "/proc/self/cgroup"})
+
 /* NULL: not to be had; `why` says what the host said. Otherwise `why` says of what kind it is. */
-struct cgroup *cgroup_new(uint64_t memory_bytes, uint32_t processes, char *why, size_t why_size);
+struct cgroup *cgroup_new(struct cgroup_tree tree, uint64_t memory_bytes, uint32_t processes, char *why,
+                          size_t why_size);
 /* Removes the group, which is empty by then. */
 void cgroup_free(struct cgroup *cgroup);
 bool cgroup_add(const struct cgroup *cgroup, pid_t pid);

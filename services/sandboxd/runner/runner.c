@@ -96,8 +96,9 @@ make_cgroup(struct runner *runner, uint64_t memory_bytes)
 		return;
 	if (!memory_bytes)
 		memory_bytes = GROUP_BYTES + runner->slots * GROUP_BYTES_PER_SLOT;
-	runner->cgroup = cgroup_new(memory_bytes, GROUP_PROCESSES, isolation->layers[RUNNER_CGROUP].why,
-	                            sizeof(isolation->layers[RUNNER_CGROUP].why));
+	runner->cgroup =
+	    cgroup_new(CGROUP_HOST, memory_bytes, GROUP_PROCESSES, isolation->layers[RUNNER_CGROUP].why,
+	               sizeof(isolation->layers[RUNNER_CGROUP].why));
 	isolation->layers[RUNNER_CGROUP].state = runner->cgroup ? RUNNER_ACTIVE : RUNNER_UNAVAILABLE;
 }
 
