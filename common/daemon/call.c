@@ -126,6 +126,12 @@ call_trace(const struct call *call)
 	return &call->trace;
 }
 
+const char *
+call_traceparent(const struct call *call)
+{
+	return call->wire->call->traceparent;
+}
+
 const struct clock *
 call_clock(const struct call *call)
 {

@@ -47,6 +47,8 @@ bool call_has_scope(const struct call *call, const char *scope);
 const char *call_request_id(const struct call *call);
 const char *call_idempotency_key(const struct call *call); /* NULL: none */
 const struct trace_context *call_trace(const struct call *call);
+/* As the caller sent it: no other call of its has the same. NULL: none. */
+const char *call_traceparent(const struct call *call);
 
 const struct clock *call_clock(const struct call *call);
 int64_t call_now_ms(const struct call *call); /* wall time, the same during the whole call */

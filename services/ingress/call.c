@@ -138,8 +138,8 @@ take_idempotency_key(struct request *request)
 	return true;
 }
 
-static struct pool *
-pool_of(const struct ingress *ingress, const char *daemon)
+struct pool *
+call_pool(const struct ingress *ingress, const char *daemon)
 {
 	for (size_t i = 0; i < ingress->target_count; i++)
 		if (strcmp(ingress->targets[i].daemon, daemon) == 0)
@@ -173,7 +173,7 @@ send_call(struct request *request, const struct api_method *method)
 		request_hold(request);
 	else
 		request_wait(request);
-	port_call(request->shard->port, pool_of(ingress, method->daemon), call);
+	port_call(request->shard->port, call_pool(ingress, method->daemon), call);
 }
 
 static bool

@@ -118,8 +118,10 @@ connections_inspect(struct shard *shard, uint64_t now_ms)
 		if (request && request->is_lent)
 			request_lighten(request);
 		/* One that waits for a service has a deadline of its own. */
-		if (request && request->state == REQUEST_WAITING)
+		if (request && request->state == REQUEST_WAITING) {
+			hung_up_look(request, connection->fd);
 			continue;
+		}
 		if (now_ms - connection->since_ms > allowed && connection->fd >= 0)
 			(void)shutdown(connection->fd, SHUT_RDWR);
 	}

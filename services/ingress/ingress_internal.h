@@ -197,6 +197,13 @@ bool head_check(struct request *request, const char *version);
 void call_begin(struct request *request);
 /* Sends the request's message over the bus; the answer follows. */
 void call_send(struct request *request);
+/* The pool of the daemon that serves a method; NULL: none does. */
+struct pool *call_pool(const struct ingress *ingress, const char *daemon);
+
+/* ---- hung_up.c ---- */
+/* Of a request that waits for a service: tells the service when the client has hung up and that matters to
+ * it. To be asked again while it waits, as what is told before the service has the call is lost. */
+void hung_up_look(struct request *request, int fd);
 
 /* ---- respond.c ---- */
 void respond_status(struct request *request, const struct status *st);

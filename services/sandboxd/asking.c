@@ -84,14 +84,19 @@ refuse(struct call *call, struct status st)
 	call_end(call, st);
 }
 
-/* A run that our own end cut off was cancelled by nobody. */
+/* Tells of a run that ended, and whether the call did well. A run that our own end cut off was cancelled by
+ * nobody; one whose caller has gone fails its call, so that what is asked again under the same idempotency
+ * key runs. */
 static struct status
-how_it_ended(const struct sandboxd *self, const struct job *job)
+take_end(const struct sandboxd *self, const struct job *job)
 {
 	if (!status_ok(&job->refused))
 		return job->refused;
 	if (job->run->outcome == CORBEL__V1__RUN_OUTCOME__CANCELLED && scheduler_is_draining(self->scheduler))
 		return status_make(STATUS_UNAVAILABLE, "this replica is about to stop");
+	chronicle_add(self->chronicle, job);
+	if (job->run->outcome == CORBEL__V1__RUN_OUTCOME__CANCELLED && job->is_abandoned)
+		return status_make(STATUS_CANCELLED, "who waited for the run has hung up");
 	return status_ok_value();
 }
 
@@ -100,10 +105,8 @@ on_ended(struct job *job)
 {
 	struct sandboxd *self = job->user;
 	struct call *call = job->call;
-	struct status st = how_it_ended(self, job);
+	struct status st = take_end(self, job);
 
-	if (status_ok(&st))
-		chronicle_add(self->chronicle, job);
 	program_release(job->program);
 	if (!status_ok(&st)) {
 		refuse(call, st);
@@ -135,10 +138,8 @@ on_hook_ended(struct job *job)
 {
 	struct sandboxd *self = job->user;
 	HookReply *reply = (HookReply *)(void *)call_reply(job->call);
-	struct status st = how_it_ended(self, job);
+	struct status st = take_end(self, job);
 
-	if (status_ok(&st))
-		chronicle_add(self->chronicle, job);
 	program_release(job->program);
 	if (status_ok(&st))
 		st = judge_hook(job->run);
@@ -184,7 +185,7 @@ run_program(struct sandboxd *self, struct call *call, const struct program *prog
 		return;
 	}
 	caps_of_call(self->plans, call, &caps);
-	struct job *job = job_new(call_arena(call), &self->env, program->tenant);
+	struct job *job = job_new(call_arena(call), &self->env, program->tenant, request->run_id);
 	job_of_program(job, program, &request->context, &caps);
 	submit(self, job, call, on_ended);
 }
@@ -252,7 +253,7 @@ run_code(struct sandboxd *self, struct call *call)
 		return;
 	}
 	caps_of_call(self->plans, call, &caps);
-	struct job *job = job_new(call_arena(call), &self->env, tenant);
+	struct job *job = job_new(call_arena(call), &self->env, tenant, request->run_id);
 	job->at_once_max = caps.at_once;
 	job->request.code = request->code;
 	job->request.code_size = strlen(request->code);
@@ -309,7 +310,7 @@ run_hook(struct sandboxd *self, struct call *call, const struct program *program
 		program_release(program);
 		return st;
 	}
-	struct job *job = job_new(call_arena(call), &self->env, program->tenant);
+	struct job *job = job_new(call_arena(call), &self->env, program->tenant, NULL);
 	job_of_program(job, program, &context, &caps);
 	job->run->event_id = request->event->id;
 	job->event_type = request->event->type;

@@ -19,7 +19,7 @@ static const struct store_sql RUN_RECORD = {"run_record",
                                             "created_at, started_at, ended_at, cpu_us, wall_us,"
                                             " memory_bytes, bytes, attempts, token, cancelled, message, log) "
                                             "VALUES ($1, $2, $3, 3, $4, $5, $6, $7, $8, $9,"
-                                            " $10, $11, 1, 0, 0, $12, $13)"};
+                                            " $10, $11, 1, 0, 0, $12, $13) ON CONFLICT (id) DO NOTHING"};
 static const struct store_sql RUN_FINISH = {
     "run_finish",
     "UPDATE runs SET state = 3, outcome = $3, started_at = $4, ended_at = $5, cpu_us = $6, wall_us = $7,"
@@ -54,21 +54,6 @@ struct chronicle {
 
 /* ---- handing over ---- */
 
-static PluginRun *
-copy_run(struct arena *arena, const PluginRun *run)
-{
-	PluginRun bare = *run;
-	struct arena_allocator memory = arena_allocator(arena);
-	ProtobufCAllocator allocator = {memory.alloc, memory.free, memory.arena};
-
-	bare.log = NULL;
-	bare.has_result = false;
-	size_t size = corbel__v1__plugin_run__get_packed_size(&bare);
-	uint8_t *bytes = arena_alloc_raw(arena, size + 1);
-	corbel__v1__plugin_run__pack(&bare, bytes);
-	return corbel__v1__plugin_run__unpack(&allocator, size, bytes);
-}
-
 static struct record *
 record_new(const struct job *job)
 {
@@ -76,7 +61,7 @@ record_new(const struct job *job)
 
 	arena_init(&arena, 4096, 16u << 20);
 	struct record *record = ARENA_NEW(&arena, struct record);
-	record->run = copy_run(&arena, job->run);
+	record->run = run_copy(&arena, job->run);
 	record->log = job->run->log ? arena_strdup(&arena, job->run->log) : NULL;
 	record->event_type = job->event_type ? arena_strdup(&arena, job->event_type) : NULL;
 	record->token = job->token;
@@ -155,7 +140,7 @@ bytes_of(const struct record *record)
 }
 
 static struct status
-write_new(struct store_tx *tx, struct arena *arena, struct record *record)
+write_new(struct store_tx *tx, struct arena *arena, struct record *record, int64_t *changed)
 {
 	const PluginRun *run = record->run;
 	return store_exec(tx, &RUN_RECORD,
@@ -166,7 +151,7 @@ write_new(struct store_tx *tx, struct arena *arena, struct record *record)
 	                               store_i64((int64_t)run->wall_us), store_i64((int64_t)run->memory_bytes),
 	                               store_i64(bytes_of(record)), packed_value(arena, &run->base),
 	                               store_text(record->log)),
-	                  NULL);
+	                  changed);
 }
 
 static struct status
@@ -209,9 +194,9 @@ write_one(struct chronicle *chronicle, struct store_tx *tx, struct arena *arena,
 	else
 		st = queue_lock(tx, arena, record->run->tenant_id, 0, &waiting);
 	if (status_ok(&st) && record->token == 0)
-		st = write_new(tx, arena, record);
+		st = write_new(tx, arena, record, &changed);
 	if (changed == 0)
-		counter_add(chronicle->fenced, 1);
+		counter_add(record->token > 0 ? chronicle->fenced : chronicle->dropped, 1);
 	if (!status_ok(&st) || changed == 0)
 		return st;
 	return tell_run(chronicle->self, chronicle->filter, tx, arena,
@@ -384,12 +369,12 @@ register_metrics(struct chronicle *chronicle, struct metrics *metrics)
 			                                                                .labels = LABELS},
 			                                          (const char *[]){outcomes->values[i].name, NULL});
 	}
-	chronicle->dropped = metrics_counter(
-	    metrics,
-	    &(struct metric_spec){.name = "corbel_sandbox_unrecorded",
-	                          .help =
-	                              "Runs that are not in the history, because too many waited to be written"},
-	    NULL);
+	chronicle->dropped =
+	    metrics_counter(metrics,
+	                    &(struct metric_spec){.name = "corbel_sandbox_unrecorded",
+	                                          .help = "Runs that are not in the history, because too many "
+	                                                  "waited to be written, or their id was taken"},
+	                    NULL);
 	chronicle->fenced = metrics_counter(
 	    metrics,
 	    &(struct metric_spec){.name = "corbel_sandbox_fenced",

@@ -38,11 +38,6 @@ static const struct store_sql RUN_SUMS = {
 static const struct store_sql RUN_WAITING = {
     "run_waiting",
     "SELECT COUNT(*) FROM runs WHERE tenant_id = $1 AND state = 1 AND ($2 = '' OR plugin_id = $2)"};
-static const struct store_sql RUN_DROP = {
-    "run_drop",
-    "UPDATE runs SET state = 3, outcome = 10, ended_at = $2, work = NULL WHERE id = $1 AND state = 1"};
-static const struct store_sql RUN_MARK = {"run_mark",
-                                          "UPDATE runs SET cancelled = 1 WHERE id = $1 AND state = 2"};
 enum { ID, TENANT, STATE, OUTCOME, STARTED, ENDED, ATTEMPTS, MESSAGE, LOG, RESULT };
 
 typedef Corbel__V1__ListRunsRequest ListRunsRequest;
@@ -86,6 +81,14 @@ run_find(struct call *call, const struct store_rows *rows, PluginRun *out)
 }
 
 /* ---- reading ---- */
+
+struct status
+history_read(struct call *call, struct store_tx *tx, const char *id, PluginRun *out)
+{
+	struct store_rows *rows;
+	struct status st = store_query(tx, &RUN_GET, STORE_PARAMS(store_text(id)), 1, call_arena(call), &rows);
+	return status_ok(&st) ? run_find(call, rows, out) : st;
+}
 
 struct status
 plugin_runs_get(struct call *call, const Corbel__V1__GetRunRequest *request, PluginRun *reply)
@@ -191,50 +194,5 @@ plugin_runs_statistics(struct call *call, const Corbel__V1__RunStatisticsRequest
 	                arena, &rows);
 	if (status_ok(&st))
 		reply->queued = (uint64_t)row_i64(rows, 0, 0);
-	return st;
-}
-
-/* ---- cancelling ---- */
-
-/* What waits ends at once; what is under way is marked, in case that the replica that has it hears nothing.
- */
-static struct status
-cancel(struct call *call, struct store_tx *tx, const char *id, PluginRun *reply)
-{
-	struct arena *arena = call_arena(call);
-	int64_t changed = 0, waiting;
-	struct store_rows *rows;
-	struct status st = store_query(tx, &RUN_GET, STORE_PARAMS(store_text(id)), 1, arena, &rows);
-
-	if (status_ok(&st))
-		st = run_find(call, rows, reply);
-	if (!status_ok(&st))
-		return st;
-	st = queue_lock(tx, arena, reply->tenant_id, 0, &waiting);
-	if (status_ok(&st))
-		st = store_exec(tx, &RUN_DROP, STORE_PARAMS(store_text(id), store_i64(call_now_ms(call))), &changed);
-	if (status_ok(&st) && changed > 0)
-		st = queue_lock(tx, arena, reply->tenant_id, -1, &waiting);
-	else if (status_ok(&st))
-		st = store_exec(tx, &RUN_MARK, STORE_PARAMS(store_text(id)), NULL);
-	if (status_ok(&st))
-		st = store_query(tx, &RUN_GET, STORE_PARAMS(store_text(id)), 1, arena, &rows);
-	return status_ok(&st) ? run_find(call, rows, reply) : st;
-}
-
-struct status
-plugin_runs_cancel(struct call *call, const Corbel__V1__GetRunRequest *request, PluginRun *reply)
-{
-	struct sandboxd *self = call_service(call);
-	struct store_tx tx;
-	struct status st = store_begin(call_store(call), &tx);
-
-	if (!status_ok(&st))
-		return st;
-	st = store_end(&tx, cancel(call, &tx, request->id, reply));
-	if (!status_ok(&st) || reply->state != CORBEL__V1__RUN_STATE__RUN_UNDER_WAY)
-		return st;
-	if (!scheduler_cancel(self->scheduler, request->id))
-		publisher_send(self->env.publisher, "cancel", request->id, strlen(request->id));
 	return st;
 }

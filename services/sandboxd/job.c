@@ -17,13 +17,13 @@
 #define TREE_BYTES   (64u << 20) /* of a result that is looked into */
 
 struct job *
-job_new(struct arena *arena, const struct service_env *env, const char *tenant)
+job_new(struct arena *arena, const struct service_env *env, const char *tenant, const char *id)
 {
 	struct job *job = ARENA_NEW(arena, struct job);
 	PluginRun *run = ARENA_NEW(arena, PluginRun);
 
 	corbel__v1__plugin_run__init(run);
-	run->id = arena_strdup(arena, id_make("run", env->clock, env->random).text);
+	run->id = arena_strdup(arena, id ? id : id_make("run", env->clock, env->random).text);
 	run->tenant_id = arena_strdup(arena, tenant);
 	run->has_trigger = run->has_state = run->has_attempts = run->has_created_at = true;
 	run->trigger = CORBEL__V1__RUN_TRIGGER__BY_API;
@@ -34,6 +34,21 @@ job_new(struct arena *arena, const struct service_env *env, const char *tenant)
 	job->run = run;
 	job->refused = status_ok_value();
 	return job;
+}
+
+PluginRun *
+run_copy(struct arena *arena, const PluginRun *run)
+{
+	PluginRun bare = *run;
+	struct arena_allocator memory = arena_allocator(arena);
+	ProtobufCAllocator allocator = {memory.alloc, memory.free, memory.arena};
+
+	bare.log = NULL;
+	bare.has_result = false;
+	size_t size = corbel__v1__plugin_run__get_packed_size(&bare);
+	uint8_t *bytes = arena_alloc_raw(arena, size + 1);
+	corbel__v1__plugin_run__pack(&bare, bytes);
+	return corbel__v1__plugin_run__unpack(&allocator, size, bytes);
 }
 
 /* ---- limits ---- */

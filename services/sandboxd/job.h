@@ -34,12 +34,15 @@ struct job {
 	/* the scheduler's: */
 	struct scheduler *scheduler;
 	struct job *next, **link; /* among all that it has */
-	bool is_under_way, is_cancelled;
+	bool is_under_way;
+	bool is_abandoned; /* who waited has hung up */
 	uint64_t runner_id, queued_mono_us;
 };
 
-/* A run that begins with an id and the time. */
-struct job *job_new(struct arena *arena, const struct service_env *env, const char *tenant);
+/* A run that begins with an id (NULL: a new one) and the time. */
+struct job *job_new(struct arena *arena, const struct service_env *env, const char *tenant, const char *id);
+/* What is known of a run so far, but for its log and result. */
+PluginRun *run_copy(struct arena *arena, const PluginRun *run);
 /* The limits that are asked for, cut to those that are allowed; what is absent is the default. */
 void job_limit(struct job *job, const PluginLimits *asked, const PluginLimits *allowed);
 /* As the runner told it; texts are copied. */

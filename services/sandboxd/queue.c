@@ -69,12 +69,13 @@ insert(struct call *call, struct store_tx *tx, const PluginRun *run, const Corbe
 	}
 	if (!status_ok(&st))
 		return st;
-	return store_exec(tx, &RUN_QUEUE,
-	                  STORE_PARAMS(store_text(run->id), store_text(run->tenant_id),
-	                               store_text(run->plugin_id), store_i64(run->created_at),
-	                               store_i64((int64_t)work->context.len), packed_value(arena, &run->base),
-	                               packed_value(arena, &work->base)),
-	                  NULL);
+	st = store_exec(tx, &RUN_QUEUE,
+	                STORE_PARAMS(store_text(run->id), store_text(run->tenant_id), store_text(run->plugin_id),
+	                             store_i64(run->created_at), store_i64((int64_t)work->context.len),
+	                             packed_value(arena, &run->base), packed_value(arena, &work->base)),
+	                NULL);
+	return st.code == STATUS_ALREADY_EXISTS ? status_make(st.code, "a run has the id '%s' already", run->id)
+	                                        : st;
 }
 
 /* The run as it will be, of the version that is in force now. */
@@ -83,7 +84,7 @@ prepare(struct call *call, const Corbel__V1__RunPluginRequest *request, const st
         const struct caps *caps)
 {
 	struct sandboxd *self = call_service(call);
-	struct job *job = job_new(call_arena(call), &self->env, program->tenant);
+	struct job *job = job_new(call_arena(call), &self->env, program->tenant, request->run_id);
 
 	job_of_program(job, program, &request->context, caps);
 	job->program = NULL;
@@ -110,6 +111,7 @@ plugin_runs_queue(struct call *call, const Corbel__V1__RunPluginRequest *request
 	if (status_ok(&st)) {
 		caps_of_call(self->plans, call, &caps);
 		*reply = *prepare(call, request, program, &caps)->run;
+		work.run_id = NULL;
 		work.has_version = true;
 		work.version = program->version;
 	}
@@ -200,7 +202,7 @@ job_of_row(struct sandboxd *self, const struct store_rows *rows, size_t row,
 		arena_fini(&begun);
 		return NULL;
 	}
-	struct job *job = job_new(arena, &self->env, run->tenant_id);
+	struct job *job = job_new(arena, &self->env, run->tenant_id, run->id);
 	job->run = run;
 	run->attempts = (uint32_t)row_i64(rows, row, ATTEMPTS);
 	job->token = row_i64(rows, row, TOKEN);

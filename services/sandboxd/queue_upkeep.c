@@ -35,7 +35,7 @@ cancel_marked(struct sandboxd *self, struct store_conn *conn, struct arena *aren
 	    store_read(conn, &LEASE_CANCELLED, STORE_PARAMS(store_text(self->owner)), CLAIMED_MAX, arena, &rows);
 
 	for (size_t row = 0; status_ok(&st) && row < rows_count(rows); row++)
-		(void)scheduler_cancel(self->scheduler, row_text(rows, row, ID));
+		(void)scheduler_cancel(self->scheduler, row_text(rows, row, ID), NULL, NULL, NULL);
 	return st;
 }
 

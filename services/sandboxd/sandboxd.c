@@ -112,21 +112,26 @@ create(const struct service_env *env, void **out)
 	return status_ok_value();
 }
 
-/* What another replica says: a plugin has changed, a run is to end. The payload is its id. */
+#define NEWS_MAX 64 /* an id, or a traceparent */
+
+/* What another replica says: a plugin has changed, a run is to end: the payload is its id; or the caller with
+ * this traceparent has hung up. */
 static void
 on_news(void *arg, const char *node, const char *topic, const void *payload, size_t size)
 {
 	struct sandboxd *self = arg;
-	char id[ID_MAX];
+	char name[NEWS_MAX];
 
-	if (strcmp(node, bus_node(self->env.bus)) == 0 || size >= sizeof(id))
+	if (strcmp(node, bus_node(self->env.bus)) == 0 || size >= sizeof(name))
 		return;
-	memcpy(id, payload, size);
-	id[size] = '\0';
+	memcpy(name, payload, size);
+	name[size] = '\0';
 	if (strcmp(topic, "plugins") == 0)
-		library_forget(self->library, id);
+		library_forget(self->library, name);
+	else if (strcmp(topic, "hungup") == 0)
+		(void)scheduler_abandon(self->scheduler, name);
 	else
-		(void)scheduler_cancel(self->scheduler, id);
+		(void)scheduler_cancel(self->scheduler, name, NULL, NULL, NULL);
 }
 
 /* Without its zygote a replica does all but run: what waits in the queue is for others, or for later. */
@@ -175,7 +180,7 @@ start_tasks(struct sandboxd *self)
 static struct status
 start(void *arg)
 {
-	static const char *const TOPICS[] = {"plugins", "cancel", NULL};
+	static const char *const TOPICS[] = {"plugins", "cancel", "hungup", NULL};
 	struct sandboxd *self = arg;
 	struct subscriber_options news = {.address = host_publisher_address(self->env.host, "sandboxd"),
 	                                  .topics = TOPICS,

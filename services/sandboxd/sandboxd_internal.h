@@ -126,6 +126,8 @@ void expiry_task(void *self, struct store_conn *conn);
 
 /* ---- history.c ---- */
 #define RUN_COLUMNS "id, tenant_id, state, outcome, started_at, ended_at, attempts, message, log, result"
+/* NOT_FOUND when there is none that the caller sees. */
+struct status history_read(struct call *call, struct store_tx *tx, const char *id, PluginRun *out);
 /* What the row says wins over what its message says. */
 struct status run_from_row(struct arena *arena, const struct store_rows *rows, size_t row, PluginRun *out);
 

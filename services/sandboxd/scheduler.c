@@ -7,6 +7,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "daemon/call.h"
+
 #define CANCEL_MS 1000u /* for what is cancelled by a drain */
 
 struct scheduler {
@@ -126,6 +128,16 @@ on_done(void *arg, const struct runner_result *result)
 
 /* ---- what others ask for ---- */
 
+static struct job *
+job_of(struct scheduler *self, const char *run_id)
+{
+	struct job *job = self->first;
+
+	while (job && strcmp(job->run->id, run_id) != 0)
+		job = job->next;
+	return job;
+}
+
 struct status
 scheduler_submit(struct scheduler *self, struct job *job)
 {
@@ -139,6 +151,8 @@ scheduler_submit(struct scheduler *self, struct job *job)
 		st = status_make(STATUS_UNAVAILABLE, "this replica is about to stop");
 	else if (!self->runner)
 		st = status_make(STATUS_UNAVAILABLE, "no plugin runs here: the zygote does not start");
+	else if (job_of(self, job->run->id))
+		st = status_make(STATUS_ALREADY_EXISTS, "a run of this id is under way");
 	else if (!fair_push(self->fair, &job->item, job->run->tenant_id, job->at_once_max))
 		st = status_make(STATUS_RESOURCE_EXHAUSTED, "too many runs wait for their turn; try again later");
 	if (status_ok(&st)) {
@@ -150,28 +164,63 @@ scheduler_submit(struct scheduler *self, struct job *job)
 	return st;
 }
 
-bool
-scheduler_cancel(struct scheduler *self, const char *run_id)
+/* The lock is held. One that waits comes to `ended`, the other ends on the runner's thread. */
+static void
+cut_off(struct scheduler *self, struct job *job, struct job **ended)
 {
-	struct job *ended = NULL;
-
-	pthread_mutex_lock(&self->lock);
-	struct job *job = self->first;
-	while (job && strcmp(job->run->id, run_id) != 0)
-		job = job->next;
-	bool is_here = job != NULL;
-	if (is_here && job->is_under_way) {
+	if (job->is_under_way) {
 		(void)runner_cancel(self->runner, job->runner_id);
-	} else if (is_here && fair_remove(self->fair, &job->item)) {
+	} else if (fair_remove(self->fair, &job->item)) {
 		link_out(self, job);
-		ended = job;
+		*ended = job;
 	}
-	pthread_mutex_unlock(&self->lock);
+}
+
+static void
+end_unbegun(struct scheduler *self, struct job *ended)
+{
 	if (ended)
 		job_end_as(ended, CORBEL__V1__RUN_OUTCOME__CANCELLED, "it was cancelled before its turn",
 		           wall_ms(self));
 	end_all(ended);
+}
+
+bool
+scheduler_cancel(struct scheduler *self, const char *run_id, const char *tenant, struct arena *arena,
+                 PluginRun **was)
+{
+	struct job *ended = NULL;
+
+	pthread_mutex_lock(&self->lock);
+	struct job *job = job_of(self, run_id);
+	bool is_here = job && (!tenant || strcmp(job->run->tenant_id, tenant) == 0);
+	if (is_here && was)
+		*was = run_copy(arena, job->run);
+	if (is_here)
+		cut_off(self, job, &ended);
+	pthread_mutex_unlock(&self->lock);
+	end_unbegun(self, ended);
 	return is_here;
+}
+
+bool
+scheduler_abandon(struct scheduler *self, const char *traceparent)
+{
+	struct job *ended = NULL, *job;
+
+	pthread_mutex_lock(&self->lock);
+	for (job = self->first; job; job = job->next) {
+		const char *of_call = job->call ? call_traceparent(job->call) : NULL;
+		if (of_call && strcmp(of_call, traceparent) == 0)
+			break;
+	}
+	if (job) {
+		job->is_abandoned = true;
+		cut_off(self, job, &ended);
+	}
+	pthread_mutex_unlock(&self->lock);
+	end_unbegun(self, ended);
+	return job != NULL;
 }
 
 size_t

@@ -24,10 +24,16 @@ void scheduler_set_runner(struct scheduler *scheduler, struct runner *runner);
 void scheduler_free(struct scheduler *scheduler);
 
 /* Takes the job, which ends by its `ended`, maybe before this returns. RESOURCE_EXHAUSTED: too many wait, all
- * in all or of this tenant; UNAVAILABLE: draining, or no runner. The job is still the caller's then. */
+ * in all or of this tenant; ALREADY_EXISTS: one of its id is here; UNAVAILABLE: draining, or no runner. The
+ * job is still the caller's then. */
 struct status scheduler_submit(struct scheduler *scheduler, struct job *job);
-/* Ends the run of that id as cancelled, within 50 ms; false: it is not here. */
-bool scheduler_cancel(struct scheduler *scheduler, const char *run_id);
+/* Ends the run of that id as cancelled, within 50 ms, unless it is another tenant's (NULL: whoever's). `was`
+ * is what was known of it until then, in the arena; both may be NULL. False: it is not here. */
+bool scheduler_cancel(struct scheduler *scheduler, const char *run_id, const char *tenant,
+                      struct arena *arena, PluginRun **was);
+/* The same for the run that a call with this traceparent waits for, which is told CANCELLED: nobody reads how
+ * it ended. */
+bool scheduler_abandon(struct scheduler *scheduler, const char *traceparent);
 /* Slots that are free, and how many more runs of a tenant would get one at once; none while it drains. */
 size_t scheduler_free_slots(struct scheduler *scheduler);
 size_t scheduler_room_of(struct scheduler *scheduler, const char *tenant);

@@ -61,7 +61,7 @@ struct status
 code_check(struct sandboxd *self, struct arena *arena, const char *tenant, const char *code, size_t size,
            const PluginRun **out)
 {
-	struct job *job = job_new(arena, &self->env, tenant);
+	struct job *job = job_new(arena, &self->env, tenant, NULL);
 
 	job->request = (struct runner_request){
 	    .code = code,

@@ -110,6 +110,20 @@ check_or_waits(struct checker *checker, const struct model_method *method)
 }
 
 static void
+check_hung_up(struct checker *checker, const struct model_method *method)
+{
+	const struct model_method *other =
+	    method->options->hung_up ? sibling(method, method->options->hung_up) : NULL;
+
+	if (!method->options->hung_up)
+		return;
+	if (!method->options->waits || !other || other->options->path ||
+	    strcmp(other->request->short_name, "HungUpRequest") != 0)
+		breach(checker, method,
+		       "hung_up is for methods that wait, and names an internal one of a HungUpRequest");
+}
+
+static void
 check_raw(struct checker *checker, const struct model_method *method, const char *option, const char *name,
           const struct model_message *message)
 {
@@ -153,6 +167,7 @@ check_method(struct checker *checker, const struct model_method *method)
 {
 	check_path(checker, method);
 	check_or_waits(checker, method);
+	check_hung_up(checker, method);
 	check_raw(checker, method, "raw_body", method->options->raw_body, method->request);
 	check_raw(checker, method, "raw_answer", method->options->raw_answer, method->reply);
 	check_route_by(checker, method);
