@@ -107,3 +107,20 @@ def test_every_alert_has_a_name_of_its_own_and_a_row_that_says_what_to_do():
     rows = re.findall(r"^\| `(Corbel\w+)` \|[^|]+\|[^|]+\|$", (SOURCE / "docs/operations.md").read_text(), re.M)
     assert len(alerts) == len(set(alerts))
     assert sorted(rows) == sorted(alerts)
+
+
+def test_every_metric_has_a_row_that_says_what_to_do():
+    section = re.search(r"^## Metrics\n(.*?)^## ", (SOURCE / "docs/operations.md").read_text(), re.M | re.S).group(1)
+    told = [name for row in re.findall(r"^\| (`[^|]+) \|[^|]+\|[^|]+\|$", section, re.M) for name in re.findall(r"`(\w+)`", row)]
+    assert sorted(told) == sorted(documented_metrics())
+
+
+def test_every_loss_that_is_described_names_the_tests_that_show_it():
+    tests = {name for folder in ("e2e", "stack") for path in (SOURCE / "tests" / folder).glob("test_*.py")
+             for name in re.findall(r"^def test_(\w+)\(", path.read_text(), re.M)}
+    section = re.search(r"^## What is away\n(.*)", (SOURCE / "docs/operations.md").read_text(), re.M | re.S).group(1)
+    rows = re.findall(r"^\| (?!away|---)[^|]+\|[^|]+\|[^|]+\| ([^|]+) \|$", section, re.M)
+    assert len(rows) >= 10
+    for row in rows:
+        assert "the same" in row or "`" in row, row
+        assert set(re.findall(r"`(\w+)`", row)) <= tests, row
