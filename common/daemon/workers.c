@@ -1,9 +1,10 @@
 /*
- * workers: one lock, one list, one condition for the threads and one for whoever waits for silence.
+ * workers: one lock, one list of work, and threads that run it.
  *
- * Repeated tasks need no thread of their own: an idle worker sleeps until the earliest is due and runs
- * it itself. They go before queued work, since they are few and a full queue must not starve them.
- * Times are monotonic.
+ * Repeated tasks need no thread of their own: an idle worker sleeps until one is due and runs it itself. Two
+ * sleep at most, for two tasks, so that one still sleeps while the other runs; the rest wait for work.
+ * Whoever stops sleeping to run something sees to it that what is due first has its sleeper. Tasks go before
+ * queued work, since they are few and a full queue must not starve them. Times are monotonic.
  */
 #include "daemon/workers.h"
 
@@ -20,7 +21,7 @@
 #define TASKS_MAX    64
 #define TAKE_WAIT_MS 2000
 #define NEVER        UINT64_MAX
-#define LOOK_MS      250 /* a sleeper looks for due tasks this often: the one who knew may be busy */
+#define SLEEPERS_MAX 2
 
 struct task {
 	void (*run)(void *arg, struct store_conn *conn);
@@ -28,6 +29,7 @@ struct task {
 	uint32_t interval_ms;
 	uint64_t due_ms;
 	bool is_running;
+	bool is_awaited; /* a worker sleeps until it is due */
 };
 
 struct workers {
@@ -40,8 +42,11 @@ struct workers {
 	uint32_t queue_max;
 	/* all below: `lock` */
 	pthread_mutex_t lock;
-	pthread_cond_t wake;  /* something to do */
-	pthread_cond_t quiet; /* nothing queued, nothing running */
+	pthread_cond_t wake;  /* those who wait for work */
+	pthread_cond_t time;  /* those who sleep until a task is due */
+	pthread_cond_t quiet; /* who waits until nothing is queued and nothing runs */
+	uint32_t waiting;     /* for `wake` */
+	uint32_t sleepers;    /* for `time` */
 	struct work *head, **tail;
 	uint32_t queued, running;
 	struct task tasks[TASKS_MAX];
@@ -76,24 +81,34 @@ as_timespec(uint64_t ms)
 	return (struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
 }
 
-/* The task that is due, or NULL; *next_ms is when to look again. Called with the lock held. */
+/* Of those that somebody sleeps for, or of the others, the task that is due first; NULL: none of them will be
+ * before one that runs has ended. */
 static struct task *
-task_due(struct workers *self, uint64_t *next_ms)
+first_task(struct workers *self, bool is_awaited)
 {
-	uint64_t now = now_ms();
+	struct task *first = NULL;
 
-	*next_ms = NEVER;
-	if (self->is_draining)
-		return NULL;
-	for (uint32_t i = 0; i < self->task_count; i++) {
+	for (uint32_t i = 0; i < self->task_count && !self->is_draining; i++) {
 		struct task *task = &self->tasks[i];
-		if (!task->is_running && task->due_ms <= now)
-			return task;
-		uint64_t look_ms = task->is_running || task->due_ms > now + LOOK_MS ? now + LOOK_MS : task->due_ms;
-		if (look_ms < *next_ms)
-			*next_ms = look_ms;
+		if (!task->is_running && task->is_awaited == is_awaited && (!first || task->due_ms < first->due_ms))
+			first = task;
 	}
-	return NULL;
+	return first;
+}
+
+static uint64_t
+due_of(const struct task *task)
+{
+	return task ? task->due_ms : NEVER;
+}
+
+static struct task *
+due_task(struct workers *self)
+{
+	struct task *awaited = first_task(self, true), *other = first_task(self, false);
+	struct task *first = due_of(awaited) <= due_of(other) ? awaited : other;
+
+	return due_of(first) <= now_ms() ? first : NULL;
 }
 
 static struct status
@@ -110,6 +125,35 @@ put_connection(struct workers *self, struct store_conn *conn)
 		store_put(self->store, conn);
 }
 
+/* Wakes somebody for new work. */
+static void
+wake_one(struct workers *self)
+{
+	pthread_cond_signal(self->waiting > 0 ? &self->wake : &self->time);
+}
+
+static void
+wake_all(struct workers *self)
+{
+	pthread_cond_broadcast(&self->wake);
+	pthread_cond_broadcast(&self->time);
+}
+
+/* Whether the task of that time comes behind one that somebody sleeps for. */
+static bool
+is_covered(struct workers *self, uint64_t due_ms)
+{
+	return due_ms == NEVER || due_of(first_task(self, true)) <= due_ms;
+}
+
+/* Before the caller is busy: what is left to do, or to be waited for, is another worker's. */
+static void
+hand_over(struct workers *self)
+{
+	if (self->head || !is_covered(self, due_of(first_task(self, false))))
+		wake_one(self);
+}
+
 /* Runs one task with the lock released, and plans its next turn. */
 static void
 run_task(struct workers *self, struct task *task)
@@ -117,6 +161,7 @@ run_task(struct workers *self, struct task *task)
 	struct store_conn *conn;
 
 	task->is_running = true;
+	hand_over(self);
 	pthread_mutex_unlock(&self->lock);
 	struct status st = take_connection(self, &conn);
 	if (status_ok(&st))
@@ -140,6 +185,7 @@ run_queued(struct workers *self)
 	if (!self->head)
 		self->tail = &self->head;
 	self->queued--;
+	hand_over(self);
 	pthread_mutex_unlock(&self->lock);
 	gauge_add(self->queued_gauge, -1);
 	struct status st = take_connection(self, &conn);
@@ -150,14 +196,29 @@ run_queued(struct workers *self)
 }
 
 static void
-wait_until(struct workers *self, uint64_t due_ms)
+sleep_for(struct workers *self, struct task *task)
 {
-	if (due_ms == NEVER) {
-		pthread_cond_wait(&self->wake, &self->lock);
+	struct timespec until = as_timespec(task->due_ms);
+
+	self->sleepers++;
+	task->is_awaited = true;
+	pthread_cond_timedwait(&self->time, &self->lock, &until);
+	task->is_awaited = false;
+	self->sleepers--;
+}
+
+static void
+wait_for_something(struct workers *self)
+{
+	struct task *task = first_task(self, false);
+
+	if (task && (self->sleepers < SLEEPERS_MAX || !is_covered(self, task->due_ms))) {
+		sleep_for(self, task);
 		return;
 	}
-	struct timespec at = as_timespec(due_ms);
-	pthread_cond_timedwait(&self->wake, &self->lock, &at);
+	self->waiting++;
+	pthread_cond_wait(&self->wake, &self->lock);
+	self->waiting--;
 }
 
 static void *
@@ -167,12 +228,11 @@ worker_main(void *arg)
 
 	pthread_mutex_lock(&self->lock);
 	for (;;) {
-		uint64_t next_ms;
-		struct task *task = task_due(self, &next_ms);
+		struct task *task = due_task(self);
 		if (!task && !self->head) {
 			if (self->is_ending)
 				break;
-			wait_until(self, next_ms);
+			wait_for_something(self);
 			continue;
 		}
 		self->running++;
@@ -197,6 +257,7 @@ init_sync(struct workers *self)
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&self->wake, &attr);
+	pthread_cond_init(&self->time, &attr);
 	pthread_cond_init(&self->quiet, &attr);
 	pthread_condattr_destroy(&attr);
 }
@@ -251,7 +312,7 @@ append(struct workers *self, struct work *work)
 	self->tail = &work->next;
 	self->queued++;
 	gauge_add(self->queued_gauge, 1);
-	pthread_cond_signal(&self->wake);
+	wake_one(self);
 }
 
 bool
@@ -316,7 +377,7 @@ workers_every(struct workers *self, uint32_t interval_ms, void (*run)(void *arg,
 	else
 		self->tasks[self->task_count++] = (struct task){
 		    .run = run, .arg = arg, .interval_ms = interval_ms, .due_ms = now_ms() + jittered(interval_ms)};
-	pthread_cond_broadcast(&self->wake);
+	wake_all(self);
 	pthread_mutex_unlock(&self->lock);
 	return st;
 }
@@ -341,7 +402,7 @@ workers_end(struct workers *self)
 {
 	pthread_mutex_lock(&self->lock);
 	self->is_draining = self->is_ending = true;
-	pthread_cond_broadcast(&self->wake);
+	wake_all(self);
 	pthread_mutex_unlock(&self->lock);
 	for (uint32_t i = 0; i < self->thread_count; i++)
 		pthread_join(self->threads[i], NULL);
@@ -355,6 +416,7 @@ workers_free(struct workers *self)
 		return;
 	workers_end(self);
 	pthread_cond_destroy(&self->wake);
+	pthread_cond_destroy(&self->time);
 	pthread_cond_destroy(&self->quiet);
 	pthread_mutex_destroy(&self->lock);
 	mem_free(self->threads);

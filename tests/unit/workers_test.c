@@ -222,6 +222,84 @@ START_TEST(repeated_tasks_run_while_the_queue_is_never_empty)
 }
 END_TEST
 
+static bool
+ran_twice_more(void *arg)
+{
+	struct tally *tally = arg;
+	return atomic_load(&tally->runs) >= 2;
+}
+
+/* Whoever slept until the task was due is busy now, whichever it was. */
+START_TEST(repeated_tasks_run_on_while_all_but_one_worker_are_busy)
+{
+	struct workers *workers = workers_with(4, 8);
+	struct tally tally = {.runs = 0}, seldom = {.runs = 0};
+	struct board board = {.done = 0};
+	struct piece pieces[3];
+	struct status st = workers_every(workers, 600000, tally_up, &seldom);
+	ck_assert(status_ok(&st));
+	st = workers_every(workers, 5, tally_up, &tally);
+	ck_assert(status_ok(&st));
+	for (int i = 0; i < 3; i++) {
+		pieces[i] = piece(&board, i);
+		ck_assert(workers_submit(workers, &pieces[i].work));
+		atomic_store(&tally.runs, 0);
+		ck_assert(comes_true(ran_twice_more, &tally));
+	}
+	atomic_store(&board.is_open, true);
+	ck_assert(workers_drain(workers, 10000));
+	workers_free(workers);
+	ck_assert_int_eq(atomic_load(&seldom.runs), 0);
+}
+END_TEST
+
+struct relay {
+	struct work work;
+	struct workers *workers;
+	struct piece *next;
+	struct board *board;
+	atomic_bool has_ended;
+};
+
+static void
+submit_and_wait(struct work *work, struct store_conn *conn, const struct status *store)
+{
+	struct relay *relay = (struct relay *)work;
+
+	(void)conn;
+	(void)store;
+	ck_assert(workers_submit(relay->workers, &relay->next->work));
+	while (atomic_load(&relay->board->done) == 0)
+		usleep(200);
+	atomic_store(&relay->has_ended, true);
+}
+
+static bool
+has_ended(void *arg)
+{
+	struct relay *relay = arg;
+	return atomic_load(&relay->has_ended);
+}
+
+/* The only other worker sleeps until a task is due, or waits for work. */
+START_TEST(work_that_waits_for_later_work_finds_a_worker_for_it)
+{
+	struct workers *workers = workers_with(2, 8);
+	struct tally tally = {.runs = 0};
+	struct status st = workers_every(workers, 600000, tally_up, &tally);
+	ck_assert(status_ok(&st));
+	for (int i = 0; i < 500; i++) {
+		struct board board = {.is_open = true};
+		struct piece second = piece(&board, 1);
+		struct relay first = {
+		    .work.run = submit_and_wait, .workers = workers, .next = &second, .board = &board};
+		ck_assert(workers_submit(workers, &first.work));
+		ck_assert(comes_true(has_ended, &first));
+	}
+	workers_free(workers);
+}
+END_TEST
+
 START_TEST(repeated_tasks_wait_for_a_store_that_is_away_and_are_bounded)
 {
 	struct workers *workers = workers_with(2, 8);
@@ -254,6 +332,8 @@ main(void)
 	tcase_add_test(tcase, a_drain_that_is_too_short_says_so);
 	tcase_add_test(tcase, a_repeated_task_never_overlaps_itself_and_ends_with_the_drain);
 	tcase_add_test(tcase, repeated_tasks_run_while_the_queue_is_never_empty);
+	tcase_add_test(tcase, repeated_tasks_run_on_while_all_but_one_worker_are_busy);
+	tcase_add_test(tcase, work_that_waits_for_later_work_finds_a_worker_for_it);
 	tcase_add_test(tcase, repeated_tasks_wait_for_a_store_that_is_away_and_are_bounded);
 	suite_add_tcase(suite, tcase);
 	SRunner *runner = srunner_create(suite);
