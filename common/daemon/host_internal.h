@@ -63,6 +63,14 @@ struct host {
 	struct host_announcement *announcements;
 };
 
+/* The parts of a host, in the order in which they need each other. `name` is what telemetry calls the
+ * process. */
+void host_make_telemetry(struct host *host, const char *name);
+struct status host_make_bus(struct host *host);
+/* Makes none where none is configured. */
+struct status host_make_redis(struct host *host);
+struct status host_make_admin(struct host *host);
+
 /* Opens the store and brings its schema up to date, waiting for a database that is away. */
 struct status hosted_prepare(struct hosted *hosted);
 struct status hosted_create(struct hosted *hosted);
