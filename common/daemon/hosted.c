@@ -197,12 +197,25 @@ purge_idempotency(void *arg, struct store_conn *conn)
 	idempotency_purge(self->host->clock, conn);
 }
 
+static struct status
+start_tasks(struct hosted *self)
+{
+	struct status st = status_ok_value();
+
+	for (const struct service_task *task = self->service->tasks; task && task->interval_ms && status_ok(&st);
+	     task++)
+		st = workers_every(self->workers, task->interval_ms, task->run, self->self);
+	return st;
+}
+
 struct status
 hosted_start(struct hosted *self)
 {
 	struct status st = self->service->start ? self->service->start(self->self) : status_ok_value();
 
 	self->has_started = status_ok(&st);
+	if (status_ok(&st))
+		st = start_tasks(self);
 	if (status_ok(&st) && self->env.store)
 		st = workers_every(self->workers, PURGE_MS, purge_idempotency, self);
 	if (status_ok(&st) && self->env.store)

@@ -60,6 +60,12 @@ struct service_handlers {
 /* Tells that an option's value is wrong, and why. */
 typedef void (*service_complain)(void *arg, const char *option, const char *what);
 
+/* What a worker does for the service every `interval_ms`, as host_every() says. */
+struct service_task {
+	uint32_t interval_ms; /* 0 ends a list */
+	void (*run)(void *self, struct store_conn *conn);
+};
+
 struct service {
 	const char *name;                    /* "ratelimitd": daemon, schema, bus name */
 	const char *summary;                 /* one line for --help */
@@ -73,6 +79,7 @@ struct service {
 	struct status (*create)(const struct service_env *env, void **self);
 	/* After the bus listens: dial others, start own threads. */
 	struct status (*start)(void *self);
+	const struct service_task *tasks; /* begun after it; NULL: none */
 	/* Batch handler of a fast method, or NULL for the generated one. */
 	service_batch (*batch)(void *self, const struct api_method *method);
 	/* NULL: ready once started. Adds its reason when it is not. */

@@ -201,10 +201,6 @@ start(void *arg)
 		st = fleet_start(self->fleet, self->engine);
 	if (status_ok(&st))
 		st = subscriber_new(self->env.bus, &options, &self->changes);
-	if (status_ok(&st))
-		st = host_every(self->env.host, &cached_service, REFRESH_MS, namespaces_refresh_task, self);
-	if (status_ok(&st))
-		st = host_every(self->env.host, &cached_service, SAVE_MS, warming_save_task, self);
 	if (status_ok(&st) && self->snapshot)
 		st = host_every(self->env.host, &cached_service,
 		                (uint32_t)config_duration_ms(self->env.config, "cached.snapshot_every"),
@@ -304,6 +300,9 @@ destroy(void *arg)
 static const struct service_handlers HANDLERS[] = {
     {&api_cache_namespaces, cache_namespaces_handlers}, {&api_cache, cache_handlers}, {NULL, NULL}};
 
+static const struct service_task TASKS[] = {
+    {REFRESH_MS, namespaces_refresh_task}, {SAVE_MS, warming_save_task}, {0, NULL}};
+
 const struct service cached_service = {
     .name = "cached",
     .summary = "Keeps values for a while, and the namespaces they are in",
@@ -315,6 +314,7 @@ const struct service cached_service = {
     .workers = 4,
     .create = create,
     .start = start,
+    .tasks = TASKS,
     .batch = batch,
     .is_ready = is_ready,
     .drain = drain,

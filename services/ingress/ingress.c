@@ -183,8 +183,6 @@ start(void *arg)
 		st = shard_start(&self->shards[i], self, listen, i == 0);
 	if (status_ok(&st))
 		st = subscriber_new(self->env.bus, &keys, &self->key_changes);
-	if (status_ok(&st))
-		st = host_every(self->env.host, &ingress_service, USAGE_MS, usage_task, self);
 	if (status_ok(&st) && self->tls)
 		st = host_every(self->env.host, &ingress_service, TLS_WATCH_MS, watch_tls, self);
 	if (!status_ok(&st))
@@ -281,6 +279,8 @@ destroy(void *arg)
 
 static const struct service_handlers HANDLERS[] = {{NULL, NULL}};
 
+static const struct service_task TASKS[] = {{USAGE_MS, usage_task}, {0, NULL}};
+
 const struct service ingress_service = {
     .name = "ingress",
     .summary = "Serves the HTTP API and asks the other services",
@@ -290,6 +290,7 @@ const struct service ingress_service = {
     .workers = 1,
     .create = create,
     .start = start,
+    .tasks = TASKS,
     .is_ready = is_ready,
     .drain = drain,
     .destroy = destroy,

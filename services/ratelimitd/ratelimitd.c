@@ -132,12 +132,6 @@ start(void *arg)
 		st = subscriber_new(self->env.bus, &limits, &self->limit_changes);
 	if (status_ok(&st))
 		st = subscriber_new(self->env.bus, &plans, &self->plan_changes);
-	if (status_ok(&st))
-		st = host_every(self->env.host, &ratelimitd_service, REFRESH_MS, refresh_task, self);
-	if (status_ok(&st))
-		st = host_every(self->env.host, &ratelimitd_service, KEEP_MS, keeper_task, self);
-	if (status_ok(&st))
-		st = host_every(self->env.host, &ratelimitd_service, NEWS_MS, news_task, self);
 	return st;
 }
 
@@ -186,6 +180,9 @@ destroy(void *arg)
 static const struct service_handlers HANDLERS[] = {
     {&api_limits, limits_handlers}, {&api_ratelimits, ratelimits_handlers}, {NULL, NULL}};
 
+static const struct service_task TASKS[] = {
+    {REFRESH_MS, refresh_task}, {KEEP_MS, keeper_task}, {NEWS_MS, news_task}, {0, NULL}};
+
 const struct service ratelimitd_service = {
     .name = "ratelimitd",
     .summary = "Decides whether a caller may act now, and keeps the limits",
@@ -196,6 +193,7 @@ const struct service ratelimitd_service = {
     .workers = 4,
     .create = create,
     .start = start,
+    .tasks = TASKS,
     .batch = ratelimitd_batch,
     .is_ready = is_ready,
     .drain = drain,

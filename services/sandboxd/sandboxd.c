@@ -160,24 +160,6 @@ sandboxd_start_runner(struct sandboxd *self)
 }
 
 static struct status
-start_tasks(struct sandboxd *self)
-{
-	static const struct {
-		uint32_t interval_ms;
-		void (*run)(void *self, struct store_conn *conn);
-	} TASKS[] = {{QUEUE_TURN_MS, queue_turn},
-	             {QUEUE_UPKEEP_MS, queue_upkeep_task},
-	             {CHRONICLE_MS, chronicle_task},
-	             {FIGURES_MS, figures_task},
-	             {EXPIRY_MS, expiry_task}};
-	struct status st = status_ok_value();
-
-	for (size_t i = 0; i < sizeof(TASKS) / sizeof(TASKS[0]) && status_ok(&st); i++)
-		st = host_every(self->env.host, &sandboxd_service, TASKS[i].interval_ms, TASKS[i].run, self);
-	return st;
-}
-
-static struct status
 start(void *arg)
 {
 	static const char *const TOPICS[] = {"plugins", "cancel", "hungup", NULL};
@@ -196,7 +178,7 @@ start(void *arg)
 	struct status st = subscriber_new(self->env.bus, &news, &self->changes);
 	if (status_ok(&st))
 		st = plan_table_start(self->plans);
-	return status_ok(&st) ? start_tasks(self) : st;
+	return st;
 }
 
 static service_batch
@@ -256,6 +238,11 @@ static const struct service_handlers HANDLERS[] = {{&api_plugins, plugins_handle
                                                    {&api_plugin_hooks, plugin_hooks_handlers},
                                                    {NULL, NULL}};
 
+static const struct service_task TASKS[] = {
+    {QUEUE_TURN_MS, queue_turn},    {QUEUE_UPKEEP_MS, queue_upkeep_task},
+    {CHRONICLE_MS, chronicle_task}, {FIGURES_MS, figures_task},
+    {EXPIRY_MS, expiry_task},       {0, NULL}};
+
 const struct service sandboxd_service = {
     .name = "sandboxd",
     .summary = "Runs plugins of tenants, confined by the kernel",
@@ -267,6 +254,7 @@ const struct service sandboxd_service = {
     .workers = 4,
     .create = create,
     .start = start,
+    .tasks = TASKS,
     .batch = batch,
     .drain = drain,
     .destroy = destroy,

@@ -254,16 +254,6 @@ start(void *arg)
 		st = writer_new(self, &self->writer);
 	if (status_ok(&st))
 		st = subscriber_new(self->env.bus, &growth, &self->growth);
-	if (status_ok(&st))
-		st = host_every(self->env.host, &webhookd_service, TYPES_REFRESH_MS, types_refresh_task, self);
-	if (status_ok(&st))
-		st = host_every(self->env.host, &webhookd_service, RETENTION_MS, retention_task, self);
-	if (status_ok(&st))
-		st = host_every(self->env.host, &webhookd_service, QUEUE_SWEEP_MS, queue_sweep_task, self);
-	if (status_ok(&st))
-		st = host_every(self->env.host, &webhookd_service, REPLAY_TICK_MS, replay_task, self);
-	if (status_ok(&st))
-		st = host_every(self->env.host, &webhookd_service, RECOVERY_TICK_MS, recovery_task, self);
 	return st;
 }
 
@@ -300,6 +290,11 @@ static const struct service_handlers HANDLERS[] = {{&api_events, events_handlers
                                                    {&api_queues, queues_handlers},
                                                    {NULL, NULL}};
 
+static const struct service_task TASKS[] = {
+    {TYPES_REFRESH_MS, types_refresh_task}, {RETENTION_MS, retention_task},
+    {QUEUE_SWEEP_MS, queue_sweep_task},     {REPLAY_TICK_MS, replay_task},
+    {RECOVERY_TICK_MS, recovery_task},      {0, NULL}};
+
 const struct service webhookd_service = {
     .name = "webhookd",
     .summary = "Keeps events in order and delivers them as webhooks",
@@ -311,6 +306,7 @@ const struct service webhookd_service = {
     .workers = 4,
     .create = create,
     .start = start,
+    .tasks = TASKS,
     .batch = batch,
     .drain = drain,
     .destroy = destroy,
