@@ -38,7 +38,6 @@ configure(struct cached *self, struct space *space)
 	options.lease_ms = self->lease_ms;
 	if (rules.origin_timeout_ms + ORIGIN_MARGIN_MS > options.lease_ms && rules.origin_timeout_ms > 0)
 		options.lease_ms = rules.origin_timeout_ms + ORIGIN_MARGIN_MS;
-	options.outage_ms = config_duration_ms(self->env.config, "cached.outage");
 	options.bytes_max = rules.max_bytes;
 	options.entries_max = rules.max_entries;
 	options.value_max = rules.max_value_bytes;
