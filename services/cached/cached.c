@@ -199,6 +199,9 @@ start(void *arg)
 
 	if (status_ok(&st) && self->fleet)
 		st = fleet_start(self->fleet, self->engine);
+	if (self->fleet)
+		(void)host_pool(self->env.host,
+		                "cached"); /* statistics ask the others: they are to be known by then */
 	if (status_ok(&st))
 		st = subscriber_new(self->env.bus, &options, &self->changes);
 	if (status_ok(&st) && self->snapshot)
@@ -253,7 +256,8 @@ batch(void *self, const struct api_method *method)
 	               {"Cache/Fetch", cache_fetch_batch},
 	               {"Cache/GetMany", cache_get_many_batch},
 	               {"Cache/Warm", cache_warm_batch},
-	               {"Cache/Statistics", cache_statistics_batch}};
+	               {"Cache/Statistics", cache_statistics_batch},
+	               {"Cache/ReplicaStatistics", cache_replica_statistics_batch}};
 	(void)self;
 	if (cache_changes(method))
 		return cache_change_batch;

@@ -106,7 +106,7 @@ struct status set_finish(struct call *call, const struct errand *errand);
 struct status set_many_prepare(struct call *call, struct errand *errand);
 struct status set_many_finish(struct call *call, const struct errand *errand);
 
-/* ---- gets.c, waiting.c, changes.c, statistics.c: batch handlers ---- */
+/* ---- gets.c, waiting.c, changes.c, gather.c: batch handlers ---- */
 void cache_change_batch(void *self, struct call *calls[], size_t count);
 bool cache_changes(const struct api_method *method); /* whether that is for this one */
 void cache_get_batch(void *self, struct call *calls[], size_t count);
@@ -114,6 +114,13 @@ void cache_fetch_batch(void *self, struct call *calls[], size_t count);
 void cache_get_many_batch(void *self, struct call *calls[], size_t count);
 void cache_warm_batch(void *self, struct call *calls[], size_t count);
 void cache_statistics_batch(void *self, struct call *calls[], size_t count);
+void cache_replica_statistics_batch(void *self, struct call *calls[], size_t count);
+
+/* ---- statistics.c: of this process, sorted by name; texts and lists are in the arena ---- */
+#define CACHE_STATISTICS_NAMESPACES 4096u /* at most */
+#define CACHE_STATISTICS_TOP        10u   /* keys of a namespace */
+void cache_statistics_read(struct cached *self, const char *tenant, const char *namespace_, struct arena *arena,
+                     Corbel__V1__CacheStatisticsReply *reply);
 
 /* ---- waiting.c ---- */
 struct waiting *waiting_new(struct cached *self);

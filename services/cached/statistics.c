@@ -1,15 +1,11 @@
 /*
- * statistics: what became of the calls of a tenant's namespaces.
+ * statistics: what became of the calls of a tenant's namespaces in this process.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "cached_internal.h"
-#include "daemon/scope.h"
 #include "windows.h"
-
-#define NAMESPACES_MAX 4096u
-#define TOP_KEYS       10u
 
 typedef Corbel__V1__CacheNamespaceStatistics Figures;
 
@@ -53,15 +49,18 @@ sum_up(const struct space_stats *stats, Figures *out)
 static void
 put_windows(struct cached *self, const struct space *space, Figures *out)
 {
-	int ratios[WINDOWS];
+	struct window windows[WINDOWS];
 
-	windows_ratios(self->windows, space, ratios);
-	out->has_hit_permille_1m = ratios[0] >= 0;
-	out->has_hit_permille_10m = ratios[1] >= 0;
-	out->has_hit_permille_1h = ratios[2] >= 0;
-	out->hit_permille_1m = (uint32_t)(ratios[0] >= 0 ? ratios[0] : 0);
-	out->hit_permille_10m = (uint32_t)(ratios[1] >= 0 ? ratios[1] : 0);
-	out->hit_permille_1h = (uint32_t)(ratios[2] >= 0 ? ratios[2] : 0);
+	windows_read(self->windows, space, windows);
+	out->has_hit_permille_1m = out->has_gets_1m = windows[0].gets > 0;
+	out->has_hit_permille_10m = out->has_gets_10m = windows[1].gets > 0;
+	out->has_hit_permille_1h = out->has_gets_1h = windows[2].gets > 0;
+	out->hit_permille_1m = windows[0].hit_permille;
+	out->hit_permille_10m = windows[1].hit_permille;
+	out->hit_permille_1h = windows[2].hit_permille;
+	out->gets_1m = windows[0].gets;
+	out->gets_10m = windows[1].gets;
+	out->gets_1h = windows[2].gets;
 }
 
 static void
@@ -71,7 +70,7 @@ add_space(void *arg, struct space *space)
 	Corbel__V1__CacheStatisticsReply *reply = gathering->reply;
 	struct space_stats stats;
 
-	if (reply->n_namespaces == NAMESPACES_MAX)
+	if (reply->n_namespaces == CACHE_STATISTICS_NAMESPACES)
 		return;
 	Figures *figures = ARENA_NEW(gathering->arena, Figures);
 	corbel__v1__cache_namespace_statistics__init(figures);
@@ -85,8 +84,8 @@ add_space(void *arg, struct space *space)
 static void
 add_top_keys(struct space *space, struct arena *arena, Figures *out)
 {
-	struct hot_key hot[TOP_KEYS];
-	size_t count = engine_hot_keys(space, hot, TOP_KEYS, arena);
+	struct hot_key hot[CACHE_STATISTICS_TOP];
+	size_t count = engine_hot_keys(space, hot, CACHE_STATISTICS_TOP, arena);
 
 	out->top_keys = ARENA_ARRAY(arena, Corbel__V1__CacheTopKey *, count + 1);
 	for (; out->n_top_keys < count; out->n_top_keys++) {
@@ -106,26 +105,19 @@ by_name(const void *a, const void *b)
 	return strcmp((*left)->namespace_, (*right)->namespace_);
 }
 
-static struct status
-statistics(struct cached *self, struct call *call)
+void
+cache_statistics_read(struct cached *self, const char *tenant, const char *namespace_, struct arena *arena,
+                Corbel__V1__CacheStatisticsReply *reply)
 {
-	const Corbel__V1__CacheStatisticsRequest *request =
-	    (const Corbel__V1__CacheStatisticsRequest *)call_request(call);
-	Corbel__V1__CacheStatisticsReply *reply = (Corbel__V1__CacheStatisticsReply *)call_reply(call);
-	struct gathering gathering = {.self = self, .arena = call_arena(call), .reply = reply};
+	struct gathering gathering = {.self = self, .arena = arena, .reply = reply};
 	struct tenant_stats sums = {.bytes = 0};
-	const char *tenant;
-	struct status st = scope_tenant(call, request->tenant_id, &tenant);
 
-	if (!status_ok(&st))
-		return st;
-	reply->namespaces = ARENA_ARRAY(call_arena(call), Figures *, NAMESPACES_MAX);
-	struct space *space =
-	    request->namespace_ ? engine_find_space(self->engine, tenant, request->namespace_) : NULL;
+	reply->namespaces = ARENA_ARRAY(arena, Figures *, CACHE_STATISTICS_NAMESPACES);
+	struct space *space = namespace_ ? engine_find_space(self->engine, tenant, namespace_) : NULL;
 	if (space) {
 		add_space(&gathering, space);
-		add_top_keys(space, call_arena(call), reply->namespaces[0]);
-	} else if (!request->namespace_) {
+		add_top_keys(space, arena, reply->namespaces[0]);
+	} else if (!namespace_) {
 		engine_each_space(self->engine, tenant, add_space, &gathering);
 	}
 	qsort(reply->namespaces, reply->n_namespaces, sizeof(Figures *), by_name);
@@ -133,12 +125,7 @@ statistics(struct cached *self, struct call *call)
 	reply->has_bytes = reply->has_entries = true;
 	reply->bytes = sums.bytes;
 	reply->entries = sums.entries;
-	return st;
-}
-
-void
-cache_statistics_batch(void *arg, struct call *calls[], size_t count)
-{
-	for (size_t i = 0; i < count; i++)
-		call_end(calls[i], statistics(arg, calls[i]));
+	reply->answered = ARENA_NEW(arena, char *);
+	reply->answered[0] = arena_strdup(arena, bus_node(self->env.bus));
+	reply->n_answered = 1;
 }

@@ -121,13 +121,16 @@ windows_tick(struct windows *windows, struct engine *engine, uint64_t now_ms)
 }
 
 void
-windows_ratios(struct windows *windows, const struct space *space, int out[WINDOWS])
+windows_read(struct windows *windows, const struct space *space, struct window out[WINDOWS])
 {
 	pthread_mutex_lock(&windows->lock);
 	const struct record *record = place_of(windows, space);
 	for (int i = 0; i < WINDOWS; i++) {
-		bool has_gets = record->space && record->recent_gets[i] >= 0.5;
-		out[i] = has_gets ? (int)(record->recent_found[i] * 1000 / record->recent_gets[i] + 0.5) : -1;
+		out[i] = (struct window){.gets = 0};
+		if (!record->space || record->recent_gets[i] < 0.5)
+			continue;
+		out[i].gets = (uint64_t)ceil(record->recent_gets[i]);
+		out[i].hit_permille = (uint32_t)(record->recent_found[i] * 1000 / record->recent_gets[i] + 0.5);
 	}
 	pthread_mutex_unlock(&windows->lock);
 }

@@ -20,7 +20,10 @@ struct windows *windows_new(void);
 void windows_free(struct windows *windows);
 /* Takes in what the engine counted since the last time. */
 void windows_tick(struct windows *windows, struct engine *engine, uint64_t now_ms);
-/* Thousandths; -1 for a window without gets. */
-void windows_ratios(struct windows *windows, const struct space *space, int out[WINDOWS]);
+struct window {
+	uint64_t gets; /* by weight, rounded up; 0: none */
+	uint32_t hit_permille;
+};
+void windows_read(struct windows *windows, const struct space *space, struct window out[WINDOWS]);
 
 #endif
