@@ -58,6 +58,23 @@ struct walk {
 	void *arg;
 };
 
+/* What is from before the shared log was lost is given for a while only, whoever keeps it. False: not any
+ * more. */
+static bool
+cut_life(const struct walk *walk, struct entry_parts *parts)
+{
+	const struct copies *copies = walk->space->copies;
+
+	if (!copies || parts->version >= atomic_load(&copies->trust->renewed))
+		return true;
+	uint64_t until_ms = space_bearable_until(walk->space, parts, atomic_load(&copies->trust->lost_ms));
+	parts->fresh_ms = parts->fresh_ms < until_ms ? parts->fresh_ms : until_ms;
+	uint64_t left_ms = until_ms - parts->fresh_ms;
+	parts->grace_ms = parts->grace_ms < left_ms ? parts->grace_ms : (uint32_t)left_ms;
+	parts->error_grace_ms = parts->error_grace_ms < left_ms ? parts->error_grace_ms : (uint32_t)left_ms;
+	return walk->now_ms < until_ms;
+}
+
 static bool
 hand_over(void *arg, const struct entry *entry)
 {
@@ -67,7 +84,7 @@ hand_over(void *arg, const struct entry *entry)
 	char type[ENGINE_TYPE_MAX + 1] = "";
 
 	entry_read(entry, &parts);
-	if (space_life(walk->space, &parts, walk->now_ms) <= LIFE_OVER)
+	if (!cut_life(walk, &parts) || space_life(walk->space, &parts, walk->now_ms) <= LIFE_OVER)
 		return true;
 	if (parts.tag_count > 0)
 		memcpy(tags, parts.tags, parts.tag_count * sizeof(tags[0]));

@@ -116,16 +116,16 @@ space_standing(const struct space *space, uint64_t now_ms)
 	return is_alone ? STANDING_ALONE : STANDING_UNSURE;
 }
 
-/* Until when an entry is given that was known to be good at `known_ms`: half of the outage's time or more, so
- * that what is in memory does not end all at once. */
-static bool
-is_bearable(const struct space *space, const struct entry_parts *parts, uint64_t known_ms, uint64_t now_ms)
+/* Half of the outage's time or more after it was known to be good, so that what is in memory does not end all
+ * at once. */
+uint64_t
+space_bearable_until(const struct space *space, const struct entry_parts *parts, uint64_t known_ms)
 {
 	uint64_t outage_ms = atomic_load_explicit(&space->copies->outage_ms, memory_order_relaxed);
 	uint64_t spared_ms = hash_mix64(parts->version, parts->key_length) % (outage_ms / 2 + 1);
 
 	known_ms = known_ms > 0 ? known_ms - space->engine->start_ms : 0; /* 0: never */
-	return now_ms < (known_ms > parts->stored_ms ? known_ms : parts->stored_ms) + outage_ms - spared_ms;
+	return (known_ms > parts->stored_ms ? known_ms : parts->stored_ms) + outage_ms - spared_ms;
 }
 
 /* Whether the replicas' rules let the entry be given, as far as it lives. */
@@ -135,9 +135,11 @@ is_good(const struct looking *looking, const struct entry_parts *parts)
 	const struct copies *copies = looking->space->copies;
 
 	if (looking->standing == STANDING_ALONE)
-		return is_bearable(looking->space, parts, atomic_load(&copies->trust->heard_ms), looking->now_ms);
+		return looking->now_ms <
+		       space_bearable_until(looking->space, parts, atomic_load(&copies->trust->heard_ms));
 	return parts->version >= looking->renewed ||
-	       is_bearable(looking->space, parts, atomic_load(&copies->trust->lost_ms), looking->now_ms);
+	       looking->now_ms <
+	           space_bearable_until(looking->space, parts, atomic_load(&copies->trust->lost_ms));
 }
 
 /* Whether the entry is of use to this caller; it is copied then. */

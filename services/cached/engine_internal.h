@@ -144,6 +144,8 @@ enum standing {
 	STANDING_UNSURE,  /* the store is there: ask it */
 };
 enum standing space_standing(const struct space *space, uint64_t now_ms);
+/* Until when an entry is given that was known to be good at `known_ms` (0: never) of the process's clock. */
+uint64_t space_bearable_until(const struct space *space, const struct entry_parts *parts, uint64_t known_ms);
 /* One that was settled later. */
 void space_count_get(struct space *space, enum get_outcome outcome);
 /* Copies it for the caller; false: it does not fit into the arena any more. */

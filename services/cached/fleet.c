@@ -370,6 +370,9 @@ make_metrics(struct fleet *fleet, struct metrics *metrics)
 	static const struct metric_spec TOLD = {
 	    .name = "corbel_cache_pending_told",
 	    .help = "Changes that other replicas were told of when Redis was back."};
+	static const struct metric_spec RESTOCKED = {
+	    .name = "corbel_cache_restocked",
+	    .help = "Entries of memory that were put into Redis when it was back without them."};
 	static const struct metric_spec LAG = {.name = "corbel_cache_log_lag_seconds",
 	                                       .help = "How long ago the shard furthest behind was in step.",
 	                                       .unit = "seconds"};
@@ -381,6 +384,7 @@ make_metrics(struct fleet *fleet, struct metrics *metrics)
 	fleet->gaps = metrics_counter(metrics, &GAPS, NULL);
 	fleet->renewals = metrics_counter(metrics, &RENEWALS, NULL);
 	fleet->told = metrics_counter(metrics, &TOLD, NULL);
+	fleet->restocked = metrics_counter(metrics, &RESTOCKED, NULL);
 	fleet->lag = metrics_gauge(metrics, &LAG, NULL);
 	fleet->trusted = metrics_gauge(metrics, &TRUSTED, NULL);
 	fleet->waiting = metrics_gauge(metrics, &WAITING, NULL);

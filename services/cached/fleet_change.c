@@ -97,9 +97,8 @@ add_names(struct args *args, const struct op *op)
 	args_bytes(args, name, length);
 }
 
-/* An entry without version and times. */
-static void
-add_rest(struct args *args, const struct set *set, const struct shared_plan *plan)
+void
+args_rest(struct args *args, const struct set *set, const uint64_t *tags)
 {
 	size_t type_length = set->content_type ? strlen(set->content_type) : 0;
 	size_t value_length = set->is_negative ? 0 : set->value_length;
@@ -111,7 +110,7 @@ add_rest(struct args *args, const struct set *set, const struct shared_plan *pla
 	bytes[2] = (uint8_t)type_length;
 	bytes[3] = ENTRY_LAYOUT;
 	for (size_t i = 0; i < set->tag_count; i++, at += 8)
-		put_big_endian(at, plan->tags[i], 8);
+		put_big_endian(at, tags[i], 8);
 	if (type_length > 0)
 		memcpy(at, set->content_type, type_length);
 	if (value_length > 0)
@@ -147,7 +146,7 @@ add_set(struct args *args, const struct op *op)
 	else
 		args_text(args, "");
 	add_times(args, &op->plan->plan);
-	add_rest(args, set, &op->plan->plan);
+	args_rest(args, set, op->plan->plan.tags);
 }
 
 static void

@@ -159,7 +159,7 @@ follow_logs(struct fleet *fleet, const struct redis_reply *reply, struct arena *
 /* ---- asking ---- */
 
 static struct status
-wait_for_changes(struct turn *turn, uint64_t wait_ms)
+wait_for_changes(struct turn *turn, uint64_t block_ms)
 {
 	struct args args = {.arena = turn->arena};
 	struct redis_reply reply;
@@ -168,7 +168,7 @@ wait_for_changes(struct turn *turn, uint64_t wait_ms)
 	args_text(&args, "COUNT");
 	args_number(&args, ENTRIES_MAX);
 	args_text(&args, "BLOCK");
-	args_number(&args, wait_ms > 0 ? wait_ms : 1);
+	args_number(&args, block_ms);
 	args_text(&args, "STREAMS");
 	for (unsigned i = 0; i < FLEET_SHARDS; i++) {
 		struct redis_arg key = fleet_log_key(i, turn->arena);
@@ -269,8 +269,18 @@ be_back(struct fleet *fleet, uint64_t now_ms)
 	if (!fleet_is_alone(fleet) || !redis_is_up(fleet->options.redis))
 		return;
 	pending_tell(fleet->pending);
-	if (is_in_step && pending_join(fleet->pending))
-		atomic_store(&fleet->is_restoring, false);
+	if (!is_in_step || !pending_join(fleet->pending))
+		return;
+	atomic_store(&fleet->is_restoring, false);
+	restock_begin(fleet, now_ms);
+}
+
+static uint64_t
+wait_ms(const struct fleet *fleet, uint64_t due_ms, uint64_t now_ms)
+{
+	if (due_ms <= now_ms || restock_is_on(&fleet->restock))
+		return 1;
+	return due_ms - now_ms;
 }
 
 /* Until the connection is lost, or it is over. */
@@ -293,8 +303,10 @@ follow(struct turn *turn)
 				be_back(fleet, now_ms);
 		}
 		now_ms = clock_mono_ms(clock);
+		if (status_ok(&st) && !fleet_is_alone(fleet))
+			st = restock_go_on(turn, now_ms);
 		if (status_ok(&st))
-			st = wait_for_changes(turn, due_ms > now_ms ? due_ms - now_ms : 0);
+			st = wait_for_changes(turn, wait_ms(fleet, due_ms, now_ms));
 	}
 }
 
@@ -343,6 +355,7 @@ fleet_follow_main(void *arg)
 		tell_figures(fleet, clock_mono_ms(fleet->options.clock));
 		rest(fleet);
 	}
+	restock_end(&fleet->restock);
 	arena_fini(&arena);
 	return NULL;
 }

@@ -7,6 +7,7 @@
  *	fleet_change.c   changes as runs of change.lua, and its answers
  *	fleet_follow.c   the thread that follows the logs
  *	fleet_pending.c  what the other replicas are still to be told
+ *	fleet_restock.c  what Redis lost, put into it again
  */
 #ifndef CORBEL_CACHED_FLEET_INTERNAL_H
 #define CORBEL_CACHED_FLEET_INTERNAL_H
@@ -29,12 +30,21 @@ struct shard {
 
 struct pending;
 
+/* Zeros: there is nothing to put in. */
+struct restock {
+	struct space **spaces;
+	size_t count, at;
+	uint64_t cursor; /* in the entries of that space */
+	uint64_t end_ms; /* of trying */
+};
+
 struct fleet {
 	struct fleet_options options;
 	struct engine *engine;
 	struct shard shards[FLEET_SHARDS];
 	char holder[17];
 	struct pending *pending;
+	struct restock restock; /* the following thread's */
 
 	pthread_mutex_t lock; /* guards the queues */
 	pthread_cond_t wake;
@@ -47,7 +57,7 @@ struct fleet {
 	/* An earlier process left changes to be told, and Redis was not found to be away. */
 	_Atomic bool is_restoring;
 
-	struct metric_counter *gaps, *renewals, *told;
+	struct metric_counter *gaps, *renewals, *told, *restocked;
 	struct metric_gauge *lag, *trusted, *waiting;
 	bool is_degraded; /* the asking thread's: whether it was told */
 };
@@ -80,6 +90,8 @@ void args_bytes(struct args *args, const void *bytes, size_t size);
 void args_number(struct args *args, uint64_t number);
 /* Eight bytes, the highest first. */
 void args_hash(struct args *args, uint64_t hash);
+/* An entry without version and times. */
+void args_rest(struct args *args, const struct set *set, const uint64_t *tags);
 /* Their number, and the hashes of the prefixes that cover the key. */
 void args_prefixes(struct args *args, const char *key, size_t length);
 uint64_t big_endian(const void *bytes, size_t size);
@@ -107,6 +119,14 @@ struct status globs_learn(struct turn *turn, struct space *space, uint64_t lates
 
 /* ---- fleet_follow.c ---- */
 void *fleet_follow_main(void *fleet);
+
+/* ---- fleet_restock.c: the following thread's ---- */
+/* Everything that is held and that Redis may not have is to be put in. */
+void restock_begin(struct fleet *fleet, uint64_t now_ms);
+bool restock_is_on(const struct restock *restock);
+/* Puts some of it in; the logs of all shards were followed. */
+struct status restock_go_on(struct turn *turn, uint64_t now_ms);
+void restock_end(struct restock *restock);
 
 /* ---- fleet.c ---- */
 /* Redis cannot be reached, or can be again. */

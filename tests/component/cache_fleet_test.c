@@ -316,30 +316,12 @@ START_TEST(a_replica_that_missed_more_than_the_log_keeps_forgets_what_it_held)
 }
 END_TEST
 
-static void
-until_alone(struct test_replica *replica)
-{
-	uint64_t end = test_now_ms() + WAIT_MS;
-
-	while (!test_replica_do(replica, op_on(OP_DELETE, "nothing"), NULL).is_pending)
-		ck_assert_uint_lt(test_now_ms(), end);
-}
-
-static void
-until_together(struct test_replica *replica)
-{
-	uint64_t end = test_now_ms() + WAIT_MS;
-
-	while (fleet_is_alone(replica->fleet))
-		ck_assert_uint_lt(test_now_ms(), end);
-}
-
 START_TEST(while_redis_is_away_memory_answers_and_fills_go_on_without_an_error)
 {
 	fill_everywhere("k", "value", NULL);
 	test_redis_kill(server);
 	for (int i = 0; i < REPLICAS; i++) {
-		until_alone(&replicas[i]);
+		test_replica_until_alone(&replicas[i]);
 		ck_assert(test_replica_has(&replicas[i], "k", "value"));
 		struct get get = test_replica_get(&replicas[i], "cold", true);
 		ck_assert_uint_ne(get.token, 0);
@@ -356,7 +338,7 @@ START_TEST(what_has_to_be_exact_is_refused_while_redis_is_away)
 	struct status st;
 
 	test_redis_kill(server);
-	until_alone(&replicas[0]);
+	test_replica_until_alone(&replicas[0]);
 	(void)test_replica_do(&replicas[0], op, &st);
 	ck_assert_int_eq(st.code, STATUS_UNAVAILABLE);
 }
@@ -381,13 +363,13 @@ START_TEST(what_was_invalidated_during_an_outage_the_others_hear_of_afterwards)
 	test_redis_freeze(server);
 	/* Its answer would come too late. */
 	for (int i = 0; i < REPLICAS; i++)
-		until_alone(&replicas[i]);
+		test_replica_until_alone(&replicas[i]);
 	ck_assert(test_replica_do(&replicas[0], op_on(OP_TAG, "t"), NULL).is_pending);
 	ck_assert(is_gone(&replicas[0], "a/k"));
 	ck_assert(test_replica_has(&replicas[1], "a/k", "value"));
 	test_redis_thaw(server);
 	for (int i = 0; i < REPLICAS; i++)
-		until_together(&replicas[i]);
+		test_replica_until_together(&replicas[i]);
 	uint64_t end = test_now_ms() + WAIT_MS;
 	for (int i = 0; i < REPLICAS; i++)
 		while (!is_gone(&replicas[i], "a/k"))
@@ -403,11 +385,11 @@ START_TEST(what_was_in_memory_is_still_given_when_redis_comes_back_empty)
 	fill_everywhere("gone", "value", NULL);
 	test_redis_kill(server);
 	for (int i = 0; i < REPLICAS; i++)
-		until_alone(&replicas[i]);
+		test_replica_until_alone(&replicas[i]);
 	ck_assert(test_replica_do(&replicas[2], op_on(OP_DELETE, "gone"), NULL).is_pending);
 	test_redis_restart(server);
 	for (int i = 0; i < REPLICAS; i++)
-		until_together(&replicas[i]);
+		test_replica_until_together(&replicas[i]);
 	for (int i = 0; i < REPLICAS; i++)
 		ck_assert(test_replica_has(&replicas[i], "k", "value"));
 	uint64_t end = test_now_ms() + WAIT_MS;
@@ -426,7 +408,7 @@ START_TEST(however_much_was_changed_during_an_outage_what_others_change_afterwar
 
 	test_redis_freeze(server);
 	for (int i = 0; i < REPLICAS; i++)
-		until_alone(&replicas[i]);
+		test_replica_until_alone(&replicas[i]);
 	/* As many numbers as there could be between two of the log's, and more. */
 	for (int i = 0; i < 200; i++) {
 		snprintf(key, sizeof(key), "k%d", i);
@@ -444,7 +426,7 @@ START_TEST(however_much_was_changed_during_an_outage_what_others_change_afterwar
 	ck_assert(test_replica_has(&replicas[0], "last", "made"));
 	test_redis_thaw(server);
 	for (int i = 0; i < REPLICAS; i++)
-		until_together(&replicas[i]);
+		test_replica_until_together(&replicas[i]);
 	ck_assert(test_replica_has(&replicas[0], "last", "made"));
 	change(&replicas[1], OP_TAG, "u");
 	assert_gone_everywhere("last");

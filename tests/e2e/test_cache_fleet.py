@@ -91,6 +91,25 @@ def test_of_two_conditional_writes_one_is_kept(tenant):
     assert sorted(codes) == [200] + [409] * 7
 
 
+def test_statistics_are_sums_over_all_replicas(fleet, tenant):
+    put(tenant, "pages/k")
+    seen(tenant, "pages/k", 40)
+    seen(tenant, "pages/none", 10)
+
+    def figures(**query):
+        reply = tenant.get("/v1/cache-statistics", params={"namespace": "pages", **query}).json()
+        return reply, reply["namespaces"][0]
+    told, sums = figures()
+    assert sorted(told["answered"]) == [f"cached{n}" for n in range(REPLICAS)] and "missing" not in told
+    assert sums["hits"] == 40 and sums["misses"] == 10 and sums["sets"] == 1 and sums["hit_permille"] == 800
+    assert 1 <= sums["entries"] <= REPLICAS and told["entries"] == sums["entries"]
+    assert [key["key"] for key in sums["top_keys"]] == ["k", "none"] and sums["top_keys"][0]["gets"] >= 40
+    until(lambda: figures()[1].get("gets_1m", 0) > 40 and figures()[1]["hit_permille_1m"] in range(790, 811), "it is counted", 60)
+    own = {}
+    until(lambda: own.update({(told := figures(own="true"))[0]["answered"][0]: told[1]}) or len(own) == REPLICAS, "each was asked")
+    assert sum(one.get("hits", 0) for one in own.values()) == 40
+
+
 # ---- what fails
 
 
@@ -122,10 +141,15 @@ def test_the_token_of_a_replica_that_was_killed_goes_to_another(own_fleet):
 
 def test_without_redis_no_caller_of_gets_and_writes_gets_an_error(own_fleet):
     stack, tenant = own_fleet
-    put(tenant, "pages/hot", b"hot")
-    assert seen(tenant, "pages/hot") == {(200, b"hot")}
+    assert tenant.post("/v1/caches", {"namespace": {"name": "strict", "outage_ms": 0}}).status_code == 201
+    for path in ("pages/hot", "strict/hot"):
+        put(tenant, path, b"hot")
+        assert seen(tenant, path) == {(200, b"hot")}
     stack.redis.process.popen.kill()
     stack.redis.process.popen.wait()
+    until(lambda: seen(tenant, "pages/other") and all(alone(stack, n) for n in range(REPLICAS)), "all are alone")
+    until(lambda: seen(tenant, "strict/hot") == {(404, b"")}, "a namespace that bears no outage gives nothing")
+    assert (200, b"hot") in seen(tenant, "pages/hot")
     for turn in range(100):
         assert get(tenant, "pages/hot").status_code in (200, 404)  # as the replica has it in memory
         assert get(tenant, f"pages/cold{turn}", lease="true").status_code == 404
@@ -177,6 +201,21 @@ def test_what_a_replica_acknowledged_without_redis_holds_though_it_is_killed(own
         assert seen(tenant, f"pages/{key}") == {(404, b"")}
     assert seen(tenant, "pages/kept") == {(200, b"old")}
     assert sum(stack.metric(stack.by_name["cached", n], "corbel_cache_pending_told_total") for n in holders) == len(ends)
+
+
+def test_statistics_name_the_replicas_that_do_not_answer(own_fleet):
+    stack, tenant = own_fleet
+    put(tenant, "pages/k")
+    stopped = stack.by_name["cached", 1]
+    stopped.send(signal.SIGSTOP)
+
+    def told():
+        reply = tenant.get("/v1/cache-statistics")
+        return reply.status_code == 200 and reply.json()
+    until(lambda: told() and told().get("missing") == ["cached1"], "it is missing")
+    assert sorted(told()["answered"]) == ["cached0", "cached2"]
+    stopped.send(signal.SIGCONT)
+    until(lambda: told() and len(told()["answered"]) == REPLICAS, "it answers again")
 
 
 def test_without_a_place_to_keep_it_an_invalidation_is_refused_while_redis_is_away(own):

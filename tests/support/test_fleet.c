@@ -189,3 +189,21 @@ test_replica_set(struct test_replica *replica, const char *key, const char *valu
 {
 	return test_replica_set_tagged(replica, key, value, token, NULL);
 }
+
+/* ---- outages ---- */
+
+void
+test_replica_until_alone(struct test_replica *replica)
+{
+	uint64_t end = test_now_ms() + START_MS;
+
+	while (!test_replica_do(replica, op_on(OP_DELETE, "nothing"), NULL).is_pending)
+		ck_assert_uint_lt(test_now_ms(), end);
+}
+
+void
+test_replica_until_together(struct test_replica *replica)
+{
+	for (uint64_t end = test_now_ms() + START_MS; fleet_is_alone(replica->fleet); test_pause())
+		ck_assert_uint_lt(test_now_ms(), end);
+}

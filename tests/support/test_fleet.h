@@ -36,4 +36,8 @@ enum set_outcome test_replica_set_tagged(struct test_replica *replica, const cha
                                          uint64_t token, const char *tag);
 struct op test_replica_do(struct test_replica *replica, struct op op, struct status *status);
 
+/* Until it decides by itself, and until it is in step with Redis again. */
+void test_replica_until_alone(struct test_replica *replica);
+void test_replica_until_together(struct test_replica *replica);
+
 #endif
