@@ -74,6 +74,7 @@ struct api_method {
 	const char *cli, *confirm, *columns, *doc, *tag;
 	const char *cli_words;             /* field of the request that takes further words; "": none */
 	const char *or_waits, *hung_up;    /* full names; NULL: none */
+	const char *plan_limit;            /* that each call over HTTP counts for, too; NULL: none */
 	const char *raw_body, *raw_answer; /* fields; NULL: none */
 	size_t index;                      /* in its service */
 };

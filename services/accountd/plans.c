@@ -218,46 +218,52 @@ plans_delete(struct call *call, const Corbel__V1__DeletePlanRequest *request, Co
 #define DAY_MS    UINT64_C(86400000)
 #define MINUTE_MS UINT64_C(60000)
 
-struct seed {
-	const char *name, *title;
-	uint64_t charts, readings;               /* a day */
-	uint64_t api_read, api_write, api_heavy; /* a minute */
-};
+#define MIB UINT64_C(1048576)
 
-static const struct seed SEEDS[] = {
-    {"free", "Free", 50, 10, 300, 60, 10},
-    {"basic", "Basic", 200, 50, 3000, 600, 60},
-    {"premium", "Premium", 1000, 500, 30000, 6000, 600},
-    {"unlimited", "Unlimited", 10000, 10000, 1000000000, 1000000000, 1000000000},
+static const struct {
+	const char *name, *title;
+} SEEDS[] = {{"free", "Free"}, {"basic", "Basic"}, {"premium", "Premium"}, {"unlimited", "Unlimited"}};
+#define SEED_COUNT (sizeof(SEEDS) / sizeof(SEEDS[0]))
+
+/* What each of them has of a resource. Those of one run have no window; it is one of a second, as there has
+ * to be some. */
+static const struct {
+	const char *resource;
+	uint64_t window_ms, limits[SEED_COUNT];
+} SEEDED[] = {
+    {"charts", DAY_MS, {50, 200, 1000, 10000}},
+    {"readings", DAY_MS, {10, 50, 500, 10000}},
+    {"api.read", MINUTE_MS, {300, 3000, 30000, 1000000000}},
+    {"api.write", MINUTE_MS, {60, 600, 6000, 1000000000}},
+    {"api.heavy", MINUTE_MS, {10, 60, 600, 1000000000}},
+    {"plugins.runs", DAY_MS, {200, 5000, 100000, 1000000000}},
+    {"plugins.cpu_ms", 1000, {1000, 5000, 20000, 60000}},
+    {"plugins.wall_ms", 1000, {5000, 15000, 60000, 120000}},
+    {"plugins.memory_bytes", 1000, {64 * MIB, 128 * MIB, 512 * MIB, 1024 * MIB}},
+    {"plugins.at_once", 1000, {1, 2, 8, 256}},
+    {"plugins.queued", 1000, {20, 200, 2000, 10000}},
 };
+#define SEEDED_COUNT (sizeof(SEEDED) / sizeof(SEEDED[0]))
 
 static struct status
-seed_one(struct store_tx *tx, const struct seed *seed, int64_t now_ms)
+seed_one(struct store_tx *tx, size_t seed, int64_t now_ms)
 {
-	const struct {
-		const char *resource;
-		uint64_t limit, window_ms;
-	} limits[] = {{"charts", seed->charts, DAY_MS},
-	              {"readings", seed->readings, DAY_MS},
-	              {"api.read", seed->api_read, MINUTE_MS},
-	              {"api.write", seed->api_write, MINUTE_MS},
-	              {"api.heavy", seed->api_heavy, MINUTE_MS}};
-	PlanLimit items[5], *pointers[5];
+	PlanLimit items[SEEDED_COUNT], *pointers[SEEDED_COUNT];
 	Plan plan = CORBEL__V1__PLAN__INIT;
 	struct arena arena;
 
-	for (size_t i = 0; i < 5; i++) {
+	for (size_t i = 0; i < SEEDED_COUNT; i++) {
 		corbel__v1__plan_limit__init(&items[i]);
-		items[i].resource = (char *)(uintptr_t)limits[i].resource;
+		items[i].resource = (char *)(uintptr_t)SEEDED[i].resource;
 		items[i].has_limit = items[i].has_window_ms = items[i].has_strategy = true;
-		items[i].limit = limits[i].limit;
-		items[i].window_ms = limits[i].window_ms;
+		items[i].limit = SEEDED[i].limits[seed];
+		items[i].window_ms = SEEDED[i].window_ms;
 		items[i].strategy = CORBEL__V1__STRATEGY__FIXED_WINDOW;
 		pointers[i] = &items[i];
 	}
-	plan.name = (char *)(uintptr_t)seed->name;
-	plan.title = (char *)(uintptr_t)seed->title;
-	plan.n_limits = 5;
+	plan.name = (char *)(uintptr_t)SEEDS[seed].name;
+	plan.title = (char *)(uintptr_t)SEEDS[seed].title;
+	plan.n_limits = SEEDED_COUNT;
 	plan.limits = pointers;
 	plan.has_created_at = plan.has_updated_at = plan.has_version = true;
 	plan.created_at = plan.updated_at = now_ms;
@@ -273,7 +279,7 @@ struct status
 plans_seed(struct store_tx *tx, int64_t now_ms)
 {
 	struct status st = status_ok_value();
-	for (size_t i = 0; i < sizeof(SEEDS) / sizeof(SEEDS[0]) && status_ok(&st); i++)
-		st = seed_one(tx, &SEEDS[i], now_ms);
+	for (size_t i = 0; i < SEED_COUNT && status_ok(&st); i++)
+		st = seed_one(tx, i, now_ms);
 	return st;
 }

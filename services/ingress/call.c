@@ -292,6 +292,15 @@ decode_and_send(struct request *request)
 		dispatch(request);
 }
 
+static void
+take_plan_limit(struct request *request)
+{
+	if (request->method->plan_limit && request->key)
+		lease_take(request->shard->leases, request, request->method->plan_limit, decode_and_send);
+	else
+		decode_and_send(request);
+}
+
 void
 call_begin(struct request *request)
 {
@@ -306,7 +315,7 @@ call_begin(struct request *request)
 		return;
 	}
 	if (limit && request->key)
-		lease_take(request->shard->leases, request, limit, decode_and_send);
+		lease_take(request->shard->leases, request, limit, take_plan_limit);
 	else
-		decode_and_send(request);
+		take_plan_limit(request);
 }

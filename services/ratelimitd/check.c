@@ -30,7 +30,8 @@ counter_key(const char *tenant, const struct definition *definition, const char 
 bool
 limit_is_open(const struct call *call, const char *name)
 {
-	return call_is_operator(call) || strncmp(name, "api.", 4) != 0;
+	bool is_ours = strncmp(name, "api.", 4) == 0 || strncmp(name, "plugins.", 8) == 0;
+	return call_is_operator(call) || !is_ours;
 }
 
 /* The limit of that name of the caller's API key alone, made in the call's arena; NULL: none. An operator

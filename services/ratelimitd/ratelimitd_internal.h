@@ -38,8 +38,8 @@ struct ratelimitd {
 service_batch ratelimitd_batch(void *self, const struct api_method *method);
 struct table_key counter_key(const char *tenant, const struct definition *definition, const char *key);
 
-/* Limits of Corbel's own API ("api.…") are the operator's to define and to reset, whoever's calls they count.
- */
+/* Limits of Corbel's own API ("api.…", "plugins.…") are the operator's to define and to reset, whoever's
+ * calls they count. */
 bool limit_is_open(const struct call *call, const char *name);
 
 /* ---- refresh.c ---- */

@@ -290,6 +290,21 @@ write_context(struct arena *arena, const Corbel__V1__Event *event, ProtobufCBina
 	out->len = text.length;
 }
 
+/* False: the plan has no more runs, and the call has ended. */
+static bool
+count_run(struct sandboxd *self, struct call *call, const char *tenant, const struct caps *caps)
+{
+	uint32_t retry_ms = 0;
+	struct status st = caps_count_run(self->plans, tenant, caps, &retry_ms);
+
+	if (status_ok(&st))
+		return true;
+	call_problem(call, "quota-exceeded");
+	call_retry_after_ms(call, retry_ms);
+	call_end(call, st);
+	return false;
+}
+
 /* Takes the reference to the program. */
 static struct status
 run_hook(struct sandboxd *self, struct call *call, const struct program *program)
@@ -306,7 +321,7 @@ run_hook(struct sandboxd *self, struct call *call, const struct program *program
 		st = program_takes(program, &context, NULL);
 	if (status_ok(&st))
 		st = caps_of_tenant(self->plans, program->tenant, &caps);
-	if (!status_ok(&st)) {
+	if (!status_ok(&st) || !count_run(self, call, program->tenant, &caps)) {
 		program_release(program);
 		return st;
 	}

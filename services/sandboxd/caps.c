@@ -13,6 +13,7 @@
 #define REFRESH_MS 1000u
 #define EVERY_MS   30000u
 #define CALL_MS    2000u
+#define COUNT_MS   500u
 #define PLANS_MAX  1000u
 #define TENANTS    1024u  /* places for plans of tenants */
 #define FRESH_MS   30000u /* of a tenant's plan */
@@ -49,6 +50,8 @@ caps_init(struct caps *caps)
 	corbel__v1__plugin_limits__init(&caps->limits);
 	caps->at_once = 0;
 	caps->queued = CAPS_QUEUED;
+	caps->are_counted = false;
+	caps->plan[0] = '\0';
 }
 
 static uint32_t
@@ -78,6 +81,8 @@ caps_lower(struct caps *caps, const char *resource, uint64_t limit)
 		caps->at_once = (size_t)some;
 	} else if (strcmp(resource, "plugins.queued") == 0 && limit < caps->queued) {
 		caps->queued = (size_t)limit;
+	} else if (strcmp(resource, "plugins.runs") == 0) {
+		caps->are_counted = true;
 	}
 }
 
@@ -99,6 +104,7 @@ of_plan(struct plan_table *table, const char *plan, struct caps *out)
 		if (strcmp(table->plans[i].name, plan) == 0)
 			*out = table->plans[i].caps;
 	pthread_mutex_unlock(&table->lock);
+	snprintf(out->plan, sizeof(out->plan), "%s", plan);
 }
 
 void
@@ -170,6 +176,72 @@ caps_of_tenant(struct plan_table *table, const char *tenant, struct caps *out)
 	if (status_ok(&st))
 		of_plan(table, plan, out);
 	return status_wrap(st, "the tenant's plan");
+}
+
+/* ---- counting ---- */
+
+static struct status
+judge_count(const Corbel__V1__CheckReply *reply, uint32_t *retry_ms)
+{
+	const Corbel__V1__LimitState *state = reply->n_limits > 0 ? reply->limits[0] : NULL;
+
+	if (reply->allowed)
+		return status_ok_value();
+	*retry_ms = state && state->has_retry_after_ms ? as_u32(state->retry_after_ms) : REFRESH_MS;
+	return status_make(STATUS_RESOURCE_EXHAUSTED, "the plan has no more runs of plugins in this window");
+}
+
+/* By the replica that has the tenant's counter, as the ingress asks for it. */
+static struct status
+ask_count(struct plan_table *table, const Corbel__V1__CheckRequest *request, struct arena *arena,
+          const Corbel__V1__CheckReply **reply)
+{
+	struct arena_allocator memory = arena_allocator(arena);
+	ProtobufCAllocator allocator = {memory.alloc, memory.free, memory.arena};
+	struct pool *pool = host_pool(table->env.host, RATELIMITS_CHECK->daemon);
+	Corbel__Bus__Principal principal = CORBEL__BUS__PRINCIPAL__INIT;
+	size_t size = corbel__v1__check_request__get_packed_size(request);
+	uint8_t *bytes = arena_alloc_raw(arena, size + 1);
+
+	if (!pool)
+		return status_make(STATUS_UNAVAILABLE, "there is no ratelimitd");
+	principal.has_internal = principal.internal = true;
+	struct pool_call call = {.method = RATELIMITS_CHECK->id,
+	                         .is_fast = RATELIMITS_CHECK->is_fast,
+	                         .has_route = true,
+	                         .route = hash_stable64(request->tenant_id, strlen(request->tenant_id), 0),
+	                         .deadline_mono_ms = clock_mono_ms(table->env.clock) + COUNT_MS,
+	                         .principal = &principal,
+	                         .payload = bytes,
+	                         .payload_size = corbel__v1__check_request__pack(request, bytes)};
+	struct status st = pool_call_wait(pool, &call, arena);
+	if (status_ok(&st))
+		*reply =
+		    corbel__v1__check_reply__unpack(&allocator, call.reply->payload.len, call.reply->payload.data);
+	return status_ok(&st) && !*reply ? status_make(STATUS_DATA_LOSS, "ratelimitd's answer cannot be read")
+	                                 : st;
+}
+
+struct status
+caps_count_run(struct plan_table *table, const char *tenant, const struct caps *caps, uint32_t *retry_ms)
+{
+	Corbel__V1__LimitCheck check = CORBEL__V1__LIMIT_CHECK__INIT, *checks[] = {&check};
+	Corbel__V1__CheckRequest request = CORBEL__V1__CHECK_REQUEST__INIT;
+	const Corbel__V1__CheckReply *reply = NULL;
+	struct arena arena;
+
+	if (!caps->are_counted)
+		return status_ok_value();
+	arena_init(&arena, 4096, 1u << 20);
+	check.limit = (char *)(uintptr_t) "plugins.runs";
+	check.key = request.tenant_id = (char *)(uintptr_t)tenant;
+	check.plan = (char *)(uintptr_t)caps->plan;
+	request.checks = checks;
+	request.n_checks = 1;
+	struct status st = ask_count(table, &request, &arena, &reply);
+	st = status_ok(&st) ? judge_count(reply, retry_ms) : status_ok_value();
+	arena_fini(&arena);
+	return st;
 }
 
 /* ---- keeping them up to date ---- */

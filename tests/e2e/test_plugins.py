@@ -108,6 +108,40 @@ def test_a_plan_and_a_key_cap_what_a_run_may_take(own):
     assert run_code(stack.client(key), "result = 1")["limits"]["cpu_ms"] == 300
 
 
+def test_the_example_plans_cap_runs_and_can_be_edited(own):
+    stack = own(Serve)
+    client = tenant(stack, plan="free")
+    ran = until(lambda: (r := run_code(client, "result = 1"))["limits"]["cpu_ms"] == 1000 and r, "the plan is known")
+    assert (ran["limits"]["wall_ms"], ran["limits"]["memory_bytes"]) == (5000, 64 << 20)
+    assert run_code(client, SLOW)["outcome"] in ("CPU_LIMIT", "TIMEOUT")  # whichever comes first on a busy machine
+    limits = [{**limit, "limit": 300} if limit["resource"] == "plugins.cpu_ms" else limit
+              for limit in stack.operator.get("/v1/plans/free").json()["limits"]]
+    assert stack.operator.patch("/v1/plans/free", {"limits": limits}).status_code == 200
+    until(lambda: run_code(client, "result = 1")["limits"]["cpu_ms"] == 300, "the change is in force")
+
+
+def test_a_plan_counts_runs_of_every_kind(own):
+    stack = own(Serve)
+    day = {"resource": "plugins.runs", "limit": 20, "window_ms": 86400000}
+    assert stack.operator.post("/v1/plans", {"name": "few", "limits": [day]}).status_code == 201
+    client = tenant(stack, plan="few")
+    plugin = create(client, "result = 1")
+    made = client.post("/v1/webhooks", {"sink": "PLUGIN", "plugin": plugin, "filter": {"types": ["order.*"]}})
+    event, endpoint = {"events": [{"type": "order.made", "data": {}}]}, made.json()["endpoint"]["id"]
+    client.post("/v1/events", event)
+    until(lambda: client.get("/v1/plugins/runs").json().get("runs"), "an event runs it")
+    refused = until(lambda: (r := client.post(f"/v1/plugins/{plugin}/run")).status_code == 429 and [r], "there are no more")[0]
+    assert '"plugins.runs";q=20' in refused.headers["RateLimit-Policy"] and int(refused.headers["Retry-After"]) > 0
+    for path, body in ((f"/v1/plugins/{plugin}/queue", {}), ("/v1/plugins/run", {"code": "result = 1"})):
+        assert client.post(path, body).status_code == 429
+    client.post("/v1/events", event)
+
+    def tries():
+        found = client.get("/v1/deliveries", params={"endpoint_id": endpoint}).json().get("deliveries", [])
+        return [t for d in found for t in client.get(f"/v1/deliveries/{d['id']}").json().get("tries", []) if t.get("error")]
+    assert "no more runs" in until(tries, "the event was tried")[0]["detail"]
+
+
 def test_schemas_refuse_a_context_and_a_result_that_do_not_fit(stack):
     client = tenant(stack)
     plugin = create(client, "result = context['n']", input_schema={"type": "object", "required": ["n"]},

@@ -228,10 +228,11 @@ def test_only_operators_give_keys_limits_of_their_own(stack, tenant):
         assert small.patch(f"/v1/keys/{small.key_id}", body).status_code == 403
 
 
-def test_only_operators_touch_the_limits_of_corbels_own_api(tenant):
-    body = {"name": "api.read", "strategy": "FIXED_WINDOW", "limit": 10**9, "window_ms": 1000}
+@pytest.mark.parametrize("name", ["api.read", "plugins.runs"])
+def test_only_operators_touch_the_limits_of_corbels_own_api(tenant, name):
+    body = {"name": name, "strategy": "FIXED_WINDOW", "limit": 10**9, "window_ms": 1000}
     assert tenant.post("/v1/limits", body).status_code == 403
-    pair = {"limit": "api.read", "key": tenant.tenant_id}
+    pair = {"limit": name, "key": tenant.tenant_id}
     assert tenant.post("/v1/ratelimits/reset", pair).status_code in (403, 404)
     assert tenant.post("/v1/ratelimits/give-back", {"checks": [{**pair, "cost": 5}]}).status_code in (403, 404)
 

@@ -136,6 +136,7 @@ emit_method(struct strbuf *out, struct arena *arena, const struct model_method *
 	if (options->or_waits)
 		add_literal(out, arena, "or_waits",
 		            arena_printf(arena, "corbel.v1.%s/%s", method->service->name, options->or_waits));
+	add_literal(out, arena, "plan_limit", options->plan_limit);
 	if (options->hung_up)
 		add_literal(out, arena, "hung_up",
 		            arena_printf(arena, "corbel.v1.%s/%s", method->service->name, options->hung_up));
