@@ -40,6 +40,14 @@ static const struct config_option OPTIONS[] = {
     {.name = "sandboxd.zygote",
      .type = CONFIG_TEXT,
      .help = "Path of the program corbel-zygote; beside the one that runs when unset."},
+    {.name = "sandboxd.zygote_runs",
+     .type = CONFIG_INTEGER,
+     .def = "1000",
+     .min = 1,
+     .max = 1000000,
+     .help =
+         "Runs that share an interpreter's start, and with it the seed of its hashes; 1: each run has its "
+         "own, which costs it the start of an interpreter."},
     {.name = "sandboxd.lease",
      .type = CONFIG_DURATION,
      .def = "10s",
@@ -143,6 +151,7 @@ sandboxd_start_runner(struct sandboxd *self)
 	struct runner_options options = {.zygote = config_text(config, "sandboxd.zygote"),
 	                                 .policy = config_text(config, "sandboxd.policy"),
 	                                 .slots = slots(config),
+	                                 .generation = (uint32_t)config_integer(config, "sandboxd.zygote_runs"),
 	                                 .log = self->env.log};
 	struct runner *runner;
 

@@ -179,22 +179,57 @@ START_TEST(threads_get_the_results_of_their_own_runs)
 }
 END_TEST
 
-START_TEST(another_generation_has_another_hash_seed)
-{
-	struct runner_options options = {.generation = 5};
-	struct runner *runner = test_runner_start(&options);
-	struct test_outcome first = test_runner_run(runner, "result = hash('corbel')", NULL);
-	bool is_other = false;
+#define SEEDED_RUNS 12
 
-	for (uint64_t until = test_now_ms() + PATIENCE_MS; !is_other && test_now_ms() < until;) {
+static size_t
+count_of(char *const *texts, const char *text)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < SEEDED_RUNS; i++)
+		count += strcmp(texts[i], text) == 0;
+	return count;
+}
+
+/* A run each, five, or what is not a part of the number of runs. */
+START_TEST(no_more_runs_than_a_generation_share_a_hash_seed)
+{
+	static const uint32_t GENERATIONS[] = {1, 5, 7};
+	struct runner_options options = {.slots = 2, .ready = 2, .generation = GENERATIONS[_i]};
+	struct runner *runner = test_runner_start(&options);
+	char *seen[SEEDED_RUNS];
+
+	for (size_t i = 0; i < SEEDED_RUNS; i++) {
 		struct test_outcome out = test_runner_run(runner, "result = hash('corbel')", NULL);
-		ck_assert_int_eq(out.outcome, RUNNER_OK);
-		is_other = strcmp(out.result, first.result) != 0;
+		ck_assert_msg(out.outcome == RUNNER_OK, "%s: %s", runner_outcome_name(out.outcome), out.message);
+		seen[i] = strdup(out.result);
 		test_outcome_free(&out);
 	}
-	ck_assert(is_other);
+	for (size_t i = 0; i < SEEDED_RUNS; i++)
+		ck_assert_uint_le(count_of(seen, seen[i]), GENERATIONS[_i]);
+	if (GENERATIONS[_i] > 1)
+		ck_assert_uint_gt(count_of(seen, seen[0]), 1);
+	UNTIL(runner, f.ready == 2);
 	ck_assert_uint_eq(figures(runner).zygote_deaths, 0);
-	test_outcome_free(&first);
+	for (size_t i = 0; i < SEEDED_RUNS; i++)
+		free(seen[i]);
+	runner_stop(runner, 0);
+}
+END_TEST
+
+START_TEST(a_zygote_that_dies_after_its_generation_still_fails_its_runs)
+{
+	struct runner_options options = {.slots = 2, .ready = 1, .generation = 1};
+	struct runner *runner = test_runner_start(&options);
+	int pid = figures(runner).zygote_pid;
+	struct test_run *run = submit(runner, FOREVER);
+
+	ck_assert_int_eq(kill(pid, SIGKILL), 0);
+	struct test_outcome out = test_runner_await(run);
+	ck_assert_int_eq(out.outcome, RUNNER_HOST_ERROR);
+	test_outcome_free(&out);
+	ck_assert_uint_eq(figures(runner).zygote_deaths, 1);
+	expect(runner, "result = 1", RUNNER_OK);
 	runner_stop(runner, 0);
 }
 END_TEST
@@ -337,9 +372,10 @@ main(void)
 	suite_add_tcase(suite, slots);
 	tcase_add_test(pool, children_wait_in_advance_and_take_less_than_3_mb_of_their_own);
 	tcase_add_test(pool, threads_get_the_results_of_their_own_runs);
-	tcase_add_test(pool, another_generation_has_another_hash_seed);
+	tcase_add_loop_test(pool, no_more_runs_than_a_generation_share_a_hash_seed, 0, 3);
 	suite_add_tcase(suite, pool);
 	tcase_add_test(zygote, runs_in_flight_fail_distinctly_when_the_zygote_is_killed);
+	tcase_add_test(zygote, a_zygote_that_dies_after_its_generation_still_fails_its_runs);
 	tcase_add_test(zygote, the_next_zygote_is_there_within_200_ms);
 	tcase_add_test(zygote, a_zygote_that_hangs_fails_its_runs_by_their_time_limit);
 	tcase_add_test(zygote, a_zygote_that_cannot_be_started_is_an_error_of_the_start);

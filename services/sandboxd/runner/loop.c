@@ -315,6 +315,7 @@ on_time(struct runner *runner)
 	while (settle_one(runner, now_ns))
 		continue;
 	check_zygotes(runner, now_ns);
+	pool_tend(runner);
 }
 
 /* ---------------------------------------------------------------- the loop */

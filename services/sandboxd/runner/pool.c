@@ -5,8 +5,9 @@
  * next does not compete with the run of this one.
  *
  * CPython chooses the seed of its hashes once, when it starts, and every string that is there carries a hash
- * of that seed: it cannot be another one in a child. So a zygote serves a number of runs, a generation, and
- * is then followed by one with another seed, which was started before it is needed.
+ * of that seed: it cannot be another one in a child. So a zygote makes a number of children, a generation,
+ * and not one more. The next one, with another seed, is started before the last of them are needed; what
+ * comes sooner than it is warm waits for it. Of zygotes that are warm the oldest is used up first.
  */
 #include <string.h>
 #include <sys/epoll.h>
@@ -20,6 +21,8 @@
 /* The next start after one that failed: 50 ms, twice as long each time, up to 5 s. */
 #define RESPAWN_FIRST_NS UINT64_C(50000000)
 #define RESPAWN_LAST_NS  UINT64_C(5000000000)
+#define AHEAD_MAX        100u /* children that are left when the next generation is started, at most */
+#define STARTING_MAX     2u   /* zygotes that start at once: each takes a processor for as long as that */
 
 /* ---------------------------------------------------------------- events */
 
@@ -60,13 +63,23 @@ pool_wake_at(struct runner *runner, uint64_t at_ns)
 
 /* ---------------------------------------------------------------- zygotes */
 
-struct zygote *
-pool_warm(struct runner *runner)
+/* Children that it may still make. */
+static uint32_t
+room_of(const struct runner *runner, const struct zygote *zygote)
 {
+	return zygote->ordered < runner->generation ? runner->generation - zygote->ordered : 0;
+}
+
+/* The oldest that takes orders, which comes last in the list; NULL: none just now. */
+static struct zygote *
+zygote_to_use(struct runner *runner)
+{
+	struct zygote *found = NULL;
+
 	for (struct zygote *zygote = runner->zygotes; zygote; zygote = zygote->next)
 		if (zygote->state == ZYGOTE_WARM)
-			return zygote;
-	return NULL;
+			found = zygote;
+	return found;
 }
 
 struct zygote *
@@ -79,10 +92,14 @@ pool_zygote(struct runner *runner, uint64_t id)
 	return zygote;
 }
 
-static bool
-is_starting(const struct runner *runner)
+static uint32_t
+count_starting(const struct runner *runner)
 {
-	return runner->zygotes && runner->zygotes->state == ZYGOTE_STARTING;
+	uint32_t count = 0;
+
+	for (const struct zygote *zygote = runner->zygotes; zygote; zygote = zygote->next)
+		count += zygote->state == ZYGOTE_STARTING;
+	return count;
 }
 
 /* Makes itself due again when it fails. */
@@ -151,19 +168,23 @@ order(struct runner *runner, struct zygote *zygote, struct child *child)
 	}
 	child->zygote = zygote;
 	zygote->children++;
+	zygote->ordered++;
+	if (room_of(runner, zygote) == 0)
+		zygote->state = ZYGOTE_RETIRING;
 }
 
-/* Children that nobody waits for are told to go: their channel ends. */
+/* Children that waited for one to be warm. */
 static void
-retire(struct runner *runner, struct zygote *zygote)
+order_unmade(struct runner *runner)
 {
-	zygote->state = ZYGOTE_RETIRING;
-	for (struct child *child = runner->children; child; child = child->next)
-		if (child->zygote == zygote && child->state == CHILD_WAITING) {
-			child->state = CHILD_ENDING;
-			child_kill(child);
-		}
-	pool_wake_at(runner, 1); /* it may be without children */
+	struct zygote *zygote = zygote_to_use(runner);
+
+	for (struct child *child = runner->children; child && zygote; child = child->next) {
+		if (child->zygote || child->state != CHILD_RUNNING || child->far_channel < 0)
+			continue;
+		order(runner, zygote, child);
+		zygote = zygote_to_use(runner);
+	}
 }
 
 void
@@ -172,14 +193,9 @@ pool_greet(struct runner *runner, struct zygote *zygote, const struct wire_hello
 	runner->failed_starts = 0;
 	zygote->rss_bytes = hello->rss_bytes;
 	note_isolation(runner, hello);
-	for (struct zygote *old = zygote->next; old; old = old->next)
-		if (old->state == ZYGOTE_WARM)
-			retire(runner, old);
 	zygote->state = ZYGOTE_WARM;
 	runner->figures.zygote_pid = zygote->pid;
-	for (struct child *child = runner->children; child; child = child->next)
-		if (!child->zygote && child->state == CHILD_RUNNING && child->far_channel >= 0)
-			order(runner, zygote, child);
+	order_unmade(runner);
 	pool_tend(runner);
 	pthread_cond_broadcast(&runner->changed);
 }
@@ -194,10 +210,21 @@ unlink_zygote(struct runner *runner, const struct zygote *zygote)
 	*at = zygote->next;
 }
 
+/* Of those that have been warm; 0: there is none. */
+static pid_t
+newest_pid(const struct runner *runner)
+{
+	for (const struct zygote *zygote = runner->zygotes; zygote; zygote = zygote->next)
+		if (zygote->state != ZYGOTE_STARTING)
+			return zygote->pid;
+	return 0;
+}
+
 void
 pool_lose_zygote(struct runner *runner, struct zygote *zygote)
 {
-	bool was_warm = zygote->state == ZYGOTE_WARM, was_wanted = zygote->state != ZYGOTE_RETIRING;
+	bool was_warm = zygote->state != ZYGOTE_STARTING;
+	bool was_wanted = zygote->state != ZYGOTE_RETIRING || zygote->children > 0;
 
 	for (struct child *child = runner->children; child; child = child->next) {
 		if (child->zygote != zygote)
@@ -205,20 +232,19 @@ pool_lose_zygote(struct runner *runner, struct zygote *zygote)
 		child->zygote = NULL;
 		child->is_orphan = true;
 	}
-	if (runner->figures.zygote_pid == zygote->pid)
-		runner->figures.zygote_pid = 0;
 	unlink_zygote(runner, zygote);
 	zygote_end(zygote);
+	runner->figures.zygote_pid = newest_pid(runner);
 	pool_wake_at(runner, 1); /* the loop settles the orphans */
 	pthread_cond_broadcast(&runner->changed);
 	if (!was_wanted || runner->is_stopping)
 		return;
 	runner->figures.zygote_deaths++;
 	log_warn(runner->log, "zygote died", LOG_BOOL("warm", was_warm));
-	if (was_warm && !is_starting(runner))
-		pool_start_zygote(runner);
-	else if (!is_starting(runner))
+	if (!was_warm && count_starting(runner) == 0)
 		start_later(runner);
+	else if (was_warm && !zygote_to_use(runner) && count_starting(runner) == 0)
+		pool_start_zygote(runner);
 }
 
 /* ---------------------------------------------------------------- children */
@@ -233,22 +259,26 @@ pool_child(struct runner *runner, uint64_t id)
 	return child;
 }
 
+/* The oldest that is there for sure, else the one that was ordered first: the list begins with the newest. */
 struct child *
 pool_waiting(struct runner *runner)
 {
-	struct child *found = NULL;
+	struct child *there = NULL, *ordered = NULL;
 
-	/* The oldest, which is ready for sure: the list begins with the newest. */
-	for (struct child *child = runner->children; child; child = child->next)
-		if (child->state == CHILD_WAITING && child->pid)
-			found = child;
-	return found;
+	for (struct child *child = runner->children; child; child = child->next) {
+		if (child->state != CHILD_WAITING || !child->zygote)
+			continue;
+		ordered = child;
+		if (child->pid)
+			there = child;
+	}
+	return there ? there : ordered;
 }
 
 struct child *
 pool_make_child(struct runner *runner)
 {
-	struct zygote *zygote = pool_warm(runner);
+	struct zygote *zygote = zygote_to_use(runner);
 	struct child *child = child_new(runner->next_id);
 
 	if (!child)
@@ -285,19 +315,52 @@ count_waiting(const struct runner *runner)
 	return count;
 }
 
+/* Runs whose child is still to be ordered. */
+static uint32_t
+count_unmade(const struct runner *runner)
+{
+	uint32_t count = 0;
+
+	for (const struct child *child = runner->children; child; child = child->next)
+		count += child->state == CHILD_RUNNING && !child->zygote && child->far_channel >= 0;
+	return count;
+}
+
+/* So many children may be needed before a zygote that is started now is warm. */
+static uint64_t
+needed_soon(const struct runner *runner)
+{
+	uint32_t ahead = runner->generation / 8 < AHEAD_MAX ? runner->generation / 8 : AHEAD_MAX;
+	uint32_t waiting = count_waiting(runner);
+	uint32_t missing = waiting < runner->ready ? runner->ready - waiting : 0;
+
+	return (uint64_t)missing + count_unmade(runner) + ahead;
+}
+
+static void
+start_ahead(struct runner *runner)
+{
+	uint64_t room = 0;
+
+	for (const struct zygote *zygote = runner->zygotes; zygote; zygote = zygote->next)
+		if (zygote->state != ZYGOTE_RETIRING)
+			room += room_of(runner, zygote);
+	while (room < needed_soon(runner) && count_starting(runner) < STARTING_MAX &&
+	       runner->respawn_ns == RUNNER_NEVER) {
+		struct status st = pool_start_zygote(runner);
+		if (!status_ok(&st))
+			return;
+		room += runner->generation;
+	}
+}
+
 void
 pool_tend(struct runner *runner)
 {
-	struct zygote *warm = pool_warm(runner);
-
-	if (runner->is_stopping)
-		return;
-	if (warm && warm->served >= runner->generation && !is_starting(runner) &&
-	    runner->respawn_ns == RUNNER_NEVER)
-		pool_start_zygote(runner);
-	if (!warm || !runner->isolation.is_enough)
+	if (runner->is_stopping || !runner->isolation.is_enough)
 		return;
 	for (uint32_t waiting = count_waiting(runner); waiting < runner->ready; waiting++)
-		if (!pool_make_child(runner))
-			return;
+		if (!zygote_to_use(runner) || !pool_make_child(runner))
+			break;
+	start_ahead(runner);
 }

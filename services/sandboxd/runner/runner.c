@@ -160,9 +160,9 @@ await_warmth(struct runner *runner)
 	bool is_early = true;
 
 	pthread_mutex_lock(&runner->lock);
-	while (!pool_warm(runner) && runner->figures.zygote_deaths == 0 && is_early)
+	while (runner->figures.zygote_pid == 0 && runner->figures.zygote_deaths == 0 && is_early)
 		is_early = wait_change(runner, until_ns);
-	bool is_warm = pool_warm(runner) != NULL;
+	bool is_warm = runner->figures.zygote_pid != 0;
 	pthread_mutex_unlock(&runner->lock);
 	if (is_warm)
 		return status_ok_value();
@@ -299,10 +299,10 @@ runner_submit(struct runner *runner, const struct runner_request *request, runne
 		child->run.arg = arg;
 		runner->figures.running++;
 		runner->figures.started++;
-		if (child->zygote)
-			child->zygote->served++;
 		if (!run_send(child) || !run_is_sent(&child->run))
 			pool_watch_room(runner, child, true);
+		if (!child->zygote)
+			pool_wake_at(runner, 1); /* it may be that none is on its way */
 		pool_wake_at(runner, child->run.deadline_ns);
 		pool_wake_at(runner, child->run.cpu_check_ns);
 	} else if (status_ok(&st)) {

@@ -40,20 +40,20 @@ struct runner {
 
 /* ---- pool.c: zygotes and their children; the caller holds the lock */
 
-struct zygote *pool_warm(struct runner *runner); /* NULL: none just now */
 struct zygote *pool_zygote(struct runner *runner, uint64_t id);
 struct status pool_start_zygote(struct runner *runner);
-/* The zygote is warm: it takes over from the one before, and children that wait for one are ordered. */
+/* The zygote is warm: children that wait for one are ordered. */
 void pool_greet(struct runner *runner, struct zygote *zygote, const struct wire_hello *hello);
 /* Its children are without one, their runs end by the next turn of the loop; another is started. */
 void pool_lose_zygote(struct runner *runner, struct zygote *zygote);
 
 struct child *pool_child(struct runner *runner, uint64_t id);
-struct child *pool_waiting(struct runner *runner); /* NULL: none is ready */
+struct child *pool_waiting(struct runner *runner); /* NULL: none waits */
 /* A child, ordered if there is a warm zygote; NULL: no descriptors left. */
 struct child *pool_make_child(struct runner *runner);
 void pool_drop_child(struct runner *runner, struct child *child);
-/* As many children wait as were asked for; an old generation is let go when nothing of it is left. */
+/* As many children wait as were asked for, as far as a zygote is warm; the next is started when it is time.
+ */
 void pool_tend(struct runner *runner);
 
 enum runner_source { SOURCE_WAKE, SOURCE_TIMER, SOURCE_ZYGOTE, SOURCE_CHILD };

@@ -16,7 +16,7 @@
 enum zygote_state {
 	ZYGOTE_STARTING, /* has not said hello */
 	ZYGOTE_WARM,     /* takes orders */
-	ZYGOTE_RETIRING  /* its last children end, then it does */
+	ZYGOTE_RETIRING  /* has made its generation; its last children end, then it does */
 };
 
 struct zygote {
@@ -25,7 +25,7 @@ struct zygote {
 	pid_t pid;
 	int control;
 	uint64_t started_ns;
-	uint32_t served;    /* runs that its children were given */
+	uint32_t ordered;   /* children, in all */
 	uint32_t children;  /* that have not ended */
 	uint64_t rss_bytes; /* of a child that does nothing */
 	struct zygote *next;
