@@ -24,15 +24,16 @@ typedef Corbel__V1__CancelHereRequest CancelHereRequest;
 /* ---- queued ---- */
 
 /* What waits ends at once; what is under way is marked, in case that the replica that has it hears nothing.
- */
+ * `had_ended`: long before. */
 static struct status
-cancel_row(struct call *call, struct store_tx *tx, const char *id, PluginRun *reply)
+cancel_row(struct call *call, struct store_tx *tx, const char *id, bool *had_ended, PluginRun *reply)
 {
 	struct arena *arena = call_arena(call);
 	int64_t changed = 0, waiting;
 	struct status st = history_read(call, tx, id, reply);
 
-	if (!status_ok(&st))
+	*had_ended = status_ok(&st) && reply->state == CORBEL__V1__RUN_STATE__RUN_ENDED;
+	if (!status_ok(&st) || *had_ended)
 		return st;
 	st = queue_lock(tx, arena, reply->tenant_id, 0, &waiting);
 	if (status_ok(&st))
@@ -125,19 +126,33 @@ cancel_waited(struct call *call, const char *id, PluginRun *reply)
 
 /* ---- either ---- */
 
+/* Callers may choose an id again: it may be that of a run that is waited for now. */
+static void
+cancel_namesake(struct call *call, const char *id, PluginRun *reply)
+{
+	const PluginRun kept = *reply;
+	struct status st = cancel_waited(call, id, reply);
+
+	if (!status_ok(&st))
+		*reply = kept;
+}
+
 struct status
 plugin_runs_cancel(struct call *call, const Corbel__V1__GetRunRequest *request, PluginRun *reply)
 {
 	struct sandboxd *self = call_service(call);
 	struct store_tx tx;
+	bool had_ended = false;
 	struct status st = store_begin(call_store(call), &tx);
 
 	if (!status_ok(&st))
 		return st;
-	st = store_end(&tx, cancel_row(call, &tx, request->id, reply));
+	st = store_end(&tx, cancel_row(call, &tx, request->id, &had_ended, reply));
 	if (st.code == STATUS_NOT_FOUND)
 		return cancel_waited(call, request->id, reply);
-	if (!status_ok(&st) || reply->state != CORBEL__V1__RUN_STATE__RUN_UNDER_WAY)
+	if (had_ended)
+		cancel_namesake(call, request->id, reply);
+	if (!status_ok(&st) || had_ended || reply->state != CORBEL__V1__RUN_STATE__RUN_UNDER_WAY)
 		return st;
 	if (!scheduler_cancel(self->scheduler, request->id, NULL, NULL, NULL))
 		publisher_send(self->env.publisher, "cancel", request->id, strlen(request->id));

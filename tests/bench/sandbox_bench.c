@@ -300,6 +300,6 @@ main(void)
 	       (double)ready / (double)fork_us, (double)in_a_row / (double)fork_us);
 	printf("memory of a waiting child that nobody shares: %.1f MB\n", (double)own_bytes / 1e6);
 	print_peer("bwrap and python3", &bwrap, in_a_row);
-	print_peer("isolated-vm, a new isolate", &isolates, in_a_row);
+	print_peer("isolated-vm, new isolates in a row", &isolates, in_a_row);
 	return 0;
 }

@@ -75,6 +75,9 @@ def test_a_run_that_is_waited_for_is_cancelled_by_the_id_that_its_caller_chose(s
     kept = until(lambda: client.get(f"/v1/plugins/runs/{one}").json().get("outcome"), "the run is in the history")
     assert kept == "CANCELLED"
     assert client.post(f"/v1/plugins/runs/{one}/cancel").json()["outcome"] == "CANCELLED"  # stays as it is
+    again = begin(pool, stack, client, "/v1/plugins/run", {"code": ENDLESS, "limits": LONG, "run_id": one})
+    until(lambda: cancelled(client, one)["state"] == "RUN_UNDER_WAY", "the other run of that id is found")
+    assert again.result(60).json()["outcome"] == "CANCELLED"
 
 
 def test_a_run_that_is_waited_for_is_cancelled_on_whatever_replica_it_is(two, pool):
