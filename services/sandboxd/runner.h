@@ -150,7 +150,7 @@ struct runner_options {
 	uint32_t layers;       /* bits RUNNER_LAYER(…) to apply where possible; 0: all */
 	uint32_t slots;        /* runs at a time, at most RUNNER_SLOTS_MAX; 0: one a processor */
 	uint32_t ready;        /* children that wait in advance, at most `slots`; 0: as many as slots */
-	uint32_t generation;   /* children that a zygote makes, all with its hash seed; 0: 1000 */
+	uint32_t generation;   /* children that a zygote makes, all with its hash seed; 0: 500 */
 	uint64_t memory_bytes; /* the cgroup's limit for all runs together; 0: 256 MiB, and 512 MiB a slot */
 	struct log *log;       /* NULL: silent */
 };

@@ -22,7 +22,7 @@
 #include "runner/runner_internal.h"
 
 #define PROGRAM            "corbel-zygote"
-#define DEFAULT_GENERATION 1000u
+#define DEFAULT_GENERATION 500u
 #define CPU_MS             10000u
 #define WALL_MS            30000u
 #define MEMORY_BYTES       (UINT64_C(256) << 20)
