@@ -31,18 +31,29 @@ from_seconds(const char *text, size_t length)
 	return seconds * 1000;
 }
 
+/* All three forms of a date begin with the day of the week (RFC 9110, 5.6.7). */
+static bool
+has_weekday(const char *text, size_t length)
+{
+	static const char DAYS[][4] = {"Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"};
+
+	for (size_t i = 0; i < sizeof(DAYS) / sizeof(DAYS[0]); i++)
+		if (length > 3 && memcmp(text, DAYS[i], 3) == 0)
+			return true;
+	return false;
+}
+
 static uint64_t
 from_date(const char *text, size_t length, int64_t now_ms)
 {
 	char date[DATE_MAX];
 
-	/* All three forms begin with the day of the week. */
-	if (length == 0 || length >= sizeof(date) || (text[0] >= '0' && text[0] <= '9'))
+	if (length >= sizeof(date) || !has_weekday(text, length))
 		return 0;
 	memcpy(date, text, length);
 	date[length] = '\0';
 	int64_t seconds = curl_getdate(date, NULL);
-	if (seconds > INT64_MAX / 1000)
+	if (seconds > INT64_MAX / 1000) /* not every version of libcurl refuses such a year */
 		return RETRY_AFTER_MAX_MS;
 	if (seconds < 0 || seconds * 1000 <= now_ms)
 		return 0;

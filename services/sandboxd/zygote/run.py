@@ -23,6 +23,9 @@ RECURSION_MAX = 1000
 TRACEBACK_FRAMES_MAX = 40
 
 ALLOWED = corbel_check.ALLOWED
+# What the interpreter itself imports in a program's name, depending on its version: for strptime(), for long integers
+# as text. Programs that name them are refused by the check.
+IMPLICIT = frozenset({"_strptime", "_pylong"})
 CODECS = """
 utf-8 utf-8-sig utf-7 utf-16 utf-16-le utf-16-be utf-32 utf-32-le utf-32-be ascii latin-1 iso8859-2 iso8859-15 cp437
 cp850 cp1250 cp1251 cp1252 koi8-r unicode_escape raw_unicode_escape idna punycode hex base64 quopri rot13 zlib
@@ -53,7 +56,7 @@ class Output:
 def allowed_import(name, globals=None, locals=None, fromlist=(), level=0):
     """Modules that the zygote has loaded; others would have to be opened, which the kernel answers with death."""
     wanted = {name} if name in ALLOWED else {f"{name}.{item}" for item in fromlist or ("",)}
-    if level or not wanted <= ALLOWED:
+    if level or not (wanted <= ALLOWED or name in IMPLICIT):
         raise ImportError(f"import of {name!r} is not allowed")
     return real_import(name, globals, locals, fromlist, 0)
 
@@ -202,6 +205,11 @@ def warm():
     """Everything that is loaded on first use, before nothing can be loaded any more."""
     for name in sorted(ALLOWED):
         importlib.import_module(name)
+    for name in IMPLICIT:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            pass  # another version of the interpreter
     for codec in CODECS:
         codecs.lookup(codec)
     datetime.datetime.strptime("2000-01-01", "%Y-%m-%d").astimezone().strftime("%A")
