@@ -15,8 +15,8 @@ import uuid
 import requests
 from stack import until
 
-CHECK, PLAN, KEY, LIST, EVENT, CACHE = "check", "plan", "key", "list", "event", "cache"
-GOOD = {CHECK: 200, PLAN: 200, KEY: 201, LIST: 200, EVENT: 200, CACHE: 200}
+CHECK, PLAN, KEY, LIST, EVENT, CACHE, RUN = "check", "plan", "key", "list", "event", "cache", "run"
+GOOD = {CHECK: 200, PLAN: 200, KEY: 201, LIST: 200, EVENT: 200, CACHE: 200, RUN: 200}
 
 
 class Answer(typing.NamedTuple):

@@ -1,9 +1,13 @@
-"""The traffic of the end-to-end tests, with events and cache entries beside it, so that every daemon has something to do."""
+"""The traffic of the end-to-end tests, with events, cache entries and runs of plugins beside it, so that every daemon has
+something to do."""
 import json
+import time
 
 from sink import Sink
 from stack import until
-from traffic import CACHE, EVENT, Traffic
+from traffic import CACHE, EVENT, RUN, Traffic
+
+BETWEEN_RUNS_S = 0.2  # each takes processor time that the others have then
 
 
 class Load(Traffic):
@@ -12,12 +16,13 @@ class Load(Traffic):
     def __init__(self, compose):
         super().__init__(compose)
         self.published = set()  # ids of events that were acknowledged
+        self.broken = []  # runs that ended otherwise than their program
         self.sink = Sink(address=compose.gateway())
         made = self.tenant.post("/v1/webhooks", {"url": self.sink.url + "/hook", "filter": {"types": ["load.*"]}})
         assert made.status_code == 201, made.text
 
     def made_calls(self):
-        return {**super().made_calls(), EVENT: self._publish, CACHE: self._fill_cache}
+        return {**super().made_calls(), EVENT: self._publish, CACHE: self._fill_cache, RUN: self._run_plugin}
 
     def _publish(self, me, _, count):
         answer = self._call(me, EVENT, "POST", "/v1/events", {"events": [{"type": "load.made", "data": {"count": count}}]})
@@ -26,6 +31,12 @@ class Load(Traffic):
 
     def _fill_cache(self, me, _, count):
         self._call(me, CACHE, "POST", "/v1/caches/load/set-many", {"entries": [{"key": f"k{count % 50}", "text": "v"}]})
+
+    def _run_plugin(self, me, _, count):
+        answer = self._call(me, RUN, "POST", "/v1/plugins/run", {"code": f"result = {count}"})
+        if answer.is_good and json.loads(answer.text).get("result") != count:
+            self.broken.append(answer.text)
+        time.sleep(BETWEEN_RUNS_S)
 
     def __enter__(self):
         self.sink.__enter__()

@@ -24,7 +24,9 @@ def prometheus(engine, compose):
         pytest.skip(str(why))
     compose.own["PROMETHEUS_PORT"] = str(free_port())
     compose.compose("--profile", "observability", "up", "-d", "prometheus")
-    yield f"http://127.0.0.1:{compose.own['PROMETHEUS_PORT']}/api/v1"
+    url = f"http://127.0.0.1:{compose.own['PROMETHEUS_PORT']}/api/v1"
+    until(lambda: ups(url), "Prometheus scrapes")
+    yield url
     compose.compose("--profile", "observability", "rm", "-sf", "prometheus")
 
 

@@ -87,17 +87,19 @@ def test_the_end_to_end_tests_pass_against_it(compose):
 
 
 def test_replicas_come_and_go_under_load_without_a_failed_call(compose):
+    services = [name for name in DAEMONS if name != "ingress"]
     with Load(compose) as load:
-        compose.up(ratelimitd=3, cached=2, ingress=2)
-        for service in ("ratelimitd", "cached"):
+        compose.up(**dict.fromkeys(DAEMONS, 2) | {"ratelimitd": 3})
+        for service in services:
             assert compose.until_reached(service) < 20
             works_until_all_are_busy(compose, service)
-        load.until_good()
-        compose.up(ratelimitd=1, cached=1, ingress=1)
-        for service in ("ratelimitd", "cached"):
+        load.until_good(60)
+        compose.up(**dict.fromkeys(DAEMONS, 1))
+        for service in services:
             assert compose.until_reached(service) < 20
-        load.until_good()
+        load.until_good(60)
     assert load.odd() == []
+    assert load.broken == []
     assert load.lost() == []
 
 
@@ -114,6 +116,7 @@ def test_each_daemon_is_restarted_replica_by_replica_without_a_failed_call(compo
                     compose.until_reached(service)
                 load.until_good(60)
     assert load.odd() == []
+    assert load.broken == []
     assert load.lost() == []
     compose.up(**dict.fromkeys(DAEMONS, 1))
 
