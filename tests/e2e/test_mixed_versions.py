@@ -8,12 +8,12 @@ import subprocess
 import pytest
 from next_version import DAEMONS, NOUNS, build, build_next, path_of_next
 from sink import Sink
-from stack import BIN, Processes, is_sanitized, until
+from stack import BIN, GIVEN_URL, Processes, is_sanitized, until
 
 SOURCE = pathlib.Path(os.environ.get("CORBEL_SOURCE", pathlib.Path(__file__).parents[2]))
 SERVICES = [name for name in DAEMONS if name != "ingress"]  # in the order in which they are brought up to date
 PLAIN_LIMIT = {"strategy": "TOKEN_BUCKET", "limit": 1000, "window_ms": 1000}
-pytestmark = pytest.mark.skipif(is_sanitized(), reason="the other version is built without sanitizers")
+pytestmark = pytest.mark.skipif(bool(GIVEN_URL) or is_sanitized(), reason="starts processes of its own, without sanitizers")
 
 
 @pytest.fixture(scope="module")
