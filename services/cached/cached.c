@@ -19,7 +19,7 @@
 
 #define REFRESH_MS   1000u
 #define SAVE_MS      60000u
-#define TICK_MS      20
+#define TICK_MS      20 /* cache_holder_test counts on it */
 #define GAUGES_TURNS 25
 
 extern const struct store_migration cached_migrations[];

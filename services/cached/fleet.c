@@ -14,7 +14,6 @@
 #include "base/hash.h"
 #include "fleet_internal.h"
 
-#define HOLDER_MS   350u
 #define RUNS_MAX    256u
 #define TURN_BYTES  (4u << 20) /* of values to write in one turn */
 #define TURNS_MAX   64u        /* that one reading takes */
@@ -397,7 +396,7 @@ fleet_new(const struct fleet_options *options)
 
 	fleet->options = *options;
 	if (options->holder_ms == 0)
-		fleet->options.holder_ms = HOLDER_MS;
+		fleet->options.holder_ms = FLEET_HOLDER_MS;
 	snprintf(fleet->holder, sizeof(fleet->holder), "%016" PRIx64, random_u64(options->random));
 	fleet->last_errand = &fleet->errands;
 	fleet->last_reading = &fleet->readings;

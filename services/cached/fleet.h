@@ -16,12 +16,15 @@
 #include "errands.h"
 #include "redis/redis.h"
 
+#define FLEET_HOLDER_MS 350u
+
 struct fleet;
 
 struct fleet_options {
 	struct redis *redis;
 	uint32_t patience_ms; /* how long a call waits for Redis */
-	uint32_t holder_ms;   /* a replica that gave no sign of life for so long has lost its leases; 0: 350 */
+	uint32_t holder_ms;   /* a replica that gave no sign of life for so long has lost its leases; 0:
+	                         FLEET_HOLDER_MS */
 	const char *journal;  /* file of what others are still to be told; NULL: none, see fleet_pending.c */
 	struct log *log;
 	struct metrics *metrics;
