@@ -1,6 +1,7 @@
 /*
- * What a look-up in the cache's memory costs, beside a bare hash table that does nothing else, what an entry
- * costs beside its key and value, and what it costs to invalidate all or a part of them.
+ * What a look-up in the cache's memory costs, beside a bare hash table that does nothing else, and beside the
+ * waiting for memory alone, what an entry costs beside its key and value, and what it costs to invalidate all
+ * or a part of them.
  *
  *   cache_bench [ENTRIES]     a million when absent
  */
@@ -9,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "base/arena.h"
@@ -136,11 +138,80 @@ bare_get(const struct bare *bare, const char *key, void *value)
 	return false;
 }
 
+/* ---- what waiting for memory costs ---- */
+
+/* As many places as a look-up reads one after the other, of the sizes that they have: a word of the index, a
+ * node of the eviction, an entry. Each tells only where the next is. */
+struct chase {
+	uint32_t *words;
+	struct step {
+		uint32_t next, rest[4];
+	} * nodes;
+	struct block {
+		char bytes[176];
+	} * blocks;
+	size_t sizes[3];
+};
+
+static void *
+map(size_t size, bool is_large)
+{
+	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (at == MAP_FAILED) {
+		perror("mmap");
+		exit(EXIT_FAILURE);
+	}
+	(void)madvise(at, size, is_large ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	return at;
+}
+
+/* Numbers below `count`, each once, in no order: an odd factor of a power of two, walked over what is too
+ * large. */
+static uint32_t
+scattered(uint32_t number, uint32_t count)
+{
+	uint32_t mask = 1;
+
+	while (mask < count)
+		mask *= 2;
+	do
+		number = (number * 2654435761u + 12345u) & (mask - 1);
+	while (number >= count);
+	return number;
+}
+
+static struct chase
+chase_new(uint32_t entries, bool is_large)
+{
+	struct chase chase = {
+	    .sizes = {entries * sizeof(uint32_t), entries * sizeof(struct step), entries * sizeof(struct block)}};
+
+	chase.words = map(chase.sizes[0], is_large);
+	chase.nodes = map(chase.sizes[1], is_large);
+	chase.blocks = map(chase.sizes[2], is_large);
+	for (uint32_t i = 0; i < entries; i++) {
+		chase.words[i] = scattered(i, entries);
+		chase.nodes[i].next = scattered(i, entries);
+		memset(chase.blocks[i].bytes, 'x', sizeof(chase.blocks[i].bytes));
+	}
+	return chase;
+}
+
+static void
+chase_free(struct chase *chase)
+{
+	(void)munmap(chase->words, chase->sizes[0]);
+	(void)munmap(chase->nodes, chase->sizes[1]);
+	(void)munmap(chase->blocks, chase->sizes[2]);
+}
+
 /* ---- look-ups ---- */
 
 struct run {
 	struct space *space;
 	const struct bare *bare;
+	const struct chase *chase;
 	uint32_t entries, batch;
 	uint64_t seed;
 	uint64_t gets, wrong; /* out */
@@ -204,6 +275,30 @@ run_bare(void *arg)
 	return NULL;
 }
 
+/* The next number depends on what was read, as nobody asks for the next key before the last was answered. */
+static void *
+run_chase(void *arg)
+{
+	struct run *run = arg;
+	const struct chase *chase = run->chase;
+	struct seeded_random seeded;
+	char value[VALUE];
+	double begin = now_s();
+	uint32_t last = 0;
+
+	seeded_random_init(&seeded, run->seed);
+	for (; (run->seconds = now_s() - begin) < SECONDS; run->gets += 4096)
+		for (unsigned turn = 0; turn < 4096; turn++) {
+			uint64_t drawn = (random_u64(&seeded.random) >> 32) * run->entries >> 32;
+			uint32_t at = (uint32_t)(drawn + last) % run->entries;
+			const struct block *block = &chase->blocks[chase->nodes[chase->words[at]].next];
+			memcpy(value, block->bytes + 40, VALUE);
+			last = (uint32_t)(value[0] - 'x');
+			run->wrong += value[VALUE - 1] != 'x';
+		}
+	return NULL;
+}
+
 static double
 rate(const struct run *run)
 {
@@ -228,6 +323,19 @@ rate_of_two(const struct run *run)
 }
 
 static void
+print_waits(const struct run *run, bool is_large)
+{
+	struct chase chase = chase_new(run->entries, is_large);
+	struct run alone = *run;
+
+	alone.chase = &chase;
+	run_chase(&alone);
+	printf("three places read one after the other, and nothing else%s: %.2f M/s\n",
+	       is_large ? ", in large pages" : "", rate(&alone));
+	chase_free(&chase);
+}
+
+static void
 print_rates(uint32_t entries)
 {
 	struct engine *engine = engine_new(&(struct engine_options){.bytes_max = UINT64_C(8) << 30});
@@ -241,6 +349,8 @@ print_rates(uint32_t entries)
 	struct run alone = run;
 	run_bare(&alone);
 	printf("a bare table: %.2f M/s\n", rate(&alone));
+	print_waits(&run, false);
+	print_waits(&run, true);
 	for (run.batch = 1; run.batch <= BATCH_MAX; run.batch *= 8) {
 		struct run one = run;
 		run_engine(&one);

@@ -2,9 +2,14 @@
  * cache_load: gets of 100-byte values, for cache_wire_bench.sh: over Corbel's bus, or of memcached or Redis
  * by their own protocols.
  *
- *   cache_load bus ADDRESS SECONDS [alone]   256 gets under way, which the bus puts together; or each in a
- * message cache_load memcached PORT SECONDS        two connections, 128 gets under way on each: one command
- * of memcached's, or 128 of Redis's in a row cache_load redis PORT SECONDS
+ *   cache_load bus ADDRESS SECONDS [single|alone|many|shared]
+ *   cache_load memcached PORT SECONDS
+ *   cache_load redis PORT SECONDS
+ *
+ * Over the bus 256 gets are under way, which it puts together; or each travels alone; or 128 keys are asked
+ * for in a call; or, with Redis behind, in a namespace that keeps next to nothing in memory, so that Redis is
+ * asked. To memcached and Redis there are two connections with 128 gets under way on each: one command of
+ * memcached's, or 128 of Redis's in a row.
  *
  * Writes a thousand keys, then asks for them in turn. Prints the gets a second, and those that found nothing.
  */
@@ -68,20 +73,21 @@ struct load {
 	uint64_t sent, ended, missed;
 	size_t outstanding;
 	bool is_over, is_fast;
+	char *space;
 	const struct api_method *method;
 	size_t keys_each; /* in a request */
 	Corbel__Bus__Principal principal;
 };
 
 static size_t
-pack_many(unsigned first, uint8_t *out)
+pack_many(char *space, unsigned first, uint8_t *out)
 {
-	char keys[BATCH][KEY_BYTES], *pointers[BATCH], name[] = "pages";
+	char keys[BATCH][KEY_BYTES], *pointers[BATCH];
 	Corbel__V1__CacheGetManyRequest request = CORBEL__V1__CACHE_GET_MANY_REQUEST__INIT;
 
 	for (unsigned i = 0; i < BATCH; i++)
 		pointers[i] = key_of((first + i) % KEYS, keys[i]);
-	request.namespace_ = name;
+	request.namespace_ = space;
 	request.keys = pointers;
 	request.n_keys = BATCH;
 	must(protobuf_c_message_get_packed_size(&request.base) <= BATCH * 32, "size");
@@ -91,15 +97,15 @@ pack_many(unsigned first, uint8_t *out)
 static void
 pack_requests(struct load *load)
 {
-	char key[KEY_BYTES], name[] = "pages";
+	char key[KEY_BYTES];
 
 	for (unsigned i = 0; i < KEYS && load->keys_each > 1; i++)
-		load->sizes[i] = pack_many(i * BATCH, load->requests[i]);
+		load->sizes[i] = pack_many(load->space, i * BATCH, load->requests[i]);
 	if (load->keys_each > 1)
 		return;
 	for (unsigned i = 0; i < KEYS; i++) {
 		Corbel__V1__CacheGetRequest request = CORBEL__V1__CACHE_GET_REQUEST__INIT;
-		request.namespace_ = name;
+		request.namespace_ = load->space;
 		request.key = key_of(i, key);
 		must(protobuf_c_message_get_packed_size(&request.base) <= sizeof(load->requests[i]), "size");
 		load->sizes[i] = protobuf_c_message_pack(&request.base, load->requests[i]);
@@ -107,28 +113,51 @@ pack_requests(struct load *load)
 }
 
 static void
+call_and_wait(struct load *load, const struct api_method *method, const ProtobufCMessage *request,
+              struct arena *arena)
+{
+	uint8_t bytes[512];
+	struct pool_call call = {.method = method->id,
+	                         .is_fast = method->is_fast,
+	                         .deadline_mono_ms = now_ms() + 5000,
+	                         .principal = &load->principal,
+	                         .payload = bytes,
+	                         .payload_size = protobuf_c_message_pack(request, bytes)};
+	struct status st = pool_call_wait(load->pool, &call, arena);
+
+	if (status_ok(&st) || st.code == STATUS_ALREADY_EXISTS)
+		return;
+	fprintf(stderr, "cache_load: %s\n", st.message);
+	exit(1);
+}
+
+/* One entry is all that memory keeps of it. */
+static void
+define(struct load *load, struct arena *arena)
+{
+	Corbel__V1__CreateCacheNamespaceRequest request = CORBEL__V1__CREATE_CACHE_NAMESPACE_REQUEST__INIT;
+	Corbel__V1__CacheNamespace definition = CORBEL__V1__CACHE_NAMESPACE__INIT;
+
+	definition.name = load->space;
+	definition.has_max_entries = true;
+	definition.max_entries = 1;
+	request.namespace_ = &definition;
+	call_and_wait(load, CACHE_NAMESPACES_CREATE, &request.base, arena);
+}
+
+static void
 set(struct load *load, unsigned number, struct arena *arena)
 {
 	Corbel__V1__CacheSetRequest request = CORBEL__V1__CACHE_SET_REQUEST__INIT;
-	char key[KEY_BYTES], name[] = "pages";
-	uint8_t value[VALUE] = "x", bytes[512];
+	char key[KEY_BYTES];
+	uint8_t value[VALUE] = "x";
 
-	request.namespace_ = name;
+	request.namespace_ = load->space;
 	request.key = key_of(number, key);
 	request.has_value = request.has_ttl_ms = true;
 	request.value = (ProtobufCBinaryData){VALUE, value};
 	request.ttl_ms = 3600000;
-	struct pool_call call = {.method = CACHE_SET->id,
-	                         .is_fast = true,
-	                         .deadline_mono_ms = now_ms() + 5000,
-	                         .principal = &load->principal,
-	                         .payload = bytes,
-	                         .payload_size = protobuf_c_message_pack(&request.base, bytes)};
-	struct status st = pool_call_wait(load->pool, &call, arena);
-	if (!status_ok(&st)) {
-		fprintf(stderr, "cache_load: %s\n", st.message);
-		exit(1);
-	}
+	call_and_wait(load, CACHE_SET, &request.base, arena);
 }
 
 static void
@@ -139,6 +168,7 @@ send_one(struct load *load, struct pool_call *call)
 
 	*call = (struct pool_call){.method = load->method->id,
 	                           .is_fast = load->is_fast,
+	                           .is_waiting = load->method == CACHE_FETCH,
 	                           .deadline_mono_ms = now_ms() + 5000,
 	                           .principal = &load->principal,
 	                           .payload = load->requests[number],
@@ -176,7 +206,7 @@ static void
 run_bus(const char *address, uint64_t run_ms, const char *way)
 {
 	static struct load load;
-	char tenant[] = "bench", scope[] = "cache.*", *scopes[] = {scope};
+	char tenant[] = "bench", scope[] = "cache.*", *scopes[] = {scope}, kept[] = "pages", unkept[] = "unkept";
 	struct bus *bus;
 	struct arena arena;
 	struct status st = bus_new(&(struct bus_options){.node = "load", .clock = clock_system()}, &bus);
@@ -187,7 +217,10 @@ run_bus(const char *address, uint64_t run_ms, const char *way)
 	load.principal.n_scopes = 1;
 	load.keys_each = strcmp(way, "many") == 0 ? BATCH : 1;
 	load.is_fast = strcmp(way, "single") == 0;
-	load.method = load.keys_each > 1 ? CACHE_GET_MANY : CACHE_GET;
+	load.space = strcmp(way, "shared") == 0 ? unkept : kept;
+	load.method = load.keys_each > 1     ? CACHE_GET_MANY
+	              : load.space == unkept ? CACHE_FETCH /* who is not answered from memory */
+	                                     : CACHE_GET;
 	must(status_ok(&st), "bus");
 	st = pool_new(bus, &(struct pool_options){.service = "cached", .address = address}, &load.pool);
 	must(status_ok(&st), "pool");
@@ -195,6 +228,8 @@ run_bus(const char *address, uint64_t run_ms, const char *way)
 		must(now_ms() < end, "cached does not answer");
 	arena_init(&arena, 65536, SIZE_MAX);
 	pack_requests(&load);
+	if (load.space == unkept)
+		define(&load, &arena);
 	for (unsigned i = 0; i < KEYS; i++)
 		set(&load, i, &arena);
 	st = port_new(bus, &load.port);

@@ -6,7 +6,8 @@
 #
 # Over the bus a get is a call of its own, of which 256 are under way and travel together, or 128 keys are asked for
 # in each call. memcached and Redis get 128 at once, too, over TCP. HTTP is wrk with 64 connections. "CPU" is the
-# processor time of the servers for a get, or of node for bentocache; it changes least with what else the machine does.
+# processor time of the servers for a get (without that of Redis behind them), or of node for bentocache; it changes
+# least with what else the machine does.
 # bentocache is fetched with npm, and left out where that cannot be.
 set -euo pipefail
 
@@ -24,7 +25,10 @@ start ingress "$BIN/ingress" --data="$RUN/ingress" "${common[@]}" --ingress.list
 start serve "$BIN/corbel" serve --data="$DIR/serve-data" --ingress.listen="127.0.0.1:$SERVE" --ingress.connections_per_address=0 \
   --admin.listen= --log.level=warn
 start memcached memcached -u nobody -l 127.0.0.1 -p "$MEMCACHED" -t 2 -m 64
+# Another cached, with Redis behind, that is asked for what it does not keep in memory.
+shared=("${common[@]/%cached.rep/shared.rep}") && shared=("${shared[@]/%cached.pub/shared.pub}")
 start redis redis-server --port "$REDIS" --save "" --appendonly no --dir "$DIR"
+start shared "$BIN/cached" --data="$RUN/shared" "${shared[@]}" --redis.url="redis://127.0.0.1:$REDIS/0" --cached.redis_patience=1s
 await "http://127.0.0.1:$HTTP/readyz"
 await "http://127.0.0.1:$SERVE/readyz"
 
@@ -61,11 +65,12 @@ has_bento() {
   mkdir -p "$BENTO" && cp "$HERE/bentocache_load.mjs" "$BENTO/"
   (cd "$BENTO" && npm install --silent --no-audit --no-fund bentocache@1.6.1 ioredis@5 >"$DIR/npm.out" 2>&1)
 }
-LOADS=(bus-single bus-many bus-alone memcached redis)
+LOADS=(bus-single bus-many bus-alone bus-shared memcached redis)
 if has_bento; then LOADS+=(bento-memory bento-redis); else echo "bentocache left out: npm or its registry is not there"; fi
 
 servers_of() {
   case $1 in
+  bus-shared) echo "${PID_OF[shared]}" ;;
   bus*) echo "${PID_OF[cached]}" ;;
   memcached | redis) echo "${PID_OF[$1]}" ;;
   http-healthz) echo "${PID_OF[ingress]}" ;;
@@ -77,6 +82,7 @@ servers_of() {
 
 load() {
   case $1 in
+  bus-shared) "$BIN/bench/cache_load" bus "ipc://$RUN/shared.rep" "$SECONDS_EACH" shared ;;
   bus-*) "$BIN/bench/cache_load" bus "ipc://$RUN/cached.rep" "$SECONDS_EACH" "${1#bus-}" ;;
   memcached) "$BIN/bench/cache_load" memcached "$MEMCACHED" "$SECONDS_EACH" ;;
   redis) "$BIN/bench/cache_load" redis "$REDIS" "$SECONDS_EACH" ;;
@@ -120,6 +126,7 @@ line "bus, one key a call" bus-single memcached
 line "bus, one key a call, each alone" bus-alone memcached
 line "bus, 128 keys a call" bus-many memcached
 line "bentocache, from memory" bento-memory bus-single
-line "bentocache, from Redis" bento-redis bus-single
+line "bus, one key a call, from Redis" bus-shared bus-single
+line "bentocache, from Redis" bento-redis bus-shared
 line "HTTP get, processes" http-get http-healthz
 line "HTTP get, one process" serve-get serve-healthz
