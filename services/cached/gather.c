@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "bus/pool.h"
 #include "cached.h"
 #include "cached_internal.h"
 #include "corbel/cached.methods.gen.h"
