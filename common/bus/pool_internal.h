@@ -125,6 +125,10 @@ void pool_fail(struct pool *pool, struct flight *flight, enum status_code code, 
 /* Moves what waits for a replica to the others; under the lock. */
 void pool_evacuate(struct pool *pool, struct replica *replica);
 
+/* ---- pool_watch.c ---- */
+/* The pool's turn of the bus's timer. */
+void pool_tick(void *pool, uint64_t now_ms);
+
 static inline void
 queue_init(struct queue *queue)
 {
