@@ -12,6 +12,6 @@ const char *
 __lsan_default_suppressions(void)
 {
 	return "leak:compose\n"       /* lane.c: requests */
-	       "leak:make_response\n" /* server.c: replies */
+	       "leak:make_response\n" /* server_batch.c: replies */
 	       "leak:send_message\n"; /* publisher.c */
 }
