@@ -2,7 +2,8 @@
  * host: makes what the services of a process share, and walks them through their lives together.
  *
  * Services start in the given order and drain in the reverse, so the last of the list, which calls the
- * others, is the first to stop. All listen before any starts, since starting dials.
+ * others, is the first to stop. Each listens once it has started, so that nobody reaches a service before it
+ * has what it decides by.
  */
 #include "daemon/host.h"
 
@@ -230,7 +231,6 @@ for_each(struct host *self, struct status (*step)(struct hosted *hosted))
 	return st;
 }
 
-/* Nobody reaches a service before it has what it decides by. */
 static struct status
 open_for_calls(struct hosted *hosted)
 {

@@ -77,7 +77,8 @@ struct service {
 	bool publishes;
 	uint32_t workers; /* default number of threads for slow methods; 0: 4 */
 	struct status (*create)(const struct service_env *env, void **self);
-	/* After the bus listens: dial others, start own threads. */
+	/* Once all services of the process are created, and before this one is called: load, dial others, start
+	 * own threads. */
 	struct status (*start)(void *self);
 	const struct service_task *tasks; /* begun after it; NULL: none */
 	/* Batch handler of a fast method, or NULL for the generated one. */
