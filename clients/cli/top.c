@@ -166,7 +166,7 @@ keep_for_next(struct top *top)
 }
 
 static void
-compose(struct top *top, const struct top_screen *screen, struct strbuf *out)
+compose_screen(struct top *top, const struct top_screen *screen, struct strbuf *out)
 {
 	struct top_status status = {.where = top->where.data,
 	                            .health = top->health.data ? top->health.data : "",
@@ -188,7 +188,7 @@ show_once(struct top *top)
 	look(top);
 	top_reading_rates(top->now, top->before, top->rates);
 	strbuf_init(&out, NULL);
-	compose(top, &plain, &out);
+	compose_screen(top, &plain, &out);
 	printf("%s\n", out.data);
 	strbuf_fini(&out);
 	return top->reached > 0 ? EXIT_CODE_OK : EXIT_CODE_UNAVAILABLE;
@@ -202,7 +202,7 @@ draw(struct top *top, struct terminal *terminal)
 
 	terminal_size(terminal, &screen);
 	strbuf_init(&out, NULL);
-	compose(top, &screen, &out);
+	compose_screen(top, &screen, &out);
 	terminal_show(terminal, &out);
 	strbuf_fini(&out);
 }
