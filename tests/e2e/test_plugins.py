@@ -3,6 +3,7 @@ import concurrent.futures
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 
@@ -342,6 +343,22 @@ def test_a_run_that_loses_its_replica_too_often_is_given_up(own):
     stack.restart(signal.SIGKILL)
     ended = until_ended(stack.client(client.key), made)
     assert ended["outcome"] == "HOST_ERROR" and ended["attempts"] == 1
+
+
+def test_a_run_whose_row_cannot_be_read_holds_up_no_other(own):
+    stack = own(Serve, "--sandboxd.lease=3s", "--sandboxd.attempts=1")
+    client = tenant(stack)
+    plugin = create(client, SLOW, limits={"cpu_ms": 60000, "wall_ms": 60000})
+    made = [queue(client, plugin) for _ in range(2)]
+    for one in made:
+        until_state(client, one, "RUN_UNDER_WAY")
+    stack.serve.stop(signal.SIGKILL)
+    with sqlite3.connect(stack.data / "sandboxd.db") as database:
+        database.execute("UPDATE runs SET message = x'ff', leased_until = 1 WHERE id = ?", (made[0],))
+    database.close()
+    stack.start()
+    client = stack.client(client.key)
+    assert [until_ended(client, one)["outcome"] for one in reversed(made)] == ["HOST_ERROR"] * 2
 
 
 def test_a_stop_hands_queued_runs_back_without_counting_them(own):
