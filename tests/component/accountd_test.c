@@ -21,9 +21,8 @@
 #include "auth/key_text.h"
 #include "base/hash.h"
 #include "corbel/contract.gen.h"
-#include "daemon/host.h"
-#include "daemon/options.h"
 #include "support/test_dir.h"
+#include "support/test_host.h"
 #include "support/test_postgres.h"
 #include "support/test_process.h"
 
@@ -64,9 +63,7 @@ choose_store(int turn)
 /* ---------------------------------------------------------------- a host in this process */
 
 struct rig {
-	struct options *options;
-	struct config *config;
-	struct host *host;
+	struct test_host self;
 	struct pool *pool;
 	char *said; /* what the process announces on its standard output */
 	size_t said_size;
@@ -100,28 +97,15 @@ rig_try(struct rig *rig, const char *peppers, const char *extra)
 {
 	int argc;
 	char **argv = command_line(peppers, extra, &argc);
-	*rig = (struct rig){.options = options_new(services)};
-	struct config_input input = {.tables = options_tables(rig->options),
-	                             .argc = argc,
-	                             .argv = (const char *const *)argv,
-	                             .environ = (const char *[]){NULL}};
-	struct status st = config_load(&input, stderr, &rig->config);
-	ck_assert_msg(status_ok(&st), "%s", st.message);
+	*rig = (struct rig){.pool = NULL};
 	rig->out = open_memstream(&rig->said, &rig->said_size);
-	struct host_options options = {
-	    .config = rig->config, .services = services, .stop_fd = -1, .out = rig->out};
-	st = host_new(&options, &rig->host);
-	ck_assert_msg(status_ok(&st), "%s", st.message);
-	return host_start(rig->host);
+	return test_host_try(&rig->self, services, (const char *const *)argv, argc, rig->out);
 }
 
 static void
 rig_stop(struct rig *rig)
 {
-	ck_assert(host_drain(rig->host, 5000));
-	host_free(rig->host);
-	config_free(rig->config);
-	options_free(rig->options);
+	test_host_stop(&rig->self);
 	fclose(rig->out);
 	free(rig->said);
 }
@@ -131,9 +115,7 @@ rig_start_with(struct rig *rig, const char *peppers, const char *extra)
 {
 	struct status st = rig_try(rig, peppers, extra);
 	ck_assert_msg(status_ok(&st), "%s", st.message);
-	rig->pool = host_pool(rig->host, "accountd");
-	for (int i = 0; i < 5000 && pool_healthy(rig->pool) == 0; i++)
-		usleep(1000);
+	rig->pool = test_host_pool(&rig->self, "accountd");
 }
 
 static void
@@ -329,7 +311,7 @@ START_TEST(the_first_start_makes_the_operators_four_plans_and_one_key_and_the_se
 	struct rig rig;
 	choose_store(_i);
 	rig_start(&rig);
-	ck_assert_str_eq(verdict(rig.pool, host_announced(rig.host, "first admin key")), "ok");
+	ck_assert_str_eq(verdict(rig.pool, host_announced(rig.self.host, "first admin key")), "ok");
 	struct answer list = ask(rig.pool, &OPERATOR, PLANS_LIST, "{}");
 	for (size_t i = 0; i < 4; i++) {
 		ck_assert_str_eq(good(list, arena_printf(arena, "plans.%zu.name", i)), plans[i].name);
@@ -344,7 +326,7 @@ START_TEST(the_first_start_makes_the_operators_four_plans_and_one_key_and_the_se
 	rig_stop(&rig);
 
 	rig_start(&rig);
-	ck_assert_ptr_null(host_announced(rig.host, "first admin key"));
+	ck_assert_ptr_null(host_announced(rig.self.host, "first admin key"));
 	ck_assert_code(ask(rig.pool, &OPERATOR, PLANS_GET, "{\"name\":\"basic\"}"), STATUS_NOT_FOUND);
 	rig_stop(&rig);
 }
@@ -1089,7 +1071,7 @@ START_TEST(every_change_that_ends_a_cached_verification_is_published)
 	struct bus_options bus_options = {.clock = clock_system()};
 	struct status st = bus_new(&bus_options, &bus);
 	ck_assert_msg(status_ok(&st), "%s", st.message);
-	struct subscriber_options options = {.address = host_publisher_address(rig.host, "accountd"),
+	struct subscriber_options options = {.address = host_publisher_address(rig.self.host, "accountd"),
 	                                     .message = hear,
 	                                     .event = notice,
 	                                     .arg = &heard};

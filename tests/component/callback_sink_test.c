@@ -12,9 +12,8 @@
 #include <webhookd/webhookd.h>
 #include "api/json.h"
 #include "corbel/contract.gen.h"
-#include "daemon/host.h"
-#include "daemon/options.h"
 #include "support/test_dir.h"
+#include "support/test_host.h"
 #include "support/test_postgres.h"
 #include "support/test_process.h"
 
@@ -118,9 +117,7 @@ answer_ignored(void)
 /* ---------------------------------------------------------------- hosts in this process */
 
 struct rig {
-	struct options *options;
-	struct config *config;
-	struct host *host;
+	struct test_host self;
 	const struct service *services[2];
 };
 
@@ -129,27 +126,7 @@ rig_start(struct rig *rig, const struct service *service, const char *const *fla
 {
 	rig->services[0] = service;
 	rig->services[1] = NULL;
-	rig->options = options_new(rig->services);
-	struct config_input input = {.tables = options_tables(rig->options),
-	                             .argc = count,
-	                             .argv = flags,
-	                             .environ = (const char *[]){NULL}};
-	struct status st = config_load(&input, stderr, &rig->config);
-	ck_assert_msg(status_ok(&st), "%s", st.message);
-	struct host_options options = {.config = rig->config, .services = rig->services, .stop_fd = -1};
-	st = host_new(&options, &rig->host);
-	ck_assert_msg(status_ok(&st), "%s", st.message);
-	st = host_start(rig->host);
-	ck_assert_msg(status_ok(&st), "%s", st.message);
-}
-
-static void
-rig_stop(struct rig *rig)
-{
-	ck_assert(host_drain(rig->host, 5000));
-	host_free(rig->host);
-	config_free(rig->config);
-	options_free(rig->options);
+	test_host_start(&rig->self, rig->services, flags, count);
 }
 
 static void
@@ -177,9 +154,7 @@ start_webhookd(struct rig *rig)
 	if (postgres)
 		flags[count++] = arena_printf(&arena, "--store.url=%s", postgres->url);
 	rig_start(rig, &webhookd_service, flags, count);
-	struct pool *pool = host_pool(rig->host, "webhookd");
-	for (uint64_t end = test_now_ms() + 20000; pool_healthy(pool) == 0 && test_now_ms() < end;)
-		test_pause();
+	(void)test_host_pool(&rig->self, "webhookd");
 }
 
 /* ---------------------------------------------------------------- calls */
@@ -215,7 +190,7 @@ ask(struct rig *rig, const struct api_method *method, const char *format, ...)
 	                         .principal = &principal,
 	                         .payload = bytes,
 	                         .payload_size = size};
-	st = pool_call_wait(host_pool(rig->host, "webhookd"), &call, &arena);
+	st = pool_call_wait(host_pool(rig->self.host, "webhookd"), &call, &arena);
 	if (!status_ok(&st))
 		return arena_printf(&arena, "!%s", st.message);
 	struct arena_allocator memory = arena_allocator(&arena);
@@ -305,8 +280,8 @@ START_TEST(an_event_is_handed_over_and_what_is_said_of_it_is_kept)
 	ck_assert_str_eq(told.types[0], "a.b");
 	ck_assert_uint_eq(told.attempts[0], 1);
 	ck_assert_ptr_nonnull(strstr(last_delivery(&webhookd), "\"response\":\"noted\""));
-	rig_stop(&webhookd);
-	rig_stop(&audit);
+	test_host_stop(&webhookd.self);
+	test_host_stop(&audit.self);
 	finish();
 }
 END_TEST
@@ -332,8 +307,8 @@ START_TEST(a_failure_is_tried_again_and_given_up_after_the_last_try)
 	publish(&webhookd, "third");
 	await_state(&webhookd, "EXHAUSTED", 1);
 	ck_assert_uint_eq(received(), 6);
-	rig_stop(&webhookd);
-	rig_stop(&audit);
+	test_host_stop(&webhookd.self);
+	test_host_stop(&audit.self);
 	finish();
 }
 END_TEST
@@ -352,8 +327,8 @@ START_TEST(one_that_never_answers_times_out_and_is_asked_again)
 	const char *got = last_delivery(&webhookd);
 	ck_assert_msg(strstr(got, "\"error\":\"timeout\"") != NULL, "%s", got);
 	answer_ignored();
-	rig_stop(&webhookd);
-	rig_stop(&audit);
+	test_host_stop(&webhookd.self);
+	test_host_stop(&audit.self);
 	finish();
 }
 END_TEST
@@ -373,8 +348,8 @@ START_TEST(one_that_is_away_gets_everything_when_it_is_back)
 	await_state(&webhookd, "DELIVERED", 1);
 	ck_assert_uint_eq(received(), 1);
 	ck_assert_str_eq(told.ids[0], "early");
-	rig_stop(&webhookd);
-	rig_stop(&audit);
+	test_host_stop(&webhookd.self);
+	test_host_stop(&audit.self);
 	finish();
 }
 END_TEST
@@ -388,7 +363,7 @@ START_TEST(only_names_that_the_operator_has_set_up_are_taken)
 	ck_assert_msg(refused[0] == '!' && strstr(refused, "webhookd.callbacks"), "%s", refused);
 	refused = ask(&webhookd, ENDPOINTS_CREATE, "{\"sink\":\"CALLBACK\"}");
 	ck_assert_msg(refused[0] == '!' && strstr(refused, "/callback"), "%s", refused);
-	rig_stop(&webhookd);
+	test_host_stop(&webhookd.self);
 	finish();
 }
 END_TEST

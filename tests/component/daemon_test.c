@@ -12,10 +12,9 @@
 #include <unistd.h>
 
 #include "corbel/contract.gen.h"
-#include "daemon/host.h"
-#include "daemon/options.h"
 #include "support/probe.h"
 #include "support/test_dir.h"
+#include "support/test_host.h"
 #include "support/test_postgres.h"
 
 typedef Corbel__V1__GetLimitRequest GetRequest;
@@ -78,9 +77,7 @@ command_line(const char *admin, const char *extra, int *argc)
 /* ---------------------------------------------------------------- a host in this process */
 
 struct rig {
-	struct options *options;
-	struct config *config;
-	struct host *host;
+	struct test_host self;
 	struct pool *pool;
 };
 
@@ -89,30 +86,14 @@ rig_start(struct rig *rig, const char *extra)
 {
 	int argc;
 	char **argv = command_line("127.0.0.1:0", extra, &argc);
-	rig->options = options_new(services);
-	struct config_input input = {.tables = options_tables(rig->options),
-	                             .argc = argc,
-	                             .argv = (const char *const *)argv,
-	                             .environ = (const char *[]){NULL}};
-	struct status st = config_load(&input, stderr, &rig->config);
-	ck_assert_msg(status_ok(&st), "%s", st.message);
-	struct host_options options = {.config = rig->config, .services = services, .stop_fd = -1};
-	st = host_new(&options, &rig->host);
-	ck_assert_msg(status_ok(&st), "%s", st.message);
-	st = host_start(rig->host);
-	ck_assert_msg(status_ok(&st), "%s", st.message);
-	rig->pool = host_pool(rig->host, "probe");
-	for (int i = 0; i < 5000 && pool_healthy(rig->pool) == 0; i++)
-		usleep(1000);
+	test_host_start(&rig->self, services, (const char *const *)argv, argc);
+	rig->pool = test_host_pool(&rig->self, "probe");
 }
 
 static void
 rig_stop(struct rig *rig)
 {
-	ck_assert(host_drain(rig->host, 5000));
-	host_free(rig->host);
-	config_free(rig->config);
-	options_free(rig->options);
+	test_host_stop(&rig->self);
 }
 
 /* ---------------------------------------------------------------- calls */
@@ -385,7 +366,7 @@ START_TEST(a_full_queue_refuses_at_once_and_says_when_to_retry)
 		ck_assert(gate_becomes(&waiters[i], true));
 	}
 	waiter_start(&waiters[2], rig.pool, 2);
-	ck_assert(metric_becomes(rig.host, "corbel_workers_queued{service=\"probe\"} 1\n"));
+	ck_assert(metric_becomes(rig.self.host, "corbel_workers_queued{service=\"probe\"} 1\n"));
 	struct result r = get(rig.pool, &ANYBODY, PROBE_COUNT, "x");
 	ck_assert_int_eq(r.st.code, STATUS_RESOURCE_EXHAUSTED);
 	ck_assert_str_eq(problem_of(&r), "overloaded");
@@ -410,8 +391,8 @@ START_TEST(work_and_repeated_work_run_with_a_connection)
 	struct rig rig;
 	atomic_int once = 0, often = 0;
 	rig_start(&rig, NULL);
-	ck_assert(host_work(rig.host, services[0], count_up, &once));
-	struct status st = host_every(rig.host, services[0], 10, count_up, &often);
+	ck_assert(host_work(rig.self.host, services[0], count_up, &once));
+	struct status st = host_every(rig.self.host, services[0], 10, count_up, &often);
 	ck_assert(status_ok(&st));
 	for (int i = 0; i < 5000 && (atomic_load(&once) < 1 || atomic_load(&often) < 3); i++)
 		usleep(1000);
@@ -806,12 +787,13 @@ START_TEST(services_of_one_process_call_each_other_inside_it)
 	services[1] = &caller;
 	rig_start(&rig, NULL);
 	request.id = arena_strdup(&arena, "x7");
-	struct status st = host_call(rig.host, probe_method(PROBE_ECHO), &request.base, 2000, &arena, &reply);
+	struct status st =
+	    host_call(rig.self.host, probe_method(PROBE_ECHO), &request.base, 2000, &arena, &reply);
 	ck_assert_msg(status_ok(&st), "%s", st.message);
 	ck_assert_str_eq(((Limit *)reply)->id, "x7");
-	st = host_call(rig.host, probe_method(PROBE_COMPLAIN), &request.base, 2000, &arena, &reply);
+	st = host_call(rig.self.host, probe_method(PROBE_COMPLAIN), &request.base, 2000, &arena, &reply);
 	ck_assert_int_eq(st.code, STATUS_FAILED_PRECONDITION);
-	ck_assert_str_eq(host_publisher_address(rig.host, "probe"), "inproc://probe.pub");
+	ck_assert_str_eq(host_publisher_address(rig.self.host, "probe"), "inproc://probe.pub");
 	ck_assert_int_ne(access(arena_printf(&arena, "%s/run/probe.rep", dir), F_OK), 0);
 	rig_stop(&rig);
 }
@@ -823,7 +805,7 @@ START_TEST(the_admin_port_tells_life_readiness_and_metrics)
 {
 	struct rig rig;
 	rig_start(&rig, NULL);
-	const char *at = host_admin_address(rig.host);
+	const char *at = host_admin_address(rig.self.host);
 	ck_assert_int_eq(get(rig.pool, &ANYBODY, PROBE_ECHO, "x").st.code, STATUS_OK);
 	ck_assert_ptr_nonnull(strstr(http_get(at, "/livez"), " 200 "));
 	ck_assert_ptr_nonnull(strstr(http_get(at, "/startupz"), " 200 "));
@@ -874,7 +856,7 @@ START_TEST(metrics_tell_rate_errors_duration_and_calls_in_flight_by_method)
 	struct rig rig;
 
 	rig_start(&rig, NULL);
-	const char *at = host_admin_address(rig.host);
+	const char *at = host_admin_address(rig.self.host);
 	ck_assert_int_eq(get(rig.pool, &ANYBODY, PROBE_ECHO, "x").st.code, STATUS_OK);
 	ck_assert_int_eq(put(rig.pool, &STRANGER, "x").st.code, STATUS_PERMISSION_DENIED);
 	waiter_start(&waiter, rig.pool, 1);

@@ -6,7 +6,6 @@
 #include <check.h>
 #include <stdio.h>
 
-#include "daemon/options.h"
 #include "support/test_process.h"
 
 #define TENANT "ten_1"
@@ -34,29 +33,18 @@ test_limits_start(struct test_limits *rig, const struct service *const *services
 	test_dir_make(&rig->dir);
 	arena_init(&rig->arena, 65536, SIZE_MAX);
 	rig->redis = redis;
-	rig->options = options_new(services);
 	argv[argc++] = arena_printf(&rig->arena, "--data=%s", rig->dir.path);
 	if (redis)
 		argv[argc++] = arena_printf(&rig->arena, "--redis.url=%s", redis->url);
 	if (option)
 		argv[argc++] = option;
-	struct config_input input = {.tables = options_tables(rig->options),
-	                             .argc = argc,
-	                             .argv = argv,
-	                             .environ = (const char *[]){NULL}};
-	must(config_load(&input, stderr, &rig->config));
-	must(host_new(&(struct host_options){.config = rig->config, .services = services, .stop_fd = -1},
-	              &rig->host));
-	must(host_start(rig->host));
+	test_host_start(&rig->self, services, argv, argc);
 }
 
 void
 test_limits_stop(struct test_limits *rig)
 {
-	ck_assert(host_drain(rig->host, 5000));
-	host_free(rig->host);
-	config_free(rig->config);
-	options_free(rig->options);
+	test_host_stop(&rig->self);
 	arena_fini(&rig->arena);
 	if (rig->redis)
 		test_redis_stop(rig->redis);
@@ -68,7 +56,7 @@ call(struct test_limits *rig, struct arena *arena, const struct api_method *meth
      const ProtobufCMessage *request)
 {
 	ProtobufCMessage *reply;
-	must(host_call(rig->host, method, request, 5000, arena, &reply));
+	must(host_call(rig->self.host, method, request, 5000, arena, &reply));
 	return reply;
 }
 

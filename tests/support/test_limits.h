@@ -5,18 +5,14 @@
 #define CORBEL_TESTS_SUPPORT_TEST_LIMITS_H
 
 #include "corbel/contract.gen.h"
-#include "daemon/host.h"
 #include "support/test_dir.h"
+#include "support/test_host.h"
 #include "support/test_redis.h"
-
-struct options;
 
 struct test_limits {
 	struct test_dir dir;
 	struct test_redis *redis; /* NULL: counters in memory */
-	struct options *options;
-	struct config *config;
-	struct host *host;
+	struct test_host self;
 	struct arena arena; /* of the test's own thread */
 };
 
