@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "support/test_process.h"
@@ -28,12 +29,18 @@ submit(struct runner *runner, const char *code)
 }
 
 static void
-expect(struct runner *runner, const char *code, enum runner_outcome outcome)
+expect_end(struct test_run *run, enum runner_outcome outcome)
 {
-	struct test_outcome out = test_runner_run(runner, code, NULL);
+	struct test_outcome out = test_runner_await(run);
 
 	ck_assert_msg(out.outcome == outcome, "%s: %s", runner_outcome_name(out.outcome), out.message);
 	test_outcome_free(&out);
+}
+
+static void
+expect(struct runner *runner, const char *code, enum runner_outcome outcome)
+{
+	expect_end(submit(runner, code), outcome);
 }
 
 static struct runner_figures
@@ -331,6 +338,30 @@ START_TEST(a_zygote_that_hangs_fails_its_runs_by_their_time_limit)
 }
 END_TEST
 
+START_TEST(a_run_whose_time_is_over_before_its_process_is_made_harms_no_other)
+{
+	const struct timespec pause = {.tv_nsec = 300000000};
+	struct runner_options options = {.slots = 3, .ready = 1};
+	struct runner_request request = {.code = FOREVER, .code_size = sizeof(FOREVER) - 1, .limits.wall_ms = 10};
+	struct runner *runner = test_runner_start(&options);
+	struct test_run *late[2];
+
+	UNTIL(runner, f.ready == 1);
+	struct test_run *other = submit(runner, "import time\ntime.sleep(1)\nresult = 1");
+	int zygote = figures(runner).zygote_pid;
+	ck_assert_int_eq(kill(zygote, SIGSTOP), 0);
+	for (int i = 0; i < 2; i++)
+		late[i] = test_runner_submit(runner, &request);
+	nanosleep(&pause, NULL); /* as long as a zygote of a busy machine may wait for a processor */
+	ck_assert_int_eq(kill(zygote, SIGCONT), 0);
+	for (int i = 0; i < 2; i++)
+		expect_end(late[i], RUNNER_TIMEOUT);
+	expect_end(other, RUNNER_OK);
+	ck_assert_uint_eq(figures(runner).zygote_deaths, 0);
+	runner_stop(runner, 0);
+}
+END_TEST
+
 START_TEST(a_zygote_that_cannot_be_started_is_an_error_of_the_start)
 {
 	static const struct {
@@ -393,6 +424,7 @@ main(void)
 	tcase_add_test(zygote, a_zygote_that_dies_after_its_generation_still_fails_its_runs);
 	tcase_add_test(zygote, the_next_zygote_is_there_within_200_ms);
 	tcase_add_test(zygote, a_zygote_that_hangs_fails_its_runs_by_their_time_limit);
+	tcase_add_test(zygote, a_run_whose_time_is_over_before_its_process_is_made_harms_no_other);
 	tcase_add_test(zygote, a_zygote_that_cannot_be_started_is_an_error_of_the_start);
 	tcase_add_test(zygote, children_die_with_the_process_that_hosts_the_runner);
 	suite_add_tcase(suite, zygote);

@@ -103,6 +103,8 @@ on_forked(struct runner *runner, uint64_t id, pid_t pid, int pidfd)
 		return;
 	if (child->run.answer.state != ANSWER_OPEN)
 		on_answer(runner, child);
+	else
+		pool_wake_at(runner, child->run.deadline_ns); /* which may be over */
 }
 
 static void
@@ -247,20 +249,23 @@ check_time(struct child *child, uint64_t now_ns)
 		run_drain(child);
 		if (run->answer.state != ANSWER_COMPLETE)
 			decide(child, RUNNER_HOST_ERROR, "the interpreter's zygote died");
-	} else if (now_ns >= run->deadline_ns && child_is_dead(child)) {
+	} else if (now_ns >= run->deadline_ns && !child_is_dead(child)) {
+		decide(child, RUNNER_TIMEOUT, "the time limit was reached");
+	} else if (now_ns >= run->deadline_ns + ZYGOTE_LATE_NS) {
 		decide(child, RUNNER_HOST_ERROR, "the zygote did not make a process, or did not report its end");
 		if (child->zygote)
 			zygote_kill(child->zygote); /* it hangs; the end of its socket tells the rest */
-	} else if (now_ns >= run->deadline_ns) {
-		decide(child, RUNNER_TIMEOUT, "the time limit was reached");
-	} else if (now_ns >= run->cpu_check_ns) {
+	} else if (now_ns < run->deadline_ns && now_ns >= run->cpu_check_ns) {
 		check_cpu(child, now_ns);
 	}
 }
 
+/* One whose time is over is still there because its zygote owes something. */
 static uint64_t
-next_due(const struct child *child)
+next_due(const struct child *child, uint64_t now_ns)
 {
+	if (now_ns >= child->run.deadline_ns)
+		return child->run.deadline_ns + ZYGOTE_LATE_NS;
 	return child->run.deadline_ns < child->run.cpu_check_ns ? child->run.deadline_ns
 	                                                        : child->run.cpu_check_ns;
 }
@@ -281,7 +286,7 @@ settle_one(struct runner *runner, uint64_t now_ns)
 			settle_by_verdict(runner, child);
 			return true;
 		}
-		pool_wake_at(runner, next_due(child));
+		pool_wake_at(runner, next_due(child, now_ns));
 	}
 	return false;
 }

@@ -14,6 +14,9 @@
 #define RUNNER_NEVER       UINT64_MAX
 #define RUNNER_SOURCE_BITS 2                     /* of an event's tag; the rest is an id */
 #define ZYGOTE_START_NS    UINT64_C(10000000000) /* without a hello it is given up */
+/* A process, or the news of its end, may come so long after its run's time is over. Runs may be given very
+ * little time, and to end a zygote fails those of everybody: only one that hangs is to be ended. */
+#define ZYGOTE_LATE_NS UINT64_C(2000000000)
 
 struct runner {
 	/* As started; constant. */
