@@ -3,9 +3,12 @@
  *
  *   IDLE -> SENDING -> RECEIVING -> IDLE
  *
- * Receiving starts from the send's callback only. A lane becomes idle before its flights are handed
- * back: whoever is woken by them finds the slot free. nng's own time-outs are never used, since this
- * version keeps them by the wall clock; the timer cancels what is overdue.
+ * Receiving starts when the message has been sent, never before. A message is sent at once where a connection
+ * has room for it, which costs no thread a callback; otherwise it waits for one and its callback goes on.
+ *
+ * A lane becomes idle before its flights are handed back: whoever is woken by them finds the slot free. nng's
+ * own time-outs are never used, since this version keeps them by the wall clock, but for the one of zero; the
+ * timer cancels what is overdue.
  */
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
@@ -29,7 +32,11 @@ lane_open(struct lane *lane, struct replica *replica)
 	if (rv == 0)
 		rv = nng_aio_alloc(&lane->aio, on_event, lane);
 	if (rv == 0)
+		rv = nng_aio_alloc(&lane->prompt, NULL, NULL);
+	if (rv == 0) {
 		nng_aio_set_timeout(lane->aio, NNG_DURATION_INFINITE);
+		nng_aio_set_timeout(lane->prompt, NNG_DURATION_ZERO);
+	}
 	lane->is_open = rv == 0;
 	return status_from_nng(rv, "cannot open a REQ context");
 }
@@ -41,7 +48,9 @@ lane_close(struct lane *lane)
 		return;
 	nng_aio_stop(lane->aio);
 	nng_aio_free(lane->aio);
-	lane->aio = NULL;
+	if (lane->prompt)
+		nng_aio_free(lane->prompt);
+	lane->aio = lane->prompt = NULL;
 	lane->is_open = false;
 }
 
@@ -185,6 +194,24 @@ give_up(struct lane *lane)
 	pthread_mutex_unlock(&pool->lock);
 }
 
+/* The lane may be over when this returns. */
+static void
+receive(struct lane *lane)
+{
+	lane->state = LANE_RECEIVING;
+	nng_ctx_recv(lane->ctx, lane->aio);
+}
+
+/* False when no connection can take the message now: it is still the caller's then. */
+static bool
+send_at_once(struct lane *lane, nng_msg *message)
+{
+	nng_aio_set_msg(lane->prompt, message);
+	nng_ctx_send(lane->ctx, lane->prompt);
+	nng_aio_wait(lane->prompt);
+	return nng_aio_result(lane->prompt) == 0;
+}
+
 void
 lane_send(struct lane *lane)
 {
@@ -200,6 +227,10 @@ lane_send(struct lane *lane)
 	if (!lane->is_ping)
 		histogram_observe(pool->sizes, (double)lane->count);
 	lane->state = LANE_SENDING;
+	if (send_at_once(lane, message)) {
+		receive(lane);
+		return;
+	}
 	nng_aio_set_msg(lane->aio, message);
 	nng_ctx_send(lane->ctx, lane->aio);
 }
@@ -322,8 +353,7 @@ on_event(void *arg)
 	int rv = nng_aio_result(lane->aio);
 
 	if (lane->state == LANE_SENDING && rv == 0) {
-		lane->state = LANE_RECEIVING;
-		nng_ctx_recv(lane->ctx, lane->aio);
+		receive(lane);
 	} else if (lane->state == LANE_SENDING) {
 		nng_msg *message = nng_aio_get_msg(lane->aio);
 		if (message)

@@ -32,6 +32,7 @@ struct lane {
 	struct lane *next; /* idle lanes of its kind, or lanes to cancel */
 	nng_ctx ctx;
 	nng_aio *aio;
+	nng_aio *prompt;   /* of a send that does not wait; whoever sends */
 	_Atomic int state; /* enum lane_state; IDLE changes under the pool's lock only */
 	enum lane_kind kind;
 	bool is_ping, is_open;
