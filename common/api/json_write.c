@@ -195,9 +195,16 @@ write_key(struct writer *writer, const char *name, size_t length)
 static void
 write_name(struct writer *writer, const char *name)
 {
-	strbuf_putc(writer->out, '"');
-	strbuf_puts(writer->out, name);
-	strbuf_puts(writer->out, writer->options->is_pretty ? "\": " : "\":");
+	size_t length = strlen(name);
+	char *room = strbuf_grow(writer->out, length + 3);
+
+	if (!room)
+		return;
+	room[0] = '"';
+	memcpy(room + 1, name, length);
+	memcpy(room + 1 + length, "\":", 2);
+	if (writer->options->is_pretty)
+		strbuf_putc(writer->out, ' ');
 }
 
 static void

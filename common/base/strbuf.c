@@ -183,20 +183,46 @@ json_escape(unsigned char c, char buffer[7])
 	return buffer;
 }
 
+/* Where the first byte is that does not stand for itself. */
+static size_t
+plain_length(const char *text, size_t length)
+{
+	size_t at = 0;
+	while (at < length && stands_for_itself((unsigned char)text[at]))
+		at++;
+	return at;
+}
+
+static void
+put_quoted(struct strbuf *buf, const char *text, size_t length)
+{
+	char *room = strbuf_grow(buf, length + 2);
+
+	if (!room)
+		return;
+	room[0] = '"';
+	if (length)
+		memcpy(room + 1, text, length);
+	room[length + 1] = '"';
+}
+
 void
 strbuf_json_string(struct strbuf *buf, const char *text, size_t length)
 {
 	char buffer[7];
-	size_t plain = 0;
+	size_t at = 0, plain = plain_length(text, length);
 
-	strbuf_putc(buf, '"');
-	for (size_t i = 0; i < length; i++) {
-		if (stands_for_itself((unsigned char)text[i]))
-			continue;
-		strbuf_add(buf, text + plain, i - plain);
-		strbuf_puts(buf, json_escape((unsigned char)text[i], buffer));
-		plain = i + 1;
+	if (plain == length) {
+		put_quoted(buf, text, length);
+		return;
 	}
-	strbuf_add(buf, text + plain, length - plain);
+	strbuf_putc(buf, '"');
+	while (at + plain < length) {
+		strbuf_add(buf, text + at, plain);
+		at += plain;
+		strbuf_puts(buf, json_escape((unsigned char)text[at++], buffer));
+		plain = plain_length(text + at, length - at);
+	}
+	strbuf_add(buf, text + at, plain);
 	strbuf_putc(buf, '"');
 }

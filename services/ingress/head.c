@@ -15,11 +15,20 @@ struct head {
 	bool is_chunked, has_bad_name;
 };
 
-/* Visible ASCII without the separators that a mistaken or hostile head shows: RFC 9110 section 5.6.2. */
+/* Space, tab and the separators that a mistaken or hostile head shows: RFC 9110 section 5.6.2. */
+static const bool SEPARATORS[256] = {
+    [' '] = true, ['\t'] = true, ['"'] = true, ['('] = true, [')'] = true,  [','] = true, ['/'] = true,
+    [':'] = true, [';'] = true,  ['<'] = true, ['='] = true, ['>'] = true,  ['?'] = true, ['@'] = true,
+    ['['] = true, [']'] = true,  ['{'] = true, ['}'] = true, ['\\'] = true,
+};
+
 static bool
 is_token(const char *name)
 {
-	return name[0] && name[strcspn(name, " \t\"(),/:;<=>?@[\\]{}")] == '\0';
+	const char *at = name;
+	while (*at && !SEPARATORS[(unsigned char)*at])
+		at++;
+	return at > name && !*at;
 }
 
 static enum MHD_Result
