@@ -45,11 +45,24 @@ struct flight {
 	_Atomic bool was_sent;
 	const Corbel__Bus__Reply *reply;
 	struct replies *replies; /* held */
+	size_t capacity;         /* of `bytes` */
 	/* the packed Call without index and budget */
 	size_t size;
 	uint8_t bytes[];
 };
 
+/* Flights that are over, for one thread to use again; a bounded number. Zeroed, it is empty. */
+struct hangar {
+	struct flight *first;
+	size_t count;
+};
+void hangar_put(struct hangar *hangar, struct flight *flight);
+void hangar_fini(struct hangar *hangar);
+
+/* From a call: what travels, its deadline and its way. The rest is zero. */
+struct flight *flight_new(struct hangar *hangar, const struct pool_call *call);
+/* Ends one hold. True with the last: what the flight held is let go, but for its port and its memory. */
+bool flight_let_go(struct flight *flight);
 void flight_release(struct flight *flight);
 /* Hands the pool's hold on flights, which have their outcomes, to their ports: each port is woken once for
  * those of its own that follow each other. */

@@ -17,6 +17,7 @@
 
 #include "base/hash.h"
 #include "pool_internal.h"
+#include "wire.h"
 
 #define REPLY_ARENA_BLOCK (16u << 10)
 #define HEAD_MAX          256u /* bytes of a message before its calls */
@@ -52,26 +53,6 @@ lane_close(struct lane *lane)
 		nng_aio_free(lane->prompt);
 	lane->aio = lane->prompt = NULL;
 	lane->is_open = false;
-}
-
-static uint8_t *
-put_varint(uint8_t *out, uint64_t value)
-{
-	for (; value >= 0x80; value >>= 7)
-		*out++ = (uint8_t)(value | 0x80);
-	*out++ = (uint8_t)value;
-	return out;
-}
-
-static size_t
-varint_size(uint64_t value)
-{
-	size_t size = 1;
-	while (value >= 0x80) {
-		value >>= 7;
-		size++;
-	}
-	return size;
 }
 
 /* Appends a Call: its index, what was packed before, and the time it has left. */

@@ -69,6 +69,8 @@ struct pool_call {
 	const char *traceparent;                 /* NULL: none */
 	const char *idempotency_key;             /* NULL: none */
 	const Corbel__Bus__Principal *principal; /* NULL: none */
+	/* The same, packed by who sends it often; NULL: it is packed for the call. */
+	const ProtobufCBinaryData *packed_principal;
 	const void *payload;
 	size_t payload_size;
 	/* Runs once, in the port's thread inside port_poll() (or before pool_call_wait() returns). */

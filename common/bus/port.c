@@ -34,7 +34,9 @@ struct port {
 	struct flight *failed;           /* refused before they were sent; end in the next poll */
 	struct pool *touched[POOLS_MAX]; /* to pump at the next flush */
 	size_t touched_count;
-	size_t queued;          /* calls since the last flush */
+	size_t queued; /* calls since the last flush */
+	struct hangar hangar;
+	uint64_t now_ns;        /* when what ends now was looked for */
 	struct port *next_idle; /* guarded by the bus's lock */
 };
 
@@ -43,6 +45,7 @@ port_release(struct port *port)
 {
 	if (atomic_fetch_sub(&port->holders, 1) != 1)
 		return;
+	hangar_fini(&port->hangar);
 	close(port->fd);
 	pthread_mutex_destroy(&port->lock);
 	mem_free(port->heap);
@@ -50,24 +53,22 @@ port_release(struct port *port)
 }
 
 void
-replies_release(struct replies *replies)
-{
-	if (!replies || atomic_fetch_sub(&replies->holders, 1) != 1)
-		return;
-	arena_fini(&replies->arena);
-	mem_free(replies);
-}
-
-void
 flight_release(struct flight *flight)
 {
-	if (atomic_fetch_sub(&flight->holders, 1) != 1)
+	if (!flight_let_go(flight))
 		return;
-	replies_release(flight->replies);
-	if (flight->replica)
-		replica_release(flight->replica);
 	port_release(flight->port);
 	mem_free(flight);
+}
+
+/* The same in the port's thread, which uses the memory again. */
+static void
+put_flight(struct port *port, struct flight *flight)
+{
+	if (!flight_let_go(flight))
+		return;
+	hangar_put(&port->hangar, flight);
+	port_release(port);
 }
 
 struct status
@@ -156,87 +157,18 @@ heap_remove(struct port *port, struct flight *flight)
 
 /* ---- sending ---- */
 
-static size_t
-varint_size(size_t value)
-{
-	size_t size = 1;
-	while (value >= 0x80) {
-		value >>= 7;
-		size++;
-	}
-	return size;
-}
-
-static uint8_t *
-put_varint(uint8_t *out, size_t value)
-{
-	for (; value >= 0x80; value >>= 7)
-		*out++ = (uint8_t)(value | 0x80);
-	*out++ = (uint8_t)value;
-	return out;
-}
-
-static uint8_t *
-put_bytes(uint8_t *out, unsigned tag, const void *bytes, size_t size)
-{
-	*out++ = (uint8_t)(tag << 3 | 2);
-	out = put_varint(out, size);
-	if (size)
-		memcpy(out, bytes, size);
-	return out + size;
-}
-
-static size_t
-text_size(const char *text)
-{
-	size_t size = text ? strlen(text) : 0;
-	return text ? 1 + varint_size(size) + size : 0;
-}
-
-static uint8_t *
-put_text(uint8_t *out, unsigned tag, const char *text)
-{
-	return text ? put_bytes(out, tag, text, strlen(text)) : out;
-}
-
-/* Packs what of a Call (corbel/bus.proto) does not depend on when and in which place it is sent. */
 static struct flight *
-flight_new(struct port *port, struct pool *pool, struct pool_call *call)
+take_off(struct port *port, struct pool *pool, struct pool_call *call)
 {
-	size_t principal = call->principal ? corbel__bus__principal__get_packed_size(call->principal) : 0;
-	size_t size = 5 + text_size(call->request_id) + text_size(call->traceparent) +
-	              text_size(call->idempotency_key) +
-	              (call->principal ? 1 + varint_size(principal) + principal : 0) + 1 +
-	              varint_size(call->payload_size) + call->payload_size;
-	struct flight *flight = mem_alloc(sizeof(*flight) + size);
-	uint8_t *out = flight->bytes;
+	struct flight *flight = flight_new(&port->hangar, call);
 
-	*out++ = 2 << 3 | 5;
-	for (int i = 0; i < 4; i++)
-		*out++ = (uint8_t)(call->method >> (8 * i));
-	out = put_text(out, 3, call->request_id);
-	out = put_text(out, 4, call->traceparent);
-	if (call->principal) {
-		*out++ = 5 << 3 | 2;
-		out = put_varint(out, principal);
-		out += corbel__bus__principal__pack(call->principal, out);
-	}
-	out = put_text(out, 6, call->idempotency_key);
-	out = put_bytes(out, 7, call->payload, call->payload_size);
-	assert((size_t)(out - flight->bytes) == size);
-	flight->size = size;
 	flight->holders = 2;
 	flight->port = port;
 	atomic_fetch_add(&port->holders, 1);
 	flight->call = call;
 	flight->pool = pool;
-	flight->deadline_ms = call->deadline_mono_ms;
 	flight->series = pool_series(pool);
 	flight->started_ns = clock_mono_ns(port->bus->clock);
-	flight->kind = call->is_fast ? LANE_FAST : call->is_waiting ? LANE_WAITING : LANE_SLOW;
-	flight->has_route = call->has_route;
-	flight->route = call->route;
-	flight->only = call->node ? hash_stable64(call->node, strlen(call->node), 0) : 0;
 	return flight;
 }
 
@@ -265,7 +197,7 @@ touch(struct port *port, struct pool *pool)
 void
 port_call(struct port *port, struct pool *pool, struct pool_call *call)
 {
-	struct flight *flight = flight_new(port, pool, call);
+	struct flight *flight = take_off(port, pool, call);
 
 	call->code = STATUS_OK;
 	call->reply = NULL;
@@ -351,13 +283,16 @@ outcome_of(const struct pool_call *call)
 static void
 end_call(struct port *port, struct flight *flight, struct pool_call *call)
 {
+	/* One that was made and refused since the clock was read took no time. */
+	uint64_t lasted_ns = port->now_ns > flight->started_ns ? port->now_ns - flight->started_ns : 0;
+
 	heap_remove(port, flight);
 	flight->call = NULL;
 	call->internal[0] = NULL;
-	series_count(flight->series, outcome_of(call), flight->started_ns);
+	series_count(flight->series, outcome_of(call), lasted_ns);
 	if (call->done)
 		call->done(call);
-	flight_release(flight);
+	put_flight(port, flight);
 }
 
 /* Ends the caller's call with the flight's outcome. */
@@ -384,7 +319,7 @@ end_failed(struct port *port)
 			finish(port, flight);
 			count++;
 		}
-		flight_release(flight); /* the pool never had it */
+		put_flight(port, flight); /* the pool never had it */
 	}
 	return count;
 }
@@ -407,7 +342,7 @@ end_completed(struct port *port)
 			finish(port, flight);
 			count++;
 		}
-		flight_release(flight);
+		put_flight(port, flight);
 	}
 	return count;
 }
@@ -429,7 +364,7 @@ abandon(struct port *port, struct flight *flight, enum status_code code, const c
 static size_t
 end_expired(struct port *port)
 {
-	uint64_t now = bus_now_ms(port->bus);
+	uint64_t now = port->now_ns / 1000000;
 	size_t count = 0;
 
 	while (port->heap_count > 0 && port->heap[0]->deadline_ms <= now) {
@@ -446,6 +381,7 @@ port_poll(struct port *port)
 {
 	uint64_t ignored;
 	(void)!read(port->fd, &ignored, sizeof(ignored));
+	port->now_ns = clock_mono_ns(port->bus->clock);
 	size_t count = end_completed(port);
 	count += end_failed(port);
 	return count + end_expired(port);
@@ -472,7 +408,7 @@ port_cancel(struct port *port, struct pool_call *call)
 	heap_put(port, flight->heap_index, note);
 	call->internal[0] = note;
 	flight->call = NULL;
-	flight_release(flight);
+	put_flight(port, flight);
 	fail_in_next_poll(port, note, STATUS_CANCELLED, "the call was cancelled");
 }
 
@@ -493,6 +429,7 @@ port_free(struct port *port)
 	if (!port)
 		return;
 	port_flush(port);
+	port->now_ns = clock_mono_ns(port->bus->clock);
 	end_completed(port);
 	end_failed(port);
 	while (port->heap_count > 0)

@@ -72,10 +72,10 @@ outcome_of(struct call_series *series, enum status_code code)
 }
 
 void
-series_count(struct call_series *series, enum status_code code, uint64_t started_ns)
+series_count(struct call_series *series, enum status_code code, uint64_t lasted_ns)
 {
 	counter_add(outcome_of(series, code), 1);
-	histogram_observe(series->duration, (double)(clock_mono_ns(series->bus->clock) - started_ns) / 1e9);
+	histogram_observe(series->duration, (double)lasted_ns / 1e9);
 }
 
 void

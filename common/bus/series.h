@@ -13,7 +13,7 @@ struct call_series;
 /* The series of calls to `service`, the same for all pools of a bus; lives as long as the bus. */
 struct call_series *series_for(struct bus *bus, const char *service);
 /* Counts a call that has ended for its caller. Any thread. */
-void series_count(struct call_series *series, enum status_code code, uint64_t started_ns);
+void series_count(struct call_series *series, enum status_code code, uint64_t lasted_ns);
 void series_free_all(struct bus *bus);
 
 #endif
