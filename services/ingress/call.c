@@ -154,17 +154,17 @@ send_call(struct request *request, const struct api_method *method)
 	struct pool_call *call = &request->call;
 	size_t size = protobuf_c_message_get_packed_size(request->message);
 	uint8_t *bytes = arena_alloc_raw(&request->arena, size + 1);
-	uint64_t now = shard_now_ms(request->shard);
 
 	protobuf_c_message_pack(request->message, bytes);
 	call->method = method->id;
 	call->is_fast = method->is_fast;
 	call->is_waiting = method->is_waiting;
 	set_route(request);
-	call->deadline_mono_ms = now + method->deadline_ms;
+	call->deadline_mono_ms = request->shard->turn_ms + method->deadline_ms;
 	call->request_id = request->request_id;
 	call->traceparent = request->traceparent;
 	call->principal = request->key ? &request->key->principal : NULL;
+	call->packed_principal = request->key ? &request->key->packed : NULL;
 	call->payload = bytes;
 	call->payload_size = size;
 	call->done = completed;

@@ -68,7 +68,7 @@ void
 caller_authenticate(struct request *request)
 {
 	const char *key = presented_key(request);
-	uint64_t now = shard_now_ms(request->shard), retry_ms = 0;
+	uint64_t now = request->shard->turn_ms, retry_ms = 0;
 
 	if (key && key[0]) {
 		key_cache_authenticate(request->shard->keys, request, key, strlen(key));

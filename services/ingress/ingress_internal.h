@@ -96,6 +96,7 @@ struct shard {
 	struct connection *connections;
 	struct crowd *crowd; /* their addresses, but for trusted proxies */
 	size_t held;         /* requests that wait without being suspended */
+	uint64_t turn_ms;    /* when the loop's turn began: enough where a few ms do not count */
 	uint64_t inspected_ms;
 	struct tls_keeper *tls; /* NULL: plain HTTP */
 	struct lingering *lingering;
@@ -253,9 +254,10 @@ struct key_entry {
 	bool has_end;
 	int64_t ends_at_ms; /* of the key, wall time */
 	Corbel__Bus__Principal principal;
-	const char **limit_names; /* names of the principal's own limits, in their order */
-	struct arena arena;       /* what the principal points at */
-	uint64_t calls, limited;  /* not yet reported */
+	ProtobufCBinaryData packed; /* the principal, as calls carry it */
+	const char **limit_names;   /* names of the principal's own limits, in their order */
+	struct arena arena;         /* what the principal points at */
+	uint64_t calls, limited;    /* not yet reported */
 	uint64_t last_used_ms;
 };
 /* From accountd's answer, held by the caller and not cached. */

@@ -199,6 +199,16 @@ take_limits(struct key_entry *entry, const Corbel__V1__VerifyKeyReply *reply)
 	}
 }
 
+/* It goes with each of the key's calls. */
+static void
+pack_principal(struct key_entry *entry)
+{
+	size_t size = corbel__bus__principal__get_packed_size(&entry->principal);
+
+	entry->packed.data = arena_alloc_raw(&entry->arena, size + 1);
+	entry->packed.len = corbel__bus__principal__pack(&entry->principal, entry->packed.data);
+}
+
 struct key_entry *
 key_entry_new(struct shard *shard, const Corbel__V1__VerifyKeyReply *reply)
 {
@@ -219,6 +229,7 @@ key_entry_new(struct shard *shard, const Corbel__V1__VerifyKeyReply *reply)
 	for (size_t i = 0; i < reply->n_scopes; i++)
 		entry->principal.scopes[i] = copy(&entry->arena, reply->scopes[i]);
 	take_limits(entry, reply);
+	pack_principal(entry);
 	entry->has_end = reply->has_expires_at;
 	entry->ends_at_ms = reply->expires_at;
 	if (reply->has_expires_at) {
@@ -368,7 +379,7 @@ key_cache_authenticate(struct key_cache *cache, struct request *request, const c
 {
 	uint8_t digest[SHA256_BYTES];
 	struct key_text parts;
-	uint64_t now = shard_now_ms(cache->shard), retry_ms;
+	uint64_t now = cache->shard->turn_ms, retry_ms;
 
 	struct key_entry *entry = NULL;
 	if (length < KEY_TEXT_MAX) {

@@ -213,7 +213,7 @@ send_response(struct request *request)
 	MHD_destroy_response(response);
 	request->response = NULL;
 	if (request->link)
-		request->link->since_ms = shard_now_ms(request->shard);
+		request->link->since_ms = request->shard->turn_ms;
 	return result;
 }
 

@@ -98,6 +98,17 @@ turn_timeout(struct shard *shard)
 	return port_ms >= 0 && port_ms < timeout ? port_ms : timeout;
 }
 
+static void
+inspect(struct shard *shard)
+{
+	uint64_t now = shard->inspected_ms = shard_now_ms(shard);
+
+	connections_inspect(shard, now);
+	hot_checks_tidy(shard->hot, now);
+	lingering_tidy(shard->lingering, now);
+	tls_keeper_tidy(shard->tls, connections_oldest_tls(shard));
+}
+
 static void *
 shard_main(void *arg)
 {
@@ -110,6 +121,7 @@ shard_main(void *arg)
 	while (!atomic_load(&shard->is_stopping)) {
 		size_t queued = port_queued(shard->port);
 		int count = epoll_wait(shard->epoll_fd, events, TURN_EVENTS, queued > 0 ? 0 : turn_timeout(shard));
+		shard->turn_ms = shard_now_ms(shard);
 		gathering = queued > 0 ? gathering + 1 : 0;
 		if (count <= 0 || gathering > GATHER_TURNS || queued >= PORT_GATHER_CALLS)
 			port_flush(shard->port);
@@ -125,14 +137,8 @@ shard_main(void *arg)
 			(void)MHD_quiesce_daemon(shard->http);
 			is_quiet = true;
 		}
-		uint64_t now = shard_now_ms(shard);
-		if (now - shard->inspected_ms >= INSPECT_MS) {
-			shard->inspected_ms = now;
-			connections_inspect(shard, now);
-			hot_checks_tidy(shard->hot, now);
-			lingering_tidy(shard->lingering, now);
-			tls_keeper_tidy(shard->tls, connections_oldest_tls(shard));
-		}
+		if (shard->turn_ms - shard->inspected_ms >= INSPECT_MS)
+			inspect(shard);
 	}
 	return NULL;
 }
@@ -254,6 +260,7 @@ shard_start(struct shard *shard, struct ingress *ingress, const char *address, b
 {
 	shard->ingress = ingress;
 	shard->listen_fd = shard->epoll_fd = -1;
+	shard->turn_ms = shard_now_ms(shard);
 	shard->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	pthread_mutex_init(&shard->inbox_lock, NULL);
 	shard->keys = key_cache_new(shard);
