@@ -38,6 +38,10 @@ class Load(Traffic):
             self.broken.append(answer.text)
         time.sleep(BETWEEN_RUNS_S)
 
+    def until_good(self, timeout_s=60):
+        """Longer than beside daemons alone: containers are started and stopped meanwhile."""
+        return super().until_good(timeout_s)
+
     def __enter__(self):
         self.sink.__enter__()
         return super().__enter__()

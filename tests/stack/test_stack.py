@@ -93,11 +93,11 @@ def test_replicas_come_and_go_under_load_without_a_failed_call(compose):
         for service in services:
             assert compose.until_reached(service) < 20
             works_until_all_are_busy(compose, service)
-        load.until_good(60)
+        load.until_good()
         compose.up(**dict.fromkeys(DAEMONS, 1))
         for service in services:
             assert compose.until_reached(service) < 20
-        load.until_good(60)
+        load.until_good()
     assert load.odd() == []
     assert load.broken == []
     assert load.lost() == []
@@ -114,7 +114,7 @@ def test_each_daemon_is_restarted_replica_by_replica_without_a_failed_call(compo
                 compose.until_healthy(service)
                 if service != "ingress":
                     compose.until_reached(service)
-                load.until_good(60)
+                load.until_good()
     assert load.odd() == []
     assert load.broken == []
     assert load.lost() == []
@@ -128,7 +128,7 @@ def test_whoever_is_killed_comes_back_and_nothing_acknowledged_is_lost(compose):
             compose.kill(container)
             until(lambda: compose.engine.inspect(container)[0]["RestartCount"] >= 1, f"{service} is started again")
             compose.until_healthy(service)
-            load.until_good(60)
+            load.until_good()
     assert load.odd(0, 409, 503, 504) == []
     assert load.lost() == []
 
@@ -142,7 +142,7 @@ def outage(compose, load, service, meanwhile=lambda: time.sleep(0.1)):
         meanwhile()
     compose.start_service(service)
     compose.until_healthy(service)
-    load.until_good(60)
+    load.until_good()
     assert starts == {one: compose.engine.inspect(one)[0]["State"]["StartedAt"] for one in starts}, "none was restarted"
 
 
