@@ -1,28 +1,84 @@
 /*
- * sqlite_statements: statements of the SQLite driver, their parameters and their rows.
+ * sqlite_statements: statements in SQLite, prepared once a connection.
+ *
+ * "$1" is a named parameter to SQLite: its place follows first use, not the digits. So a prepared statement
+ * carries the number that stands at each place.
  */
 #include <stdlib.h>
+#include <string.h>
 
-#include "base/text.h"
 #include "store/sqlite_internal.h"
 
-static struct status
-prepare_text(struct store_conn *conn, const char *text, sqlite3_stmt **out)
+#define INSERTS_MAX 16u /* tables that one service loads many rows into */
+
+struct sqlite_plan {
+	sqlite3_stmt *stmt;
+	size_t count; /* of parameters */
+	unsigned char numbers[STORE_PARAMS_MAX];
+};
+
+/* An INSERT of sqlite_bulk(), kept by the connection. */
+struct sqlite_insert {
+	struct sqlite_insert *next;
+	char *text;
+	struct sqlite_plan *plan;
+};
+
+/* ---------------------------------------------------------------- preparing */
+
+static void
+plan_free(struct sqlite_plan *plan)
 {
-	return sqlite_checked(conn,
-	                      sqlite3_prepare_v3(conn->handle, text, -1, SQLITE_PREPARE_PERSISTENT, out, NULL));
+	if (!plan)
+		return;
+	sqlite3_finalize(plan->stmt);
+	mem_free(plan);
+}
+
+static struct status
+read_numbers(struct sqlite_plan *plan)
+{
+	plan->count = (size_t)sqlite3_bind_parameter_count(plan->stmt);
+	if (plan->count > STORE_PARAMS_MAX)
+		return status_make(STATUS_INTERNAL, "more than %u parameters", STORE_PARAMS_MAX);
+	for (size_t i = 0; i < plan->count; i++) {
+		const char *name = sqlite3_bind_parameter_name(plan->stmt, (int)i + 1);
+		unsigned long number = name ? strtoul(name + 1, NULL, 10) : 0;
+		if (number == 0 || number > plan->count)
+			return status_make(STATUS_INTERNAL, "parameter %s is not one of %zu", name ? name : "?",
+			                   plan->count);
+		plan->numbers[i] = (unsigned char)number;
+	}
+	return status_ok_value();
+}
+
+static struct status
+plan_new(struct store_conn *conn, const char *text, struct sqlite_plan **out)
+{
+	struct sqlite_plan *plan = mem_alloc(sizeof(*plan));
+	struct status st = sqlite_checked(
+	    conn, sqlite3_prepare_v3(conn->handle, text, -1, SQLITE_PREPARE_PERSISTENT, &plan->stmt, NULL));
+
+	if (status_ok(&st))
+		st = read_numbers(plan);
+	if (!status_ok(&st)) {
+		plan_free(plan);
+		plan = NULL;
+	}
+	*out = plan;
+	return st;
 }
 
 struct status
 sqlite_prepare(struct store_conn *conn, struct store_statement *statement, const struct store_value *params,
                size_t count)
 {
-	sqlite3_stmt *prepared = NULL;
+	struct sqlite_plan *plan;
+	struct status st = plan_new(conn, statement->text, &plan);
 
 	(void)params;
 	(void)count;
-	struct status st = prepare_text(conn, statement->text, &prepared);
-	statement->prepared = prepared;
+	statement->prepared = plan;
 	return st;
 }
 
@@ -30,9 +86,11 @@ void
 sqlite_unprepare(struct store_conn *conn, struct store_statement *statement)
 {
 	(void)conn;
-	sqlite3_finalize(statement->prepared);
+	plan_free(statement->prepared);
 	statement->prepared = NULL;
 }
+
+/* ---------------------------------------------------------------- parameters */
 
 static int
 bind_one(sqlite3_stmt *stmt, int at, const struct store_value *value)
@@ -56,23 +114,19 @@ bind_one(sqlite3_stmt *stmt, int at, const struct store_value *value)
 	return sqlite3_bind_null(stmt, at);
 }
 
-/* "$1" is a named parameter to SQLite: its number follows first use, not the digits. */
 static struct status
-bind_all(struct store_conn *conn, sqlite3_stmt *stmt, const struct store_value *params, size_t count)
+bind_all(struct store_conn *conn, const struct sqlite_plan *plan, const struct store_value *params,
+         size_t count)
 {
-	if ((size_t)sqlite3_bind_parameter_count(stmt) != count)
-		return status_make(STATUS_INTERNAL, "%zu parameters given, %d expected", count,
-		                   sqlite3_bind_parameter_count(stmt));
-	for (size_t i = 0; i < count; i++) {
-		const char *name = sqlite3_bind_parameter_name(stmt, (int)i + 1);
-		unsigned long number = name ? strtoul(name + 1, NULL, 10) : 0;
-		if (number == 0 || number > count)
-			return status_make(STATUS_INTERNAL, "parameter %s is not one of %zu", name ? name : "?", count);
-		if (bind_one(stmt, (int)i + 1, &params[number - 1]) != SQLITE_OK)
+	if (plan->count != count)
+		return status_make(STATUS_INTERNAL, "%zu parameters given, %zu expected", count, plan->count);
+	for (size_t i = 0; i < count; i++)
+		if (bind_one(plan->stmt, (int)i + 1, &params[plan->numbers[i] - 1]) != SQLITE_OK)
 			return sqlite_failed(conn);
-	}
 	return status_ok_value();
 }
+
+/* ---------------------------------------------------------------- running */
 
 static bool
 read_bytes(sqlite3_stmt *stmt, int column, struct rows_builder *rows, struct store_cell *cell)
@@ -137,17 +191,17 @@ struct status
 sqlite_run(struct store_conn *conn, struct store_statement *statement, const struct store_value *params,
            size_t count, struct rows_builder *rows, int64_t *changed)
 {
-	sqlite3_stmt *stmt = statement->prepared;
+	const struct sqlite_plan *plan = statement->prepared;
 	sqlite3_int64 before = sqlite3_total_changes64(conn->handle);
 
-	if (!conn->tx && !sqlite3_stmt_readonly(stmt))
+	if (!conn->tx && !sqlite3_stmt_readonly(plan->stmt))
 		return status_make(STATUS_INTERNAL, "writes outside a transaction");
-	struct status st = bind_all(conn, stmt, params, count);
+	struct status st = bind_all(conn, plan, params, count);
 	if (status_ok(&st))
-		st = step_through(conn, stmt, rows);
+		st = step_through(conn, plan->stmt, rows);
 	*changed = sqlite3_total_changes64(conn->handle) == before ? 0 : sqlite3_changes64(conn->handle);
-	sqlite3_reset(stmt);
-	sqlite3_clear_bindings(stmt);
+	sqlite3_reset(plan->stmt);
+	sqlite3_clear_bindings(plan->stmt);
 	return st;
 }
 
@@ -201,22 +255,70 @@ insert_text(const char *table, const char *const *columns, size_t count)
 	return text.data;
 }
 
+void
+sqlite_forget_inserts(struct store_conn *conn)
+{
+	while (conn->inserts) {
+		struct sqlite_insert *insert = conn->inserts;
+		conn->inserts = insert->next;
+		plan_free(insert->plan);
+		mem_free(insert->text);
+		mem_free(insert);
+	}
+	conn->insert_count = 0;
+}
+
+/* Takes `text`. */
+static struct status
+add_insert(struct store_conn *conn, char *text, struct sqlite_plan **out)
+{
+	struct status st = plan_new(conn, text, out);
+
+	if (!status_ok(&st)) {
+		mem_free(text);
+		return st;
+	}
+	if (conn->insert_count == INSERTS_MAX)
+		sqlite_forget_inserts(conn);
+	struct sqlite_insert *insert = mem_alloc(sizeof(*insert));
+	*insert = (struct sqlite_insert){.next = conn->inserts, .text = text, .plan = *out};
+	conn->inserts = insert;
+	conn->insert_count++;
+	return st;
+}
+
+/* The connection's prepared INSERT of these columns. */
+static struct status
+insert_plan(struct store_conn *conn, const char *table, const char *const *columns, size_t column_count,
+            struct sqlite_plan **out)
+{
+	char *text = insert_text(table, columns, column_count);
+
+	for (struct sqlite_insert *insert = conn->inserts; insert; insert = insert->next) {
+		if (strcmp(insert->text, text) != 0)
+			continue;
+		mem_free(text);
+		*out = insert->plan;
+		return status_ok_value();
+	}
+	return add_insert(conn, text, out);
+}
+
 struct status
 sqlite_bulk(struct store_conn *conn, const char *table, const char *const *columns, size_t column_count,
             const struct store_value *values, size_t rows)
 {
-	sqlite3_stmt *stmt = NULL;
-	char *text = insert_text(table, columns, column_count);
-	struct status st = prepare_text(conn, text, &stmt);
+	struct sqlite_plan *plan;
+	struct status st = insert_plan(conn, table, columns, column_count, &plan);
 
+	if (!status_ok(&st))
+		return st;
 	for (size_t i = 0; status_ok(&st) && i < rows; i++) {
-		for (size_t c = 0; c < column_count && status_ok(&st); c++)
-			st = sqlite_checked(conn, bind_one(stmt, (int)c + 1, &values[i * column_count + c]));
+		st = bind_all(conn, plan, &values[i * column_count], column_count);
 		if (status_ok(&st))
-			st = step_through(conn, stmt, NULL);
-		sqlite3_reset(stmt);
+			st = step_through(conn, plan->stmt, NULL);
+		sqlite3_reset(plan->stmt);
 	}
-	sqlite3_finalize(stmt);
-	mem_free(text);
+	sqlite3_clear_bindings(plan->stmt);
 	return st;
 }

@@ -18,6 +18,7 @@
 #define STORE_NAME_MAX   60u /* PostgreSQL cuts names of prepared statements at 63 bytes */
 
 struct rows_builder;
+struct sqlite_insert;
 struct store_driver;
 
 /* A statement prepared on one connection. */
@@ -27,7 +28,7 @@ struct store_statement {
 	char *text;         /* with its tokens replaced */
 	bool is_over_sets;  /* it has the token @each@ */
 	bool is_binary;     /* PostgreSQL: its rows come in binary */
-	void *prepared;     /* SQLite: sqlite3_stmt; PostgreSQL: any pointer once it is prepared */
+	void *prepared;     /* SQLite: struct sqlite_plan; PostgreSQL: any pointer once it is prepared */
 	struct metric_histogram *duration;
 };
 
@@ -44,7 +45,9 @@ struct store_conn {
 	void *hook_arg;
 	struct store_statement *statements; /* open addressing by name */
 	size_t statement_count;
-	size_t statement_slots; /* a power of two, or 0 */
+	size_t statement_slots;        /* a power of two, or 0 */
+	struct sqlite_insert *inserts; /* SQLite: of many rows, by their texts */
+	size_t insert_count;
 };
 
 struct store {
