@@ -65,10 +65,11 @@ static struct status
 apply(struct store_tx *tx, const struct store_migration *migration)
 {
 	const struct store *store = tx->conn->store;
-	struct status st;
+	char *sql = migration_text(store->driver, migration->sql);
 
 	conn_start_timer(tx->conn);
-	st = store->driver->script(tx->conn, migration->sql);
+	struct status st = store->driver->script(tx->conn, sql);
+	mem_free(sql);
 	if (status_ok(&st))
 		st = store_exec(tx, &RECORD,
 		                STORE_PARAMS(store_i64(migration->version), store_text(migration->name),

@@ -53,6 +53,10 @@ void postgres_each_table(struct strbuf *out, size_t count);
 struct status postgres_run_sets(struct store_conn *conn, struct store_statement *statement,
                                 const struct store_value *params, size_t count, size_t sets,
                                 struct rows_builder *rows);
+void postgres_change_table(struct strbuf *out, const char *keyword, size_t count);
+struct status postgres_change_sets(struct store_conn *conn, struct store_statement *statement,
+                                   const struct store_value *params, size_t count, size_t sets,
+                                   bool *changed);
 struct status postgres_bulk(struct store_conn *conn, const char *table, const char *const *columns,
                             size_t column_count, const struct store_value *values, size_t rows);
 

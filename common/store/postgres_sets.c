@@ -6,6 +6,8 @@
  * size. A scan of a table of what waits, that was empty when it was analysed, would cost a hundred times as
  * much.
  */
+#include <string.h>
+
 #include "store/postgres_internal.h"
 
 /* From PostgreSQL's catalog/pg_type.dat. */
@@ -19,16 +21,39 @@ enum {
 	OID_FLOAT8_ARRAY = 1022
 };
 
-void
-postgres_each_table(struct strbuf *out, size_t count)
+static void
+put_unnest(struct strbuf *out, size_t count)
 {
 	strbuf_puts(out, "unnest(");
 	for (size_t i = 1; i <= count; i++)
 		strbuf_printf(out, "%s(SELECT $%zu)", i > 1 ? ", " : "", i);
-	strbuf_puts(out, ") AS given (");
+	strbuf_putc(out, ')');
+}
+
+static void
+put_columns(struct strbuf *out, size_t count)
+{
 	for (size_t i = 1; i <= count; i++)
 		strbuf_printf(out, "%sc%zu", i > 1 ? ", " : "", i);
+}
+
+void
+postgres_each_table(struct strbuf *out, size_t count)
+{
+	put_unnest(out, count);
+	strbuf_puts(out, " AS given (");
+	put_columns(out, count);
 	strbuf_putc(out, ')');
+}
+
+void
+postgres_change_table(struct strbuf *out, const char *keyword, size_t count)
+{
+	strbuf_printf(out, "%s ", keyword);
+	put_unnest(out, count);
+	strbuf_puts(out, " WITH ORDINALITY AS given (");
+	put_columns(out, count);
+	strbuf_puts(out, ", at)");
 }
 
 void
@@ -90,4 +115,20 @@ postgres_run_sets(struct store_conn *conn, struct store_statement *statement,
 		return postgres_failed(conn, NULL);
 	PQsetSingleRowMode(conn->handle);
 	return postgres_results(conn, rows, &changed);
+}
+
+struct status
+postgres_change_sets(struct store_conn *conn, struct store_statement *statement,
+                     const struct store_value *params, size_t count, size_t sets, bool *changed)
+{
+	struct arena arena;
+
+	arena_init(&arena, 4096, SIZE_MAX);
+	struct rows_builder rows = rows_begin(&arena, statement->name, sets);
+	struct status st = postgres_run_sets(conn, statement, params, count, sets, &rows);
+	memset(changed, 0, sizeof(*changed) * sets);
+	for (size_t r = 0; status_ok(&st) && r < rows_count(rows.rows); r++)
+		changed[row_i64(rows.rows, r, 0) - 1] = true;
+	arena_fini(&arena);
+	return st;
 }

@@ -302,4 +302,8 @@ const struct store_driver sqlite_driver = {
     .lock_clause = "",
     .refer_clause = "",
     .each_table = sqlite_each_table,
+    .change_sets = sqlite_change_sets,
+    .change_column = "$",
+    .change_which = "",
+    .clustered_clause = "WITHOUT ROWID",
 };

@@ -25,6 +25,8 @@ struct status sqlite_run_each(struct store_conn *conn, struct store_statement *s
 struct status sqlite_run_sets(struct store_conn *conn, struct store_statement *statement,
                               const struct store_value *params, size_t count, size_t sets,
                               struct rows_builder *rows);
+struct status sqlite_change_sets(struct store_conn *conn, struct store_statement *statement,
+                                 const struct store_value *params, size_t count, size_t sets, bool *changed);
 void sqlite_each_table(struct strbuf *out, size_t count);
 struct status sqlite_bulk(struct store_conn *conn, const char *table, const char *const *columns,
                           size_t column_count, const struct store_value *values, size_t rows);

@@ -228,6 +228,20 @@ sqlite_run_sets(struct store_conn *conn, struct store_statement *statement, cons
 	return st;
 }
 
+struct status
+sqlite_change_sets(struct store_conn *conn, struct store_statement *statement,
+                   const struct store_value *params, size_t count, size_t sets, bool *changed)
+{
+	struct status st = status_ok_value();
+	int64_t rows = 0;
+
+	for (size_t i = 0; i < sets && status_ok(&st); i++) {
+		st = sqlite_run(conn, statement, params + i * count, count, NULL, &rows);
+		changed[i] = rows > 0;
+	}
+	return st;
+}
+
 void
 sqlite_each_table(struct strbuf *out, size_t count)
 {

@@ -5,12 +5,14 @@
  * program's text.
  */
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/hash.h"
 #include "store/store_internal.h"
 
-#define EACH_TOKEN "@each@"
+#define EACH_TOKEN  "@each@"
+#define WHICH_TOKEN "@which@"
 
 static struct store_statement *
 slot_for(struct store_statement *slots, size_t slot_count, const char *name)
@@ -54,20 +56,26 @@ duration_of(const struct store *store, const char *name)
 static bool
 is_over_sets(const char *text)
 {
-	return strstr(text, EACH_TOKEN) != NULL;
+	return strstr(text, EACH_TOKEN) || strstr(text, WHICH_TOKEN);
 }
 
-/* Takes `text`; each token is there once or not at all. */
+/* Takes `text`. */
 static char *
 replaced(char *text, const char *token, const char *by)
 {
-	const char *at = strstr(text, token);
+	const char *from = text, *at;
+	struct strbuf out;
 
-	if (!at)
+	if (!strstr(text, token))
 		return text;
-	char *out = mem_printf("%.*s%s%s", (int)(at - text), text, by, at + strlen(token));
+	strbuf_init(&out, NULL);
+	for (; (at = strstr(from, token)) != NULL; from = at + strlen(token)) {
+		strbuf_add(&out, from, (size_t)(at - from));
+		strbuf_puts(&out, by);
+	}
+	strbuf_puts(&out, from);
 	mem_free(text);
-	return out;
+	return out.data;
 }
 
 static char *
@@ -82,6 +90,42 @@ with_table(char *text, const struct store_driver *driver, size_t count)
 	return out;
 }
 
+static char *
+with_change_table(char *text, const struct store_driver *driver, const char *token, const char *keyword,
+                  size_t count)
+{
+	struct strbuf table;
+
+	strbuf_init(&table, NULL);
+	strbuf_puts(&table, "");
+	if (driver->change_table)
+		driver->change_table(&table, keyword, count);
+	char *out = replaced(text, token, table.data);
+	strbuf_fini(&table);
+	return out;
+}
+
+static char *
+with_changes(char *text, const struct store_driver *driver, size_t count)
+{
+	char *out = with_change_table(text, driver, "@from@", "FROM", count);
+
+	out = with_change_table(out, driver, "@using@", "USING", count);
+	for (size_t i = 1; i <= count; i++) {
+		char token[24], column[48];
+		snprintf(token, sizeof(token), "@c%zu@", i);
+		snprintf(column, sizeof(column), "%s%zu", driver->change_column, i);
+		out = replaced(out, token, column);
+	}
+	return replaced(out, WHICH_TOKEN, driver->change_which);
+}
+
+char *
+migration_text(const struct store_driver *driver, const char *text)
+{
+	return replaced(mem_strdup(text), "@clustered@", driver->clustered_clause);
+}
+
 char *
 statement_text(const struct store_driver *driver, const char *text, size_t count)
 {
@@ -89,7 +133,9 @@ statement_text(const struct store_driver *driver, const char *text, size_t count
 
 	out = replaced(out, "@lock@", driver->lock_clause);
 	out = replaced(out, "@refer@", driver->refer_clause);
-	return is_over_sets(text) ? with_table(out, driver, count) : out;
+	if (strstr(text, EACH_TOKEN))
+		out = with_table(out, driver, count);
+	return strstr(text, WHICH_TOKEN) ? with_changes(out, driver, count) : out;
 }
 
 struct status

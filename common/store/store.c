@@ -211,6 +211,19 @@ note_failure(const struct store *store, const struct store_sql *sql, const struc
 		            1);
 }
 
+/* What every statement's end has in common. */
+static struct status
+ended(struct store_conn *conn, const struct store_sql *sql, const struct store_statement *statement,
+      uint64_t start_ns, struct status st)
+{
+	const struct store *store = conn->store;
+
+	histogram_observe(statement->duration, (double)(clock_mono_ns(store->clock) - start_ns) / 1e9);
+	if (!status_ok(&st))
+		note_failure(store, sql, &st);
+	return status_wrap(st, "statement %s", sql->name);
+}
+
 static struct status
 run(struct store_conn *conn, const struct store_sql *sql, const struct store_value *params, size_t count,
     struct rows_builder *rows, int64_t *changed)
@@ -223,10 +236,7 @@ run(struct store_conn *conn, const struct store_sql *sql, const struct store_val
 	struct status st = statement_get(conn, sql, params, count, &statement);
 	if (status_ok(&st))
 		st = store->driver->run(conn, statement, params, count, rows, changed);
-	histogram_observe(statement->duration, (double)(clock_mono_ns(store->clock) - start_ns) / 1e9);
-	if (!status_ok(&st))
-		note_failure(store, sql, &st);
-	return status_wrap(st, "statement %s", sql->name);
+	return ended(conn, sql, statement, start_ns, st);
 }
 
 static struct status
@@ -267,11 +277,7 @@ store_exec_each(struct store_tx *tx, const struct store_sql *sql, const struct s
 	struct status st = statement_get(conn, sql, params, count, &statement);
 	if (status_ok(&st))
 		st = store->driver->run_each(conn, statement, params, count, rows, changed);
-	histogram_observe(statement->duration, (double)(clock_mono_ns(store->clock) - start_ns) / 1e9);
-	if (!status_ok(&st))
-		note_failure(store, sql, &st);
-	conn->failure = status_wrap(st, "statement %s", sql->name);
-	return conn->failure;
+	return conn->failure = ended(conn, sql, statement, start_ns, st);
 }
 
 struct status
@@ -303,11 +309,26 @@ store_query_each(struct store_tx *tx, const struct store_sql *sql, const struct 
 	struct status st = statement_get(conn, sql, params, count, &statement);
 	if (status_ok(&st))
 		st = store->driver->run_sets(conn, statement, params, count, sets, &rows);
-	histogram_observe(statement->duration, (double)(clock_mono_ns(store->clock) - start_ns) / 1e9);
-	if (!status_ok(&st))
-		note_failure(store, sql, &st);
-	conn->failure = status_wrap(st, "statement %s", sql->name);
-	return conn->failure;
+	return conn->failure = ended(conn, sql, statement, start_ns, st);
+}
+
+struct status
+store_change_each(struct store_tx *tx, const struct store_sql *sql, const struct store_value *params,
+                  size_t count, size_t sets, bool *changed)
+{
+	struct store_conn *conn = tx->conn;
+	const struct store *store = conn->store;
+	struct store_statement *statement;
+	uint64_t start_ns = clock_mono_ns(store->clock);
+
+	assert(tx->is_open && conn->tx == tx);
+	if (!status_ok(&conn->failure) || sets == 0)
+		return conn->failure;
+	conn_start_timer(conn);
+	struct status st = statement_get(conn, sql, params, count, &statement);
+	if (status_ok(&st))
+		st = store->driver->change_sets(conn, statement, params, count, sets, changed);
+	return conn->failure = ended(conn, sql, statement, start_ns, st);
 }
 
 struct status

@@ -4,7 +4,7 @@
  * A service owns a schema: in PostgreSQL a schema of its name, in SQLite a file of its name. SQL is
  * written once, in the dialect that both share: $1 parameters, ON CONFLICT, RETURNING, CTEs; types
  * BIGINT, TEXT, BYTEA (BLOB affinity in SQLite), DOUBLE PRECISION, BOOLEAN as BIGINT 0/1. Where they
- * must differ there is a function: store_claim_clause(), store_bulk_*().
+ * must differ there is a token or a function.
  *
  * Statements are named and listed in a table by the service; they are prepared once a connection. A
  * connection belongs to one thread at a time. What is acknowledged is durable: SQLite runs in WAL
@@ -143,6 +143,12 @@ struct status store_exec_each(struct store_tx *tx, const struct store_sql *sql,
 struct status store_query_each(struct store_tx *tx, const struct store_sql *sql,
                                const struct store_value *params, size_t count, size_t sets, size_t max_rows,
                                struct arena *arena, struct store_rows **out);
+/* Runs an UPDATE or DELETE for each of `sets` sets of `count` parameters, all of one statement on PostgreSQL;
+ * each set changes one row at most, and no two the same. Its text names a set's parameters "@c1@", "@c2@" and
+ * so on, has "@from@" (UPDATE) or "@using@" (DELETE) before its WHERE, and ends in "@which@". Types are as in
+ * store_query_each(). `changed` has room for one answer a set. */
+struct status store_change_each(struct store_tx *tx, const struct store_sql *sql,
+                                const struct store_value *params, size_t count, size_t sets, bool *changed);
 /* Runs a statement that returns rows, all of them read into `arena` (bounded by `max_rows`, beyond
  * which RESOURCE_EXHAUSTED). */
 struct status store_query(struct store_tx *tx, const struct store_sql *sql, const struct store_value *params,

@@ -100,6 +100,9 @@ struct store_driver {
 	struct status (*run_sets)(struct store_conn *conn, struct store_statement *statement,
 	                          const struct store_value *params, size_t count, size_t sets,
 	                          struct rows_builder *rows);
+	/* Over all sets, at least one, of a statement that ends in "@which@". */
+	struct status (*change_sets)(struct store_conn *conn, struct store_statement *statement,
+	                             const struct store_value *params, size_t count, size_t sets, bool *changed);
 	/* Several statements without parameters, in the open transaction. */
 	struct status (*script)(struct store_conn *conn, const char *sql);
 	struct status (*bulk)(struct store_conn *conn, const char *table, const char *const *columns,
@@ -108,6 +111,11 @@ struct store_driver {
 	struct status (*migrate_lock)(struct store_conn *conn);
 	const char *claim_clause, *lock_clause, *refer_clause;
 	void (*each_table)(struct strbuf *out, size_t count); /* what "@each@" stands for */
+	/* What "@from@" and "@using@" stand for; NULL: nothing. Then what precedes the number of a set's
+	 * parameter, and what "@which@" stands for. */
+	void (*change_table)(struct strbuf *out, const char *keyword, size_t count);
+	const char *change_column, *change_which;
+	const char *clustered_clause; /* what "@clustered@" behind a table of a migration stands for */
 };
 
 extern const struct store_driver sqlite_driver;
@@ -129,6 +137,8 @@ struct status statement_get(struct store_conn *conn, const struct store_sql *sql
 void statements_forget(struct store_conn *conn);
 /* The text with its tokens replaced; mem_free() it. `count` parameters. */
 char *statement_text(const struct store_driver *driver, const char *text, size_t count);
+/* That of a migration. */
+char *migration_text(const struct store_driver *driver, const char *text);
 
 /* ---------------------------------------------------------------- results */
 

@@ -175,14 +175,14 @@ refill_lane(struct courier *courier, struct store_conn *conn, struct lane *lane)
 	int64_t now_ms = clock_wall_ms(courier->self->env.clock);
 	struct due_list due;
 
-	/* In a backlog it goes on behind what is loaded, else it looks at all: what became due with an earlier
-	 * time is found when the backlog ends, and when the lease is renewed. */
+	/* In a backlog it goes on behind what is loaded, else it looks at all, with what is loaded: what became
+	 * due with an earlier time is found when the backlog ends, and when the lease is renewed. */
 	const struct due_query query = {.endpoint_id = lane->endpoint_id,
 	                                .is_ordered = is_ordered,
 	                                .now_ms = now_ms,
 	                                .after = lane->cursor,
-	                                .most =
-	                                    lane->cursor.due_at > 0 ? appetite : appetite + lane->loaded_count};
+	                                .most = appetite - lane->queued +
+	                                        (lane->cursor.due_at > 0 ? 0 : lane->loaded_count)};
 
 	lane->is_dirty = false;
 	struct status st = ledger_due(conn, &courier->arena, &query, &due);

@@ -4,9 +4,6 @@
  * Deliveries that are over leave in one statement. Retries are one statement each, in one round trip: they
  * are few, or their receiver is unwell.
  */
-#include <stdlib.h>
-#include <string.h>
-
 #include "ledger.h"
 #include "waiting.h"
 
@@ -16,8 +13,7 @@
 
 /* The next attempt of it, and no other: one whose commit was lost on its way back is not counted twice. */
 static const struct store_sql DELIVERY_OVER = {
-    "delivery_over",
-    "DELETE FROM waiting WHERE (id, attempts) IN (SELECT c1, c2 - 1 FROM @each@) RETURNING id"};
+    "delivery_over", "DELETE FROM waiting @using@ WHERE id = @c1@ AND attempts = @c2@ - 1 @which@"};
 static const struct store_sql DELIVERY_RETRY = {
     "delivery_retry", "UPDATE waiting SET attempts = $3, tries = tries + 1, due_at = $2"
                       " WHERE id = $1 AND attempts = $3 - 1"};
@@ -48,37 +44,20 @@ ended_at(const struct verdict *v)
 	return v->attempt->started_at + v->attempt->latency_ms;
 }
 
-static int
-by_delivery(const void *a, const void *b)
-{
-	return strcmp((*(struct verdict *const *)a)->delivery_id, (*(struct verdict *const *)b)->delivery_id);
-}
-
-static int
-delivery_is(const void *id, const void *verdict)
-{
-	return strcmp(id, (*(struct verdict *const *)verdict)->delivery_id);
-}
-
 /* Those that wait no longer. */
 static struct status
 record_over(struct store_tx *tx, struct arena *arena, struct verdict **over, size_t count)
 {
 	struct store_value *sets = ARENA_ARRAY(arena, struct store_value, count * OVER_PARAMS + 1);
-	struct store_rows *rows;
+	bool *changed = ARENA_ARRAY(arena, bool, count + 1);
 
-	qsort(over, count, sizeof(*over), by_delivery);
 	for (size_t i = 0; i < count; i++) {
 		sets[i * OVER_PARAMS] = store_text(over[i]->delivery_id);
 		sets[i * OVER_PARAMS + 1] = store_i64(over[i]->number);
 	}
-	struct status st = store_query_each(tx, &DELIVERY_OVER, sets, OVER_PARAMS, count, count, arena, &rows);
-	for (size_t r = 0; status_ok(&st) && r < rows_count(rows); r++) {
-		struct verdict **found =
-		    bsearch(row_text(rows, r, 0), over, count, sizeof(struct verdict *), delivery_is);
-		if (found)
-			(*found)->is_recorded = true;
-	}
+	struct status st = store_change_each(tx, &DELIVERY_OVER, sets, OVER_PARAMS, count, changed);
+	for (size_t i = 0; i < count && status_ok(&st); i++)
+		over[i]->is_recorded = changed[i];
 	return st;
 }
 

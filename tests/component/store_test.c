@@ -458,6 +458,42 @@ START_TEST(a_statement_runs_over_many_sets_of_parameters_at_once)
 }
 END_TEST
 
+START_TEST(a_change_for_each_set_of_parameters_tells_which_rows_were_there)
+{
+	static const struct store_sql drop = {
+	    "items_drop", "DELETE FROM items @using@ WHERE id = @c1@ AND name = @c2@ @which@"};
+	static const struct store_sql score = {
+	    "items_score",
+	    "UPDATE items SET score = @c2@, name = name || @c3@ @from@ WHERE id = @c1@ + 0 @which@"};
+	enum { ROWS = 300 };
+	struct store_value values[ROWS * 2];
+	bool changed[ROWS];
+	struct store_tx tx;
+	struct fixture f;
+
+	start(&f, _i, false);
+	must(store_begin(f.conn, &tx));
+	for (int i = 0; i < ROWS; i++) {
+		values[i * 2] = store_i64(i);
+		values[i * 2 + 1] = store_text(arena_printf(&f.arena, "\"{%d}\\", i));
+		must(store_exec(&tx, &INSERT,
+		                STORE_PARAMS(values[i * 2], values[i * 2 + 1], store_null(), store_null()), NULL));
+	}
+	const struct store_value scores[] = {store_i64(7),   store_i64(2), store_text("!"),
+	                                     store_i64(999), store_i64(2), store_text("!")};
+	must(store_change_each(&tx, &score, scores, 3, 2, changed));
+	ck_assert(changed[0] && !changed[1]);
+	must(store_change_each(&tx, &drop, values, 2, ROWS, changed));
+	for (int i = 0; i < ROWS; i++)
+		ck_assert_int_eq(changed[i], i != 7);
+	must(store_change_each(&tx, &drop, values, 2, 1, changed));
+	ck_assert(!changed[0]);
+	must(store_end(&tx, status_ok_value()));
+	ck_assert_int_eq(count(&f), 1);
+	stop(&f);
+}
+END_TEST
+
 START_TEST(ten_thousand_rows_are_loaded_at_once)
 {
 	static const char *const columns[] = {"id", "name", "data", "score"};
@@ -836,6 +872,7 @@ add_on_both(TCase *tests)
 	tcase_add_loop_test(tests, a_statement_runs_for_each_set_of_parameters_and_tells_what_each_changed, 0,
 	                    BACKENDS);
 	tcase_add_loop_test(tests, a_statement_runs_over_many_sets_of_parameters_at_once, 0, BACKENDS);
+	tcase_add_loop_test(tests, a_change_for_each_set_of_parameters_tells_which_rows_were_there, 0, BACKENDS);
 	tcase_add_loop_test(tests, ten_thousand_rows_are_loaded_at_once, 0, BACKENDS);
 	tcase_add_loop_test(tests, four_threads_claim_each_row_once, 0, BACKENDS);
 	tcase_add_loop_test(tests, eight_processes_that_start_together_migrate_once, 0, BACKENDS);
