@@ -38,7 +38,7 @@ open_store(struct hosted *self)
 	struct store_options options = {.service = self->service->name,
 	                                .url = self->host->store_url,
 	                                /* one a worker, one for pings, one for what the service does at start */
-	                                .connections = worker_count(self) + 2,
+	                                .connections = worker_count(self) + self->service->store_threads + 2,
 	                                .migrations = self->service->migrations,
 	                                .log = self->env.log,
 	                                .metrics = self->host->metrics,

@@ -75,7 +75,8 @@ struct service {
 	const struct service_handlers *handlers;  /* ends with api NULL */
 	const struct store_migration *migrations; /* NULL: no store */
 	bool publishes;
-	uint32_t workers; /* default number of threads for slow methods; 0: 4 */
+	uint32_t workers;       /* default number of threads for slow methods; 0: 4 */
+	uint32_t store_threads; /* of the service's own that take a store connection beside those */
 	struct status (*create)(const struct service_env *env, void **self);
 	/* Once all services of the process are created, and before this one is called: load, dial others, start
 	 * own threads. */

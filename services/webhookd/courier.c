@@ -43,13 +43,23 @@ courier_parcel_ended(struct parcel *parcel)
 	pthread_mutex_unlock(&courier->lock);
 }
 
+/* On the settler's thread. */
+void
+courier_settled(struct courier *courier)
+{
+	pthread_mutex_lock(&courier->lock);
+	courier->has_settled = true;
+	pthread_cond_signal(&courier->wake);
+	pthread_mutex_unlock(&courier->lock);
+}
+
 /* ---- sending ---- */
 
 /* No tenant holds more of what may be under way than is left for the others. */
 static bool
 has_room(const struct courier *courier, const struct tenant_share *share)
 {
-	return courier->in_flight < courier->in_flight_max &&
+	return courier->in_flight < courier->in_flight_max && courier->unsettled_count < UNSETTLED_MAX &&
 	       share->in_flight < courier->in_flight_max - courier->in_flight;
 }
 
@@ -100,7 +110,7 @@ take_news(struct courier *courier)
 	}
 	courier->is_claim_due = courier->is_claim_due || courier->hint_count > 0 || courier->has_more_hints;
 	courier->hint_count = 0;
-	courier->has_more_hints = false;
+	courier->has_more_hints = courier->has_settled = false;
 	courier->is_draining = courier->is_asked_to_drain;
 	pthread_mutex_unlock(&courier->lock);
 	while (finished) {
@@ -112,6 +122,7 @@ take_news(struct courier *courier)
 		parcel->lane->unsettled++;
 		if (courier->unsettled_count++ == 0)
 			courier->unsettled_mono = clock_mono_ms(courier->self->env.clock);
+		courier->is_hurried = courier->is_hurried || parcel->has_order_key;
 		*courier->last_unsettled = parcel;
 		courier->last_unsettled = &parcel->next;
 		parcel->next = NULL;
@@ -145,7 +156,7 @@ pause_ms(const struct courier *courier)
 	uint64_t now = clock_mono_ms(courier->self->env.clock), pause = courier->has_trouble ? 200 : POLL_MS;
 	int64_t now_ms = clock_wall_ms(courier->self->env.clock);
 
-	if (courier->unsettled && !courier->has_trouble)
+	if (courier->unsettled && !courier->is_settling && !courier->has_trouble)
 		pause = SETTLE_WAIT_MS;
 	for (const struct lane *lane = courier->lanes; lane; lane = lane->next) {
 		if (lane->retry_at > 0 && lane->retry_at < now_ms + (int64_t)pause)
@@ -173,7 +184,8 @@ wait_for_news(struct courier *courier)
 	}
 	pthread_mutex_lock(&courier->lock);
 	while (pause > 0 && !courier->finished && courier->hint_count == 0 && !courier->has_more_hints &&
-	       !courier->is_stopping && courier->is_asked_to_drain == courier->is_draining)
+	       !courier->has_settled && !courier->is_stopping &&
+	       courier->is_asked_to_drain == courier->is_draining)
 		if (pthread_cond_timedwait(&courier->wake, &courier->lock, &until) != 0)
 			break;
 	pthread_mutex_unlock(&courier->lock);
@@ -184,7 +196,8 @@ is_over(struct courier *courier)
 {
 	pthread_mutex_lock(&courier->lock);
 	bool is_over = courier->is_stopping;
-	bool is_empty = courier->is_draining && !courier->finished && !courier->lanes && !courier->unsettled;
+	bool is_empty = courier->is_draining && !courier->finished && !courier->lanes && !courier->unsettled &&
+	                !courier->is_settling;
 	if (is_empty && !courier->is_empty) {
 		courier->is_empty = true;
 		pthread_cond_broadcast(&courier->emptied);
@@ -202,8 +215,7 @@ courier_main(void *arg)
 		wait_for_news(courier);
 		take_news(courier);
 		arena_reset(&courier->arena);
-		/* What is loaded leaves before what came back is written down: a commit takes as long as many
-		 * answers. */
+		/* What is loaded leaves before more is: loading takes as long as many answers. */
 		send_all(courier);
 		courier_use_store(courier);
 		send_all(courier);
@@ -236,10 +248,14 @@ courier_new(struct webhookd *self, const struct outbound_options *http, struct c
 	pthread_condattr_destroy(&monotonic);
 	courier_register_metrics(courier);
 	*out = courier;
-	struct status st = sinks_new(self, http, &courier->sinks);
+	struct status st = settler_new(self, courier, &courier->settler);
+	if (status_ok(&st))
+		st = sinks_new(self, http, &courier->sinks);
 	if (status_ok(&st) && pthread_create(&courier->thread, NULL, courier_main, courier) != 0)
 		st = status_make(STATUS_RESOURCE_EXHAUSTED, "cannot start the courier");
 	courier->has_thread = status_ok(&st);
+	if (courier->has_thread)
+		pthread_setname_np(courier->thread, "courier");
 	return st;
 }
 
@@ -279,7 +295,9 @@ courier_free(struct courier *courier)
 		pthread_mutex_unlock(&courier->lock);
 		pthread_join(courier->thread, NULL);
 	}
+	settler_stop(courier->settler);
 	take_news(courier);
+	(void)settle_end(courier);
 	while (courier->unsettled) {
 		struct parcel *parcel = courier->unsettled;
 		courier->unsettled = parcel->next;
@@ -287,6 +305,7 @@ courier_free(struct courier *courier)
 	}
 	while (courier->lanes)
 		courier_drop_lane(courier, &courier->lanes);
+	settler_free(courier->settler);
 	arena_fini(&courier->arena);
 	pthread_cond_destroy(&courier->wake);
 	pthread_cond_destroy(&courier->emptied);

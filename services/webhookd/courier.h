@@ -3,7 +3,8 @@
  *
  *   claim endpoints that are due  ->  load what is due for them  ->  send  ->  record how it went
  *
- * One thread does all the SQL; sinks (sink.h) have threads of their own. An endpoint is owned by one
+ * The courier's thread reads; a settler (settler.h) records, and sinks (sink.h) have threads of their own. An
+ * endpoint is owned by one
  * replica at a time, for LEASE_MS, renewed while it has work, so that its order, rate and concurrency need no
  * agreement between replicas. Whoever lost it finds its token stale and records nothing.
  */

@@ -308,13 +308,14 @@ courier_use_store(struct courier *courier)
 	struct store *store = courier->self->env.store;
 	uint64_t now = clock_mono_ms(courier->self->env.clock);
 	struct store_conn *conn;
-	struct status st = store_take(store, TAKE_MS, &conn);
+	struct status st = settle_end(courier);
 
+	if (status_ok(&st) && is_settling_due(courier))
+		settle_begin(courier);
+	if (status_ok(&st))
+		st = store_take(store, TAKE_MS, &conn);
 	if (status_ok(&st)) {
-		if (is_settling_due(courier))
-			st = settle(courier, conn);
-		if (status_ok(&st))
-			st = renew_lapsed(courier, conn);
+		st = renew_lapsed(courier, conn);
 		if (status_ok(&st) && !courier->is_draining &&
 		    (courier->is_claim_due || now - courier->claimed_mono >= POLL_MS)) {
 			courier->claimed_mono = now;

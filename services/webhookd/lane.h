@@ -34,7 +34,7 @@ struct lane {
 	bool is_failing;
 	int64_t failing_since;
 	Corbel__V1__DisabledReason disable_for; /* that is still to be done; 0: nothing */
-	bool is_listed, is_held, was_failing;   /* of the transaction that records its attempts */
+	struct tally *tally;                    /* of the batch that is being filled */
 	struct parcel *first, **last;           /* loaded, not yet sent */
 	size_t queued, in_flight;
 	size_t unsettled; /* finished, not yet recorded */

@@ -304,6 +304,7 @@ const struct service webhookd_service = {
     .migrations = webhookd_migrations,
     .publishes = true,
     .workers = 4,
+    .store_threads = 5, /* writer, courier, settler, desk, mailer */
     .create = create,
     .start = start,
     .tasks = TASKS,

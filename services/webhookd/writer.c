@@ -169,6 +169,7 @@ writer_new(struct webhookd *self, struct writer **out)
 		mem_free(writer);
 		return status_make(STATUS_RESOURCE_EXHAUSTED, "cannot start the log's writer");
 	}
+	pthread_setname_np(writer->thread, "writer");
 	*out = writer;
 	return status_ok_value();
 }
