@@ -1,7 +1,7 @@
 /*
- * loop: the client's thread. curl's multi handle tells which sockets it wants watched and when it wants to be
- * called; an epoll set watches them beside an eventfd by which senders wake the loop. Nothing here blocks:
- * names are resolved by curl on threads of their own.
+ * loop: the client's thread. curl's multi handle tells which sockets it wants watched (watches.c) and when it
+ * wants to be called; an epoll set watches them beside an eventfd by which senders wake the loop. Nothing
+ * here blocks: names are resolved by curl on threads of their own.
  *
  *     start what was sent, what waited → curl's timers → end what is done → cancel, or sleep → curl's sockets
  * → …
@@ -24,24 +24,6 @@ now_ms(void)
 }
 
 /* ---------------------------------------------------------------- what curl asks for */
-
-static int
-watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *is_watched)
-{
-	struct outbound *self = arg;
-	struct epoll_event event = {.data.fd = fd};
-
-	(void)easy;
-	if (what == CURL_POLL_REMOVE) {
-		epoll_ctl(self->epoll, EPOLL_CTL_DEL, fd, NULL);
-		return 0;
-	}
-	event.events = (what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
-	int failed = epoll_ctl(self->epoll, is_watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &event);
-	if (!is_watched)
-		curl_multi_assign(self->multi, fd, self);
-	return failed ? -1 : 0;
-}
 
 static int
 set_timer(CURLM *multi, long timeout_ms, void *arg)
@@ -245,7 +227,8 @@ drive_socket(struct outbound *self, const struct epoll_event *event)
 	                     (events & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
 	                     (events & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0);
 
-	curl_multi_socket_action(self->multi, event->data.fd, flags, &running);
+	if (watches_wants(self, event->data.fd))
+		curl_multi_socket_action(self->multi, event->data.fd, flags, &running);
 }
 
 static int
@@ -339,7 +322,7 @@ static void
 open_multi(struct outbound *self)
 {
 	self->multi = curl_multi_init();
-	curl_multi_setopt(self->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
+	curl_multi_setopt(self->multi, CURLMOPT_SOCKETFUNCTION, watches_ask);
 	curl_multi_setopt(self->multi, CURLMOPT_SOCKETDATA, self);
 	curl_multi_setopt(self->multi, CURLMOPT_TIMERFUNCTION, set_timer);
 	curl_multi_setopt(self->multi, CURLMOPT_TIMERDATA, self);
@@ -386,6 +369,7 @@ loop_close(struct outbound *self)
 	for (size_t i = 0; i < self->used; i++)
 		transfer_fini(&self->transfers[i]);
 	curl_multi_cleanup(self->multi);
+	mem_free(self->watches);
 	if (self->wake >= 0)
 		close(self->wake);
 	if (self->epoll >= 0)

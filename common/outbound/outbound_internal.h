@@ -56,6 +56,14 @@ struct transfer {
 	bool is_head_too_large, is_cut;
 };
 
+/* A descriptor. Those of connections stay in the epoll set between requests: curl asks to have them watched
+ * and no longer watched at each, and most are used again at once. */
+struct watch {
+	uint32_t events; /* that the epoll set has it with; 0: not at all */
+	bool is_ours;    /* of a connection: watches_closed() tells when its number becomes another's */
+	bool is_wanted;  /* by curl, now */
+};
+
 struct outbound_metrics {
 	struct metric_counter *results[OUTBOUND_RESULTS];
 	struct metric_counter *rejected;
@@ -91,6 +99,8 @@ struct outbound {
 
 	/* the loop's thread only */
 	CURLM *multi;
+	struct watch *watches; /* by descriptor */
+	size_t watch_count;
 	struct own own;
 	uint64_t curl_due_ms; /* when curl wants to be called without an event; UINT64_MAX: never */
 	size_t seen;          /* places that the loop has ever seen used */
@@ -103,6 +113,15 @@ struct outbound {
 struct status loop_open(struct outbound *self);
 /* Ends what was opened; the thread has been told to end. */
 void loop_close(struct outbound *self);
+
+/* watches.c; the loop's thread. */
+/* curl's CURLMOPT_SOCKETFUNCTION, with the client as its argument. */
+int watches_ask(CURL *easy, curl_socket_t fd, int what, void *self, void *unused);
+/* A connection's socket, from its beginning and until it is closed. */
+void watches_opened(struct outbound *self, int fd);
+void watches_closed(struct outbound *self, int fd);
+/* Whether what happened to it is curl's business now: if not, it is left alone until it is. */
+bool watches_wants(struct outbound *self, int fd);
 
 /* request.c; any thread. Why it cannot be sent, for people, or NULL. */
 const char *request_fault(const struct outbound_request *request);

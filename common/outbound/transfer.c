@@ -5,6 +5,7 @@
 #include <netdb.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "outbound/outbound_internal.h"
@@ -60,7 +61,17 @@ open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	}
 	transfer->sockets_opened++;
 	counter_add(self->metrics.connections, 1);
-	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+	int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+	if (fd >= 0)
+		watches_opened(self, fd);
+	return fd;
+}
+
+static int
+close_socket(void *arg, curl_socket_t fd)
+{
+	watches_closed(arg, fd);
+	return close(fd);
 }
 
 /* ---------------------------------------------------------------- the handle */
@@ -104,6 +115,8 @@ set_callbacks(struct transfer *transfer, CURL *easy)
 	curl_easy_setopt(easy, CURLOPT_RESOLVER_START_DATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
+	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, transfer->outbound);
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, response_take_head);
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, response_take_body);
