@@ -144,9 +144,9 @@ struct status store_query_each(struct store_tx *tx, const struct store_sql *sql,
                                const struct store_value *params, size_t count, size_t sets, size_t max_rows,
                                struct arena *arena, struct store_rows **out);
 /* Runs an UPDATE or DELETE for each of `sets` sets of `count` parameters, all of one statement on PostgreSQL;
- * each set changes one row at most, and no two the same. Its text names a set's parameters "@c1@", "@c2@" and
- * so on, has "@from@" (UPDATE) or "@using@" (DELETE) before its WHERE, and ends in "@which@". Types are as in
- * store_query_each(). `changed` has room for one answer a set. */
+ * each set changes one row at most, one set of those that would change the same. Its text names a set's
+ * parameters "@c1@", "@c2@" and so on, has "@from@" (UPDATE) or "@using@" (DELETE) before its WHERE, and ends
+ * in "@which@". Types are as in store_query_each(). `changed` has room for one answer a set. */
 struct status store_change_each(struct store_tx *tx, const struct store_sql *sql,
                                 const struct store_value *params, size_t count, size_t sets, bool *changed);
 /* Runs a statement that returns rows, all of them read into `arena` (bounded by `max_rows`, beyond

@@ -7,12 +7,12 @@
 #include <string.h>
 
 #include "base/id.h"
+#include "clearing.h"
 #include "corbel/webhookd.methods.gen.h"
 #include "endpoint_check.h"
 #include "endpoint_keys.h"
 #include "endpoint_sink.h"
 #include "notice.h"
-#include "waiting.h"
 
 #define ENDPOINTS_MAX   1000 /* of a tenant */
 #define PAYLOAD_VERSION 1    /* of the body in sink_http.c */
@@ -310,8 +310,9 @@ set_disabled(const struct webhookd *self, struct store_tx *tx, struct arena *are
 	endpoint->has_disabled_reason = endpoint->disabled;
 	endpoint->disabled_reason = reason;
 	struct status st = endpoint_save(tx, arena, endpoint, now_ms);
-	if (status_ok(&st) && endpoint->disabled)
-		st = waiting_skip(tx, arena, endpoint->id, now_ms);
+	if (status_ok(&st))
+		st = endpoint->disabled ? clearing_skip(tx, arena, endpoint->id, now_ms)
+		                        : clearing_check(tx, arena, endpoint->id);
 	if (status_ok(&st))
 		st =
 		    store_exec(tx, &ENDPOINT_REST, STORE_PARAMS(store_text(endpoint->id), store_i64(NEVER_MS)), NULL);
@@ -371,7 +372,7 @@ endpoints_delete(struct call *call, const Corbel__V1__DeleteEndpointRequest *req
 	if (status_ok(&st))
 		st = store_exec(&tx, &ENDPOINT_DELETE, STORE_PARAMS(store_text(request->id)), NULL);
 	if (status_ok(&st))
-		st = waiting_forget(&tx, request->id);
+		st = clearing_forget(&tx, call_arena(call), request->id);
 	if (status_ok(&st))
 		st = log_bump_endpoints(&tx, endpoint.tenant_id);
 	if (status_ok(&st))
@@ -408,8 +409,10 @@ static struct status
 switch_endpoint(struct call *call, const char *id, Corbel__V1__DisabledReason reason, Endpoint *reply)
 {
 	struct store_tx tx;
-	struct status st = store_begin(call_store(call), &tx);
+	struct status st = reason == 0 ? clearing_finish(call, id) : status_ok_value();
 
+	if (status_ok(&st))
+		st = store_begin(call_store(call), &tx);
 	if (!status_ok(&st))
 		return st;
 	st = endpoint_lock(call, &tx, id, reply);

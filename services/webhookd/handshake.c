@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "clearing.h"
 #include "consent.h"
 #include "corbel/webhookd.methods.gen.h"
 #include "courier.h"
@@ -109,8 +110,10 @@ static struct status
 keep_consent(struct call *call, const Endpoint *asked, const struct consent *consent, Endpoint *out)
 {
 	struct store_tx tx;
-	struct status st = store_begin(call_store(call), &tx);
+	struct status st = clearing_finish(call, asked->id);
 
+	if (status_ok(&st))
+		st = store_begin(call_store(call), &tx);
 	if (!status_ok(&st))
 		return st;
 	st = endpoint_lock(call, &tx, asked->id, out);

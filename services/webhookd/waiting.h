@@ -22,8 +22,9 @@ struct status waiting_now(struct store_tx *tx, struct arena *arena, const char *
                           int64_t now_ms);
 /* Something may be due for the endpoint from `now_ms` on. */
 struct status waiting_due(struct store_tx *tx, const char *endpoint_id, int64_t now_ms);
-/* Everything that waits for the endpoint is skipped. */
-struct status waiting_skip(struct store_tx *tx, struct arena *arena, const char *endpoint_id, int64_t now_ms);
+/* Of what waits for the endpoint, `most` at most are skipped; *is_over: those were the last. */
+struct status waiting_skip(struct store_tx *tx, struct arena *arena, const char *endpoint_id, size_t most,
+                           int64_t now_ms, bool *is_over);
 /* What no longer waits and was not delivered. */
 struct lost {
 	const char *delivery_id;
@@ -32,7 +33,8 @@ struct lost {
 };
 /* They are given up. */
 struct status waiting_lost(struct store_tx *tx, struct arena *arena, const struct lost *lost, size_t count);
-/* Deletes all deliveries of the endpoint, and their attempts. The endpoint is gone. */
-struct status waiting_forget(struct store_tx *tx, const char *endpoint_id);
+/* Deletes deliveries of the endpoint, which is gone, and their attempts, `most` of each kind at most. */
+struct status waiting_forget(struct store_tx *tx, struct arena *arena, const char *endpoint_id, size_t most,
+                             bool *is_over);
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "corbel/webhookd.handlers.gen.h"
 #include "callbacks.h"
+#include "clearing.h"
 #include "courier.h"
 #include "daemon/keyring.h"
 #include "desk.h"
@@ -290,10 +291,13 @@ static const struct service_handlers HANDLERS[] = {{&api_events, events_handlers
                                                    {&api_queues, queues_handlers},
                                                    {NULL, NULL}};
 
-static const struct service_task TASKS[] = {
-    {TYPES_REFRESH_MS, types_refresh_task}, {RETENTION_MS, retention_task},
-    {QUEUE_SWEEP_MS, queue_sweep_task},     {REPLAY_TICK_MS, replay_task},
-    {RECOVERY_TICK_MS, recovery_task},      {0, NULL}};
+static const struct service_task TASKS[] = {{TYPES_REFRESH_MS, types_refresh_task},
+                                            {RETENTION_MS, retention_task},
+                                            {QUEUE_SWEEP_MS, queue_sweep_task},
+                                            {REPLAY_TICK_MS, replay_task},
+                                            {RECOVERY_TICK_MS, recovery_task},
+                                            {CLEARING_TICK_MS, clearing_task},
+                                            {0, NULL}};
 
 const struct service webhookd_service = {
     .name = "webhookd",

@@ -43,6 +43,8 @@ struct webhookd {
 	_Atomic uint64_t replay_looked;
 	_Atomic bool is_recovering; /* the same of a recovery: see recovery.c */
 	_Atomic uint64_t recovery_looked;
+	_Atomic bool is_clearing; /* the same of disabled and deleted endpoints: see clearing.c */
+	_Atomic uint64_t clearing_looked;
 };
 
 /* ---- webhookd.c ---- */

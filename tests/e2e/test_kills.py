@@ -30,16 +30,22 @@ def is_gone(pid):
 
 
 def kill_postgres(stack):
+    """When it was killed."""
     pid = stack.postgres.process.popen.pid
     backends = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     stack.postgres.process.stop(signal.SIGKILL)
     until(lambda: all(is_gone(p) for p in backends), "its processes have noticed")
+    killed = time.monotonic()
     stack.postgres.start()
+    return killed
 
 
 def kill_daemon(stack, name, number):
+    """When it was killed."""
     stack.by_name[name, number].stop(signal.SIGKILL)
+    killed = time.monotonic()
     stack.start_daemon(name, number)
+    return killed
 
 
 class Killer(threading.Thread):
@@ -57,8 +63,8 @@ class Killer(threading.Thread):
             while not self.stop.is_set():
                 for kill in self.moments.sample(self.victims, len(self.victims)):
                     time.sleep(self.moments.uniform(0.1, 0.8))
-                    self.kills.append(time.monotonic())
-                    kill()
+                    begun = time.monotonic()
+                    self.kills.append((begun, kill()))
                 self.rounds_over.set()
         except BaseException as failure:
             self.failure = failure
@@ -123,7 +129,8 @@ def repeats(sink, records, kills):
             if not first.is_good:
                 continue
             count += 1
-            if len(arrivals) > recorded[name] and not any(first.at - 0.05 < kill < second.at for kill in kills):
+            if len(arrivals) > recorded[name] and not any(
+                    first.at - 0.05 < ended and begun < second.at for begun, ended in kills):
                 unexplained.append((name, recorded[name], arrivals))
     return count, unexplained
 
