@@ -291,25 +291,45 @@ store_query(struct store_tx *tx, const struct store_sql *sql, const struct store
 	return run_in(tx, sql, params, count, &rows, &changed);
 }
 
+static struct status
+run_sets(struct store_conn *conn, const struct store_sql *sql, const struct store_value *params, size_t count,
+         size_t sets, struct rows_builder *rows)
+{
+	const struct store *store = conn->store;
+	struct store_statement *statement;
+	uint64_t start_ns = clock_mono_ns(store->clock);
+
+	conn_start_timer(conn);
+	struct status st = statement_get(conn, sql, params, count, &statement);
+	if (status_ok(&st))
+		st = store->driver->run_sets(conn, statement, params, count, sets, rows);
+	return ended(conn, sql, statement, start_ns, st);
+}
+
 struct status
 store_query_each(struct store_tx *tx, const struct store_sql *sql, const struct store_value *params,
                  size_t count, size_t sets, size_t max_rows, struct arena *arena, struct store_rows **out)
 {
 	struct store_conn *conn = tx->conn;
-	const struct store *store = conn->store;
 	struct rows_builder rows = rows_begin(arena, sql->name, max_rows);
-	struct store_statement *statement;
-	uint64_t start_ns = clock_mono_ns(store->clock);
 
 	assert(tx->is_open && conn->tx == tx);
 	*out = rows.rows;
-	if (!status_ok(&conn->failure) || sets == 0)
-		return conn->failure;
-	conn_start_timer(conn);
-	struct status st = statement_get(conn, sql, params, count, &statement);
-	if (status_ok(&st))
-		st = store->driver->run_sets(conn, statement, params, count, sets, &rows);
-	return conn->failure = ended(conn, sql, statement, start_ns, st);
+	if (status_ok(&conn->failure) && sets > 0)
+		conn->failure = run_sets(conn, sql, params, count, sets, &rows);
+	return conn->failure;
+}
+
+struct status
+store_read_each(struct store_conn *conn, const struct store_sql *sql, const struct store_value *params,
+                size_t count, size_t sets, size_t max_rows, struct arena *arena, struct store_rows **out)
+{
+	struct rows_builder rows = rows_begin(arena, sql->name, max_rows);
+
+	assert(!conn->tx);
+	*out = rows.rows;
+	struct status st = conn_ensure(conn);
+	return status_ok(&st) && sets > 0 ? run_sets(conn, sql, params, count, sets, &rows) : st;
 }
 
 struct status

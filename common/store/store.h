@@ -158,6 +158,11 @@ struct status store_read(struct store_conn *conn, const struct store_sql *sql,
                          const struct store_value *params, size_t count, size_t max_rows, struct arena *arena,
                          struct store_rows **out);
 
+/* One read over many sets of parameters, as in store_query_each(). */
+struct status store_read_each(struct store_conn *conn, const struct store_sql *sql,
+                              const struct store_value *params, size_t count, size_t sets, size_t max_rows,
+                              struct arena *arena, struct store_rows **out);
+
 size_t rows_count(const struct store_rows *rows);
 bool row_is_null(const struct store_rows *rows, size_t row, size_t column);
 int64_t row_i64(const struct store_rows *rows, size_t row, size_t column);   /* null: 0 */

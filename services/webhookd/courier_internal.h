@@ -50,6 +50,8 @@ struct courier {
 /* What the store has to do in a turn: claims and renews endpoints, loads what is due, has recorded how
  * attempts went. */
 void courier_use_store(struct courier *courier);
+/* Finds out which of many lanes that may have more have nothing. */
+struct status courier_look(struct courier *courier, struct store_conn *conn);
 /* In a long turn: takes what came back and sends what may follow, so that endpoints do not stand still while
  * the store works. */
 void courier_keep_sending(struct courier *courier);

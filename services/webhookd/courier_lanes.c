@@ -248,21 +248,31 @@ release_lane(struct courier *courier, struct store_conn *conn, struct lane *lane
 	return st;
 }
 
+static void
+wake_retries(const struct courier *courier)
+{
+	int64_t now_ms = clock_wall_ms(courier->self->env.clock);
+
+	for (struct lane *lane = courier->lanes; lane; lane = lane->next) {
+		if (lane->retry_at == 0 || lane->retry_at > now_ms)
+			continue;
+		lane->retry_at = 0;
+		lane->is_dirty = true;
+	}
+}
+
 /* Each lane gets what it needs from the store; those without work are given back. */
 static struct status
 tend_lanes(struct courier *courier, struct store_conn *conn)
 {
 	uint64_t now = clock_mono_ms(courier->self->env.clock);
-	struct status st = status_ok_value();
 
+	wake_retries(courier);
+	struct status st = courier->is_draining ? status_ok_value() : courier_look(courier, conn);
 	for (struct lane **slot = &courier->lanes; *slot && status_ok(&st);) {
 		struct lane *lane = *slot;
 		if (courier->is_draining)
 			lane_clear(lane); /* it stays due, for whoever owns the endpoint next */
-		if (lane->retry_at > 0 && lane->retry_at <= clock_wall_ms(courier->self->env.clock)) {
-			lane->retry_at = 0;
-			lane->is_dirty = true;
-		}
 		if (lane->disable_for && !lane->is_lost)
 			st = lane_disable(courier, conn, lane);
 		if (status_ok(&st) && needs_renewal(courier, lane, now))

@@ -34,6 +34,10 @@ static const struct store_sql RELEASE = {
     "release", "UPDATE endpoints SET owner = '', owner_until = 0, next_at = $2 WHERE id = $1"};
 static const struct store_sql CLAIM_CHECK = {
     "claim_check", "SELECT owner_token, version FROM endpoints WHERE id = $1 AND disabled = 0"};
+static const struct store_sql LOOK = {
+    "claim_outlook",
+    "SELECT e.id, e.owner_token, e.version, (SELECT MIN(w.due_at) FROM waiting w WHERE w.endpoint_id = e.id)"
+    " FROM @each@ JOIN endpoints e ON e.id = given.c1 WHERE e.disabled = 0"};
 /* Another of its key waits before it. */
 #define BEHIND                                                                                               \
 	"EXISTS (SELECT 1 FROM waiting p WHERE p.endpoint_id = d.endpoint_id"                                    \
@@ -161,6 +165,23 @@ ledger_release(struct store_tx *tx, struct arena *arena, const char *endpoint_id
 		next = row_i64(rows, 0, 0) > not_before_ms ? row_i64(rows, 0, 0) : not_before_ms;
 	if (status_ok(&st))
 		st = store_exec(tx, &RELEASE, STORE_PARAMS(store_text(endpoint_id), store_i64(next)), NULL);
+	return st;
+}
+
+struct status
+ledger_look(struct store_conn *conn, struct arena *arena, const struct store_value *ids, size_t count,
+            struct outlook **out, size_t *found)
+{
+	struct store_rows *rows;
+	struct status st = store_read_each(conn, &LOOK, ids, 1, count, count, arena, &rows);
+
+	*found = status_ok(&st) ? rows_count(rows) : 0;
+	*out = ARENA_ARRAY(arena, struct outlook, *found + 1);
+	for (size_t r = 0; r < *found; r++)
+		(*out)[r] = (struct outlook){.endpoint_id = row_text(rows, r, 0),
+		                             .token = row_i64(rows, r, 1),
+		                             .version = row_i64(rows, r, 2),
+		                             .next_at = row_is_null(rows, r, 3) ? NEVER_MS : row_i64(rows, r, 3)};
 	return st;
 }
 

@@ -82,6 +82,15 @@ struct due_query {
 	struct due_place after;
 	size_t most;
 };
+/* What a look at an endpoint tells. */
+struct outlook {
+	const char *endpoint_id;
+	int64_t token, version;
+	int64_t next_at; /* NEVER_MS: nothing waits */
+};
+/* Those of the endpoints that are enabled, in any order. */
+struct status ledger_look(struct store_conn *conn, struct arena *arena, const struct store_value *ids,
+                          size_t count, struct outlook **out, size_t *found);
 struct status ledger_due(struct store_conn *conn, struct arena *arena, const struct due_query *query,
                          struct due_list *out);
 /* Of what is due, what has to wait for another of its key is due no more until that one is over. */
