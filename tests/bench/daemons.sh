@@ -33,6 +33,15 @@ start_postgres() {
   POSTGRES="postgresql://corbel@127.0.0.1:$at/corbel"
 }
 
+# Gives processes the priority that this session has, if it has one (docs/performance.md): PostgreSQL's have sessions of
+# their own.
+lend_priority() {
+  local nice pid
+  nice=$(awk '{ print $NF }' /proc/self/autogroup 2>/dev/null || true)
+  if [ "${nice:-0}" = 0 ]; then return; fi
+  for pid in "$@"; do echo "$nice" 2>/dev/null >"/proc/$pid/autogroup" || true; done
+}
+
 # webhookd and what it needs, over ipc, with the admin port of webhookd at $3; $1 names them, the rest are options
 # of all of them.
 event_processes() {

@@ -54,6 +54,7 @@ servers() { echo "${PID_OF[$STORE.ingress]}" "${PID_OF[$STORE.webhookd]}"; datab
 
 # Events a request: appends "ours bare ratio cpu_ours cpu_bare group".
 publish_round() {
+  lend_priority $(database_pids)
   local each=$1 before_cpu after_cpu before_commits group events ours bare cpu_ours cpu_bare rest
   before_cpu=$(cpu_us $(servers)) before_commits=$(commits)
   wrk -t1 -c64 -d"${SECONDS_EACH}s" -s "$DIR/publish-$each.lua" "http://127.0.0.1:$HTTP/v1/events" >"$DIR/wrk.out"
@@ -102,6 +103,7 @@ measure_latency() {
 
 deliver_round() {
   local endpoint=$1 count ours rest bare cpu_bare before after
+  lend_priority $(database_pids)
   kill -STOP "${PID_OF[sink.out]}"
   wrk -t1 -c32 -d"${SECONDS_EACH}s" -s "$DIR/publish-100.lua" "http://127.0.0.1:$HTTP/v1/events" >/dev/null
   kill -CONT "${PID_OF[sink.out]}"
@@ -187,6 +189,7 @@ measure_queue() {
 
 hang_round() {
   local endpoint=$1 path=$2 count rate p50 p99
+  lend_priority $(database_pids)
   api PATCH "/v1/webhooks/$endpoint" -d '{"url":"http://127.0.0.1:'"$SINK/$path"'"}' >/dev/null
   "$BIN/bench/hook_load" publish "$HTTP" "$KEY" 200 5000 100 # until it is as it will be
   stats >/dev/null
