@@ -125,7 +125,7 @@ START_TEST(what_runs_when_the_runner_stops_is_cancelled_after_the_grace)
 	struct test_run *endless = submit(runner, FOREVER),
 	                *quick = submit(runner, "import time\ntime.sleep(0.05)\nresult = 1");
 
-	runner_stop(runner, 1000);
+	runner_stop(runner, 4000);
 	struct test_outcome out = test_runner_await(quick);
 	ck_assert_int_eq(out.outcome, RUNNER_OK);
 	test_outcome_free(&out);
@@ -362,6 +362,28 @@ START_TEST(a_run_whose_time_is_over_before_its_process_is_made_harms_no_other)
 }
 END_TEST
 
+/* Its end is not told of yet when its time is over. */
+START_TEST(a_program_that_ends_just_with_its_time_harms_no_other)
+{
+	struct runner *runner = test_runner_start(NULL);
+	struct test_run *other = submit(runner, FOREVER);
+	char code[96];
+
+	for (int i = 0; i < 30; i++) {
+		snprintf(code, sizeof(code), "import time, posix\ntime.sleep(0.0%02d)\nposix._exit(0)", i);
+		struct runner_request request = {
+		    .code = code, .code_size = strlen(code), .limits.wall_ms = 20, .is_unchecked = true};
+		struct test_outcome out = test_runner_request(runner, &request);
+		ck_assert_msg(out.outcome != RUNNER_HOST_ERROR, "%d ms: %s", i, out.message);
+		test_outcome_free(&out);
+	}
+	ck_assert_uint_eq(figures(runner).zygote_deaths, 0);
+	ck_assert(runner_cancel(runner, test_run_id(other)));
+	expect_end(other, RUNNER_CANCELLED);
+	runner_stop(runner, 0);
+}
+END_TEST
+
 START_TEST(a_zygote_that_cannot_be_started_is_an_error_of_the_start)
 {
 	static const struct {
@@ -425,6 +447,7 @@ main(void)
 	tcase_add_test(zygote, the_next_zygote_is_there_within_200_ms);
 	tcase_add_test(zygote, a_zygote_that_hangs_fails_its_runs_by_their_time_limit);
 	tcase_add_test(zygote, a_run_whose_time_is_over_before_its_process_is_made_harms_no_other);
+	tcase_add_test(zygote, a_program_that_ends_just_with_its_time_harms_no_other);
 	tcase_add_test(zygote, a_zygote_that_cannot_be_started_is_an_error_of_the_start);
 	tcase_add_test(zygote, children_die_with_the_process_that_hosts_the_runner);
 	suite_add_tcase(suite, zygote);
