@@ -126,8 +126,17 @@ def test_runs_end_when_their_callers_hang_up(two):
 def test_a_run_that_was_left_is_begun_again_under_its_idempotency_key(two):
     client, body = tenant(two), {"run_id": run_id()}
     plugin = endless(client)
-    for _ in range(2):
+
+    def begun():
+        """A call that is not answered; while the one before is still being ended, the answer is 409."""
         connection = raw_run(two, client.key, plugin, body, "Idempotency-Key: again")
+        connection.settimeout(1)
+        try:
+            assert b" 409 " in connection.recv(100)
+        except TimeoutError:
+            return connection
+    for _ in range(2):
+        connection = until(begun, "it is begun")
         until(lambda: under_way(two) == 1, "it runs")
         connection.close()
         until(lambda: under_way(two) == 0, "it has ended")
