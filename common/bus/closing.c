@@ -5,7 +5,9 @@
  * and that of its body (nni_aio_begin() refuses the second read without completing the first's owner), and
  * its one reaper thread then waits for it for ever, and so does every nng_close() after. It takes a peer
  * that sends at that very moment. So each close runs on a thread of its own and is waited for only so
- * long; what it leaves behind belongs to nng, which calls nobody back about it, and goes with the process.
+ * long; what it leaves behind belongs to nng, and goes with the process. On a machine that is starved a close
+ * takes long, too, and its connections are reaped after all: by then whoever was called back about them may
+ * be gone, so nobody is any more from when the close begins.
  */
 #include <nng/nng.h>
 #include <pthread.h>
@@ -86,6 +88,8 @@ socket_close(struct bus *bus, nng_socket socket)
 	struct closing *closing = closing_new(socket);
 	pthread_t thread;
 
+	nng_pipe_notify(socket, NNG_PIPE_EV_ADD_POST, NULL, NULL);
+	nng_pipe_notify(socket, NNG_PIPE_EV_REM_POST, NULL, NULL);
 	if (pthread_create(&thread, NULL, closing_main, closing) != 0) {
 		nng_close(socket);
 		closing_free(closing);
