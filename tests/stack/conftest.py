@@ -8,6 +8,7 @@ import pytest
 
 HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "e2e")]
+from cluster import Cluster  # noqa: E402
 from compose import Compose  # noqa: E402
 from engine import Engine, Missing  # noqa: E402
 
@@ -15,8 +16,9 @@ from engine import Engine, Missing  # noqa: E402
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
-    if report.failed and "compose" in getattr(item, "funcargs", {}):
-        report.sections.append(("logs of the stack", item.funcargs["compose"].logs()))
+    for name in ("compose", "cluster"):
+        if report.failed and name in getattr(item, "funcargs", {}):
+            report.sections.append(("logs of the stack", item.funcargs[name].logs()))
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +53,19 @@ def compose(engine, image):
     made.up()
     yield made
     made.remove()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A namespace on the cluster that kubectl reaches, with the overlay dev in it, and one of each daemon."""
+    if not os.environ.get("CORBEL_CLUSTER"):
+        pytest.skip("no cluster is to be tested (./dev test --cluster)")
+    try:
+        made = Cluster()
+    except Missing as why:
+        pytest.skip(str(why))
+    try:
+        made.warned = made.up()
+        yield made
+    finally:
+        made.remove()
