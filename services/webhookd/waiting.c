@@ -22,11 +22,11 @@ static const struct store_sql NOW = {
     "waiting_now",
     "UPDATE waiting SET due_at = CASE WHEN leased_at IS NOT NULL THEN due_at ELSE given.c2 END, tries = 0"
     " FROM @each@ WHERE id = given.c1 RETURNING id"};
-/* The next of the endpoint, held: whoever settles one of them has done so, or finds it gone. */
-static const struct store_sql SOME = {
-    "waiting_some",
-    "SELECT id, attempts FROM waiting WHERE id IN (SELECT id FROM waiting WHERE endpoint_id = $1"
-    " ORDER BY due_at, sequence LIMIT $2) ORDER BY id @lock@"};
+/* The next of the endpoint, held: whoever settles one of them has done so, or finds it gone. The sub-selects
+ * keep PostgreSQL from reading all that waits to find a part of it, as in DUE_ANY of the ledger. */
+static const struct store_sql SOME = {"waiting_some",
+                                      "SELECT id, attempts FROM waiting WHERE endpoint_id = (SELECT $1)"
+                                      " ORDER BY due_at, sequence LIMIT (SELECT $2) @lock@"};
 static const struct store_sql DUE = {
     "waiting_now_due", "UPDATE endpoints SET next_at = $2 WHERE id = $1 AND next_at > $2 AND pulled = 0"};
 static const struct store_sql SKIP = {
