@@ -270,6 +270,8 @@ void
 host_leave(struct host *self, uint32_t delay_ms)
 {
 	atomic_store(&self->is_leaving, true);
+	for (size_t i = 0; i < self->count; i++)
+		hosted_leave(&self->hosted[i]);
 	if (delay_ms > 0)
 		poll(NULL, 0, (int)delay_ms);
 }

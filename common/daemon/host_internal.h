@@ -76,6 +76,8 @@ struct status hosted_prepare(struct hosted *hosted);
 struct status hosted_create(struct hosted *hosted);
 struct status hosted_listen(struct hosted *hosted);
 struct status hosted_start(struct hosted *hosted);
+/* Tells the service that callers are to move on while it serves on. */
+void hosted_leave(struct hosted *hosted);
 /* Tells callers to move on, and lets the service finish. */
 void hosted_drain(struct hosted *hosted, uint32_t grace_ms);
 /* Waits for workers and replies; false when the grace was not enough. */

@@ -253,6 +253,13 @@ hosted_is_ready(struct hosted *self, char *reason, size_t size)
 /* ---------------------------------------------------------------- down */
 
 void
+hosted_leave(struct hosted *self)
+{
+	if (self->has_started && self->service->leave)
+		self->service->leave(self->self);
+}
+
+void
 hosted_drain(struct hosted *self, uint32_t grace_ms)
 {
 	atomic_store(&self->state, HOSTED_DRAINING);

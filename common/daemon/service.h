@@ -86,6 +86,9 @@ struct service {
 	service_batch (*batch)(void *self, const struct api_method *method);
 	/* NULL: ready once started. Adds its reason when it is not. */
 	bool (*is_ready)(void *self, char *reason, size_t size);
+	/* Not ready any more, and called on for drain.delay: let those who keep connections go elsewhere. NULL:
+	 * nothing to do. */
+	void (*leave)(void *self);
 	/* No new work; finish or hand back what is under way before the deadline. */
 	void (*drain)(void *self, uint32_t grace_ms);
 	void (*destroy)(void *self);

@@ -234,6 +234,15 @@ active_requests(const struct ingress *self)
 	return active;
 }
 
+/* Callers that keep connections find another ingress with their next one, while this one still serves. */
+static void
+leave(void *arg)
+{
+	struct ingress *self = arg;
+
+	atomic_store(&self->is_leaving, true);
+}
+
 /* No new connections; those with a request under way may finish it. */
 static void
 drain(void *arg, uint32_t grace_ms)
@@ -242,6 +251,7 @@ drain(void *arg, uint32_t grace_ms)
 	uint64_t end = clock_mono_ms(self->env.clock) + grace_ms;
 	const struct timespec pause = {.tv_nsec = 5000000};
 
+	leave(self);
 	atomic_store(&self->is_draining, true);
 	streams_drain(self->streams);
 	for (size_t i = 0; i < self->shard_count; i++)
@@ -292,6 +302,7 @@ const struct service ingress_service = {
     .start = start,
     .tasks = TASKS,
     .is_ready = is_ready,
+    .leave = leave,
     .drain = drain,
     .destroy = destroy,
     .reload = reload,

@@ -49,6 +49,7 @@ struct ingress {
 	uint64_t dialled_mono;
 	char address[128]; /* as listened on, with the port in use */
 	char *docs_page, *problems_page;
+	_Atomic bool is_leaving; /* to stop soon: each answer ends its connection */
 	_Atomic bool is_draining;
 	_Atomic bool is_closing; /* the drain is over: what connections that were kept still bring is refused */
 	struct http_metrics *http;

@@ -207,8 +207,9 @@ static enum MHD_Result
 send_response(struct request *request)
 {
 	struct MHD_Response *response = request->response;
-	if (atomic_load(&request->shard->ingress->is_draining))
-		(void)MHD_add_response_header(response, "Connection", "close"); /* its caller finds another ingress */
+	/* Clients that keep connections go to another replica, or come back. */
+	if (atomic_load_explicit(&request->shard->ingress->is_leaving, memory_order_relaxed))
+		(void)MHD_add_response_header(response, "Connection", "close");
 	enum MHD_Result result = MHD_queue_response(request->connection, request->status, response);
 	MHD_destroy_response(response);
 	request->response = NULL;

@@ -89,9 +89,6 @@ respond_with(struct request *request, unsigned http, struct MHD_Response *respon
 		return;
 	}
 	respond_add_headers(request, response);
-	/* Clients that keep connections go to another replica, or come back. */
-	if (atomic_load_explicit(&request->shard->ingress->is_draining, memory_order_relaxed))
-		add_header(response, "Connection", "close");
 	request->response = response;
 	request->status = http;
 	request->state = REQUEST_ANSWERED;

@@ -1,5 +1,6 @@
 -- What is written for every delivery has few trees: on SQLite rows are kept in that of their primary key. `waiting` is
 -- kept in the order in which it is due, which is how it is read.
+-- oldest: 6
 DROP VIEW delivery_states;
 CREATE TABLE attempts_clustered (
     delivery_id TEXT NOT NULL,
