@@ -5,6 +5,7 @@
  * an ingress may send it until it is acknowledged.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "accountd_internal.h"
@@ -13,6 +14,8 @@
 #include "corbel/accountd.methods.gen.h"
 
 #define MINUTE_MS 60000
+
+typedef Corbel__V1__ReportUsageRequest__Item UsageItem;
 
 static const struct store_sql REPORT_NEW = {
     "report_new",
@@ -34,7 +37,7 @@ static const struct store_sql USAGE_LIST = {
     "ORDER BY day DESC, key_id LIMIT $7"};
 
 static struct status
-add_item(struct store_tx *tx, const Corbel__V1__ReportUsageRequest__Item *item)
+add_item(struct store_tx *tx, const UsageItem *item)
 {
 	struct status st =
 	    store_exec(tx, &USAGE_ADD,
@@ -49,10 +52,35 @@ add_item(struct store_tx *tx, const Corbel__V1__ReportUsageRequest__Item *item)
 	return st;
 }
 
+static int
+by_key_and_day(const void *a, const void *b)
+{
+	const UsageItem *left = *(UsageItem *const *)a, *right = *(UsageItem *const *)b;
+	int order = strcmp(left->key_id, right->key_id);
+
+	if (order == 0)
+		order = strcmp(left->tenant_id, right->tenant_id);
+	return order ? order : strcmp(left->date, right->date);
+}
+
+/* In the order in which every report locks rows, so that reports of several ingresses wait for each other
+ * instead of deadlocking. */
+static UsageItem **
+items_in_order(struct call *call, const Corbel__V1__ReportUsageRequest *request)
+{
+	UsageItem **items = ARENA_ARRAY(call_arena(call), UsageItem *, request->n_items + 1);
+
+	for (size_t i = 0; i < request->n_items; i++)
+		items[i] = request->items[i];
+	qsort(items, request->n_items, sizeof(items[0]), by_key_and_day);
+	return items;
+}
+
 struct status
 usage_reports_report(struct call *call, const Corbel__V1__ReportUsageRequest *request,
                      Corbel__V1__Empty *reply)
 {
+	UsageItem **items = items_in_order(call, request);
 	struct store_tx tx;
 	int64_t is_new = 0;
 	struct status st = store_begin(call_store(call), &tx);
@@ -65,7 +93,7 @@ usage_reports_report(struct call *call, const Corbel__V1__ReportUsageRequest *re
 	                             store_i64((int64_t)request->number), store_i64(call_now_ms(call))),
 	                &is_new);
 	for (size_t i = 0; i < request->n_items && is_new && status_ok(&st); i++)
-		st = add_item(&tx, request->items[i]);
+		st = add_item(&tx, items[i]);
 	if (status_ok(&st))
 		st = store_exec(&tx, &REPORT_PURGE,
 		                STORE_PARAMS(store_i64(call_now_ms(call) - INT64_C(7) * 86400000)), NULL);

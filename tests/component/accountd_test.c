@@ -518,6 +518,7 @@ END_TEST
 struct racer {
 	pthread_t thread;
 	struct pool *pool;
+	const struct caller *caller; /* NULL: the operator */
 	const struct api_method *method;
 	const char *request;
 	int times;
@@ -528,11 +529,12 @@ static void *
 race(void *arg)
 {
 	struct racer *self = arg;
+	const struct caller *caller = self->caller ? self->caller : &OPERATOR;
 	struct arena own;
 	arena_init(&own, 65536, SIZE_MAX);
 	arena = &own;
 	for (int i = 0; i < self->times; i++)
-		self->ok += ask(self->pool, &OPERATOR, self->method, "%s", self->request).code == STATUS_OK;
+		self->ok += ask(self->pool, caller, self->method, "%s", self->request).code == STATUS_OK;
 	arena_fini(&own);
 	return NULL;
 }
@@ -1006,6 +1008,46 @@ START_TEST(a_report_that_arrives_twice_counts_once)
 }
 END_TEST
 
+/* A report of 20 keys, from the first to the last or the other way round. */
+static const char *
+report_of_many(const char *node, int number, bool is_backwards)
+{
+	const char *items = "";
+
+	for (int i = 0; i < 20; i++)
+		items = arena_printf(arena,
+		                     "%s%s{\"key_id\":\"key-%02d\",\"tenant_id\":\"t\",\"date\":\"2026-01-02\","
+		                     "\"calls\":1,\"last_used_at\":\"2026-01-02T03:04:05Z\"}",
+		                     items, i ? "," : "", is_backwards ? 19 - i : i);
+	return arena_printf(arena, "{\"node\":\"%s\",\"epoch\":1,\"number\":%d,\"items\":[%s]}", node, number,
+	                    items);
+}
+
+START_TEST(reports_of_the_same_keys_at_once_are_all_taken)
+{
+	struct rig rig;
+	choose_store(_i);
+	rig_start(&rig);
+	for (int round = 1; round <= 20; round++) {
+		struct racer racers[4];
+		for (size_t i = 0; i < 4; i++)
+			racers[i] =
+			    (struct racer){.pool = rig.pool,
+			                   .caller = &INGRESS,
+			                   .method = USAGE_REPORTS_REPORT,
+			                   .request = report_of_many(arena_printf(arena, "n%zu", i), round, i % 2),
+			                   .times = 1};
+		race_all(racers, 4);
+		ck_assert_int_eq(racers[0].ok + racers[1].ok + racers[2].ok + racers[3].ok, 4);
+	}
+	struct answer usage =
+	    ask(rig.pool, &OPERATOR, USAGE_REPORTS_LIST,
+	        "{\"tenant_id\":\"t\",\"key_id\":\"key-07\",\"from\":\"2026-01-01\",\"to\":\"2026-01-03\"}");
+	ck_assert_str_eq(good(usage, "usage.0.calls"), "80");
+	rig_stop(&rig);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- publications */
 
 struct listener {
@@ -1260,6 +1302,7 @@ main(int argc, char **argv)
 	tcase_add_test(tcase, a_page_token_that_was_never_given_out_is_refused);
 	tcase_add_test(tcase, a_page_of_rows_that_cannot_be_read_is_reported_as_lost);
 	tcase_add_loop_test(tcase, a_report_that_arrives_twice_counts_once, 0, 2);
+	tcase_add_loop_test(tcase, reports_of_the_same_keys_at_once_are_all_taken, 0, 2);
 	tcase_add_test(tcase, every_change_that_ends_a_cached_verification_is_published);
 	tcase_add_loop_test(tcase, a_key_whose_creation_was_acknowledged_survives_kill_9, 0, 2);
 	suite_add_tcase(suite, tcase);
