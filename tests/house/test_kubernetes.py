@@ -313,6 +313,13 @@ def test_every_pod_fits_the_restricted_profile(overlay):
                                                 "capabilities": {"drop": ["ALL"]}}, where
 
 
+def test_the_files_of_a_store_keep_their_rights_when_its_pod_is_replaced(overlay):
+    """Given to the group once more, the directory of PostgreSQL would be one that it refuses."""
+    for store in overlay.kind("StatefulSet"):
+        security = store["spec"]["template"]["spec"]["securityContext"]
+        assert security["fsGroup"] > 0 and security["fsGroupChangePolicy"] == "OnRootMismatch", store["metadata"]["name"]
+
+
 def test_every_container_says_what_it_needs_and_may_not_take_more_memory(overlay):
     for where, container in overlay.containers():
         resources = container["resources"]
