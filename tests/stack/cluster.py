@@ -204,7 +204,10 @@ class Cluster(Stack):
         self.until_ready(service)
 
     def kill(self, pod):
-        """SIGKILL to the program itself, by the process table of its node: what a crash looks like to the cluster."""
+        """SIGKILL to the program itself, by the process table of its node: what a crash looks like to the cluster.
+
+        The program is the first process of its container; those that it has started end with it.
+        """
         if kubectl("-n", self.tools, "get", "daemonset/reaper", check=False).returncode != 0:
             self.tool(REAPER)
             kubectl("-n", self.tools, "rollout", "status", "daemonset/reaper", f"--timeout={READY_S}s", timeout=READY_S + 10)
@@ -212,8 +215,9 @@ class Cluster(Stack):
         container = one["status"]["containerStatuses"][0]["containerID"].rsplit("/", 1)[1]
         [reaper] = [r["metadata"]["name"] for r in read("-n", self.tools, "pods", "-l", "app=reaper")["items"]
                     if r["spec"]["nodeName"] == one["spec"]["nodeName"]]
+        inside = f"$(grep -ls {container} /proc/[0-9]*/cgroup | sed s/cgroup/status/)"
         kubectl("-n", self.tools, "exec", reaper, "--", "sh", "-c",
-                f"kill -KILL $(grep -l {container} /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3)")
+                f"kill -KILL $(grep -lsE '^NSpid:\\s+[0-9]+\\s+1$' {inside} | cut -d/ -f3)")
 
     def evict(self, pod):
         """Asks the cluster to move a pod away, as a drained node does; returns whether the budget lets it."""
