@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "server_internal.h"
+#include "wire.h"
 
 #define CALLS_MAX     1024u /* of one batch */
 #define BUSY_RETRY_MS 1000u
@@ -22,8 +23,8 @@ put_reply(struct strbuf *out, const Corbel__Bus__Reply *reply, size_t most)
 {
 	Corbel__Bus__Reply too_large = CORBEL__BUS__REPLY__INIT;
 	size_t size = corbel__bus__reply__get_packed_size(reply);
-	uint8_t head[12];
-	size_t n = 0, spare = most / 8 < REPLY_SPARE ? most / 8 : REPLY_SPARE;
+	uint8_t head[12], *end = head;
+	size_t spare = most / 8 < REPLY_SPARE ? most / 8 : REPLY_SPARE;
 
 	/* A larger message would cost the caller its connection, and the batch all of its answers. */
 	if (size + out->length + spare > most) {
@@ -35,13 +36,9 @@ put_reply(struct strbuf *out, const Corbel__Bus__Reply *reply, size_t most)
 		size = corbel__bus__reply__get_packed_size(reply);
 	}
 
-	head[n++] = 2 << 3 | 2; /* Response.replies */
-	for (size_t rest = size;; rest >>= 7) {
-		head[n++] = (uint8_t)(rest < 0x80 ? rest : (rest & 0x7F) | 0x80);
-		if (rest < 0x80)
-			break;
-	}
-	strbuf_add(out, (const char *)head, n);
+	*end++ = 2 << 3 | 2; /* Response.replies */
+	end = put_varint(end, size);
+	strbuf_add(out, (const char *)head, (size_t)(end - head));
 	uint8_t *room = (uint8_t *)strbuf_grow(out, size);
 	if (room)
 		corbel__bus__reply__pack(reply, room);

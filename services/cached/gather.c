@@ -234,7 +234,7 @@ answer(struct cached *self, struct call *call, bool is_alone)
 	if (!status_ok(&st) || is_alone || request->own) {
 		if (status_ok(&st))
 			cache_statistics_read(self, tenant, request->namespace_, call_arena(call),
-			                (StatisticsReply *)call_reply(call));
+			                      (StatisticsReply *)call_reply(call));
 		call_end(call, st);
 		return;
 	}
