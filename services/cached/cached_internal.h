@@ -119,8 +119,8 @@ void cache_replica_statistics_batch(void *self, struct call *calls[], size_t cou
 /* ---- statistics.c: of this process, sorted by name; texts and lists are in the arena ---- */
 #define CACHE_STATISTICS_NAMESPACES 4096u /* at most */
 #define CACHE_STATISTICS_TOP        10u   /* keys of a namespace */
-void cache_statistics_read(struct cached *self, const char *tenant, const char *namespace_, struct arena *arena,
-                     Corbel__V1__CacheStatisticsReply *reply);
+void cache_statistics_read(struct cached *self, const char *tenant, const char *namespace_,
+                           struct arena *arena, Corbel__V1__CacheStatisticsReply *reply);
 
 /* ---- waiting.c ---- */
 struct waiting *waiting_new(struct cached *self);

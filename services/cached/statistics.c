@@ -107,7 +107,7 @@ by_name(const void *a, const void *b)
 
 void
 cache_statistics_read(struct cached *self, const char *tenant, const char *namespace_, struct arena *arena,
-                Corbel__V1__CacheStatisticsReply *reply)
+                      Corbel__V1__CacheStatisticsReply *reply)
 {
 	struct gathering gathering = {.self = self, .arena = arena, .reply = reply};
 	struct tenant_stats sums = {.bytes = 0};
