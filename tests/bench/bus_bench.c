@@ -19,6 +19,7 @@
 
 #include "bus/pool.h"
 #include "bus/server.h"
+#include "port_turn.h"
 
 #define RUN_MS      500u
 #define OUTSTANDING 256
@@ -93,15 +94,6 @@ ended(struct pool_call *call)
 		send_one(load, call);
 }
 
-static void
-turn(struct load *load)
-{
-	struct pollfd fd = {.fd = port_fd(load->port), .events = POLLIN};
-	(void)poll(&fd, 1, 100);
-	port_poll(load->port);
-	port_flush(load->port);
-}
-
 /* Calls a second, in thousands. */
 static double
 measure(struct bus *bus, const char *address, bool is_fast, size_t outstanding)
@@ -123,11 +115,11 @@ measure(struct bus *bus, const char *address, bool is_fast, size_t outstanding)
 	port_flush(load.port);
 	uint64_t start = now_ms();
 	while (now_ms() < start + RUN_MS)
-		turn(&load);
+		port_turn(load.port);
 	double rate = (double)load.ended / (double)(now_ms() - start);
 	load.is_over = true;
 	while (load.outstanding > 0)
-		turn(&load);
+		port_turn(load.port);
 	if (load.failed)
 		fprintf(stderr, "bus_bench: %zu calls failed\n", load.failed);
 	port_free(load.port);

@@ -26,6 +26,7 @@
 #include "base/clock.h"
 #include "bus/pool.h"
 #include "corbel/contract.gen.h"
+#include "port_turn.h"
 
 #define KEYS        1000u
 #define VALUE       100u
@@ -194,15 +195,6 @@ ended(struct pool_call *call)
 }
 
 static void
-turn(struct load *load)
-{
-	struct pollfd fd = {.fd = port_fd(load->port), .events = POLLIN};
-	(void)poll(&fd, 1, 100);
-	port_poll(load->port);
-	port_flush(load->port);
-}
-
-static void
 run_bus(const char *address, uint64_t run_ms, const char *way)
 {
 	static struct load load;
@@ -241,11 +233,11 @@ run_bus(const char *address, uint64_t run_ms, const char *way)
 	}
 	port_flush(load.port);
 	while (now_ms() < start + run_ms)
-		turn(&load);
+		port_turn(load.port);
 	tell(load.ended, load.missed, start);
 	load.is_over = true;
 	while (load.outstanding > 0)
-		turn(&load);
+		port_turn(load.port);
 	port_free(load.port);
 	pool_free(load.pool);
 	bus_free(bus);

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "bus/pool.h"
 #include "corbel/contract.gen.h"
+#include "port_turn.h"
 
 #define KEYS        1000u
 #define OUTSTANDING 8192u
@@ -97,16 +98,6 @@ ended(struct pool_call *call)
 }
 
 static void
-turn(struct load *load)
-{
-	struct pollfd fd = {.fd = port_fd(load->port), .events = POLLIN};
-
-	(void)poll(&fd, 1, 100);
-	port_poll(load->port);
-	port_flush(load->port);
-}
-
-static void
 run(struct load *load, size_t outstanding, uint64_t run_ms)
 {
 	uint64_t start = now_ms();
@@ -117,12 +108,12 @@ run(struct load *load, size_t outstanding, uint64_t run_ms)
 	}
 	port_flush(load->port);
 	while (now_ms() < start + run_ms)
-		turn(load);
+		port_turn(load->port);
 	printf("%.0f %lu\n", (double)load->ended * 1000 / (double)(now_ms() - start),
 	       (unsigned long)load->failed);
 	load->is_over = true;
 	while (load->outstanding > 0)
-		turn(load);
+		port_turn(load->port);
 }
 
 static size_t

@@ -17,11 +17,11 @@
 
 #include "base/clock.h"
 #include "runner.h"
+#include "samples.h"
 
-#define ROUNDS      3
-#define RUNS        120
-#define BWRAP_RUNS  12
-#define ALL_SAMPLES (ROUNDS * RUNS)
+#define ROUNDS     3
+#define RUNS       120
+#define BWRAP_RUNS 12
 
 extern char **environ;
 
@@ -50,36 +50,6 @@ zygote_path(void)
 
 	snprintf(path, sizeof(path), "%s/corbel-zygote", bin ? bin : "build/bin");
 	return path;
-}
-
-/* ---------------------------------------------------------------- samples */
-
-struct samples {
-	uint64_t us[ALL_SAMPLES];
-	size_t count;
-};
-
-static void
-add(struct samples *samples, uint64_t us)
-{
-	if (samples->count < ALL_SAMPLES)
-		samples->us[samples->count++] = us;
-}
-
-static int
-by_size(const void *a, const void *b)
-{
-	uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
-
-	return left < right ? -1 : left > right;
-}
-
-/* Microseconds; 0 without samples. */
-static uint64_t
-quantile(struct samples *samples, double q)
-{
-	qsort(samples->us, samples->count, sizeof(samples->us[0]), by_size);
-	return samples->count ? samples->us[(size_t)((double)(samples->count - 1) * q)] : 0;
 }
 
 /* ---------------------------------------------------------------- our runs */
@@ -152,12 +122,12 @@ measure_layers(struct layers_cost *cost, uint64_t *own_bytes)
 	must(status_ok(&st), st.message);
 	for (int i = 0; i < RUNS; i++) {
 		await_child(runner);
-		add(&cost->ready, run_once(runner));
+		samples_add(&cost->ready, run_once(runner));
 	}
 	uint64_t begin = now_us();
 	for (int i = 0; i < RUNS; i++)
 		run_once(runner);
-	add(&cost->in_a_row, (now_us() - begin) / RUNS);
+	samples_add(&cost->in_a_row, (now_us() - begin) / RUNS);
 	await_child(runner);
 	runner_figures(runner, &figures);
 	*own_bytes = figures.child_own_bytes;
@@ -231,7 +201,7 @@ measure_bwrap(struct samples *samples)
 		uint64_t begin = now_us();
 		if (!bwrap_once())
 			return;
-		add(samples, now_us() - begin);
+		samples_add(samples, now_us() - begin);
 	}
 }
 
@@ -245,7 +215,7 @@ measure_isolated_vm(struct samples *samples)
 	         source ? source : ".");
 	uint64_t us = number_of(command);
 	if (us)
-		add(samples, us);
+		samples_add(samples, us);
 }
 
 /* ---------------------------------------------------------------- report */
@@ -253,7 +223,7 @@ measure_isolated_vm(struct samples *samples)
 static void
 print_peer(const char *name, struct samples *samples, uint64_t ours)
 {
-	uint64_t theirs = quantile(samples, 0.5);
+	uint64_t theirs = samples_quantile(samples, 0.5);
 
 	if (theirs)
 		printf("%-34s %8llu us  %.1f times a run in a row of ours\n", name, (unsigned long long)theirs,
@@ -280,22 +250,22 @@ main(void)
 	uint64_t own_bytes = 0;
 
 	for (int round = 0; round < ROUNDS; round++) {
-		add(&forks, fork_cost());
+		samples_add(&forks, fork_cost());
 		for (size_t i = 0; i < count; i++)
 			measure_layers(&costs[i], &own_bytes);
-		add(&forks, fork_cost());
+		samples_add(&forks, fork_cost());
 		measure_bwrap(&bwrap);
 		measure_isolated_vm(&isolates);
 	}
-	uint64_t fork_us = quantile(&forks, 0.5);
+	uint64_t fork_us = samples_quantile(&forks, 0.5);
 	printf("%-34s %8llu us\n\n%-20s %12s %12s %14s\n", "empty fork and wait", (unsigned long long)fork_us,
 	       "layers", "ready, p50", "ready, p99", "in a row, mean");
 	for (size_t i = 0; i < count; i++)
 		printf("%-20s %9llu us %9llu us %11llu us\n", costs[i].name,
-		       (unsigned long long)quantile(&costs[i].ready, 0.5),
-		       (unsigned long long)quantile(&costs[i].ready, 0.99),
-		       (unsigned long long)quantile(&costs[i].in_a_row, 0.5));
-	uint64_t ready = quantile(&all->ready, 0.5), in_a_row = quantile(&all->in_a_row, 0.5);
+		       (unsigned long long)samples_quantile(&costs[i].ready, 0.5),
+		       (unsigned long long)samples_quantile(&costs[i].ready, 0.99),
+		       (unsigned long long)samples_quantile(&costs[i].in_a_row, 0.5));
+	uint64_t ready = samples_quantile(&all->ready, 0.5), in_a_row = samples_quantile(&all->in_a_row, 0.5);
 	printf("\nall layers: ready %.2f times an empty fork and wait, in a row %.2f times\n",
 	       (double)ready / (double)fork_us, (double)in_a_row / (double)fork_us);
 	printf("memory of a waiting child that nobody shares: %.1f MB\n", (double)own_bytes / 1e6);

@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "bus/pool.h"
 #include "corbel/contract.gen.h"
+#include "samples.h"
 
 #define ROUNDS   5
 #define RUNS     80
@@ -52,35 +53,6 @@ static void
 pause_ms(long ms)
 {
 	nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
-}
-
-/* ---------------------------------------------------------------- samples */
-
-struct samples {
-	uint64_t us[ROUNDS * RUNS];
-	size_t count;
-};
-
-static void
-add(struct samples *samples, uint64_t us)
-{
-	if (samples->count < ROUNDS * RUNS)
-		samples->us[samples->count++] = us;
-}
-
-static int
-by_size(const void *a, const void *b)
-{
-	uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
-
-	return left < right ? -1 : left > right;
-}
-
-static uint64_t
-quantile(struct samples *samples, double q)
-{
-	qsort(samples->us, samples->count, sizeof(samples->us[0]), by_size);
-	return samples->count ? samples->us[(size_t)((double)(samples->count - 1) * q)] : 0;
 }
 
 /* ---------------------------------------------------------------- the daemon */
@@ -332,8 +304,8 @@ fork_cost(const char *bin)
 static void
 print(const char *name, struct samples *samples)
 {
-	printf("%-44s p50 %7llu us  p99 %7llu us\n", name, (unsigned long long)quantile(samples, 0.5),
-	       (unsigned long long)quantile(samples, 0.99));
+	printf("%-44s p50 %7llu us  p99 %7llu us\n", name, (unsigned long long)samples_quantile(samples, 0.5),
+	       (unsigned long long)samples_quantile(samples, 0.99));
 }
 
 int
@@ -346,27 +318,28 @@ main(void)
 	rig_start(&rig, bin);
 	char *plugin = create(&rig);
 	for (int round = 0; round < ROUNDS; round++) {
-		add(&forks, fork_cost(bin));
+		samples_add(&forks, fork_cost(bin));
 		for (int i = 0; i < RUNS; i++) {
 			pause_ms(3);
-			add(&ready, run_once(&rig, plugin));
+			samples_add(&ready, run_once(&rig, plugin));
 		}
 		for (int i = 0; i < RUNS; i++)
-			add(&in_a_row, run_once(&rig, plugin));
-		add(&forks, fork_cost(bin));
+			samples_add(&in_a_row, run_once(&rig, plugin));
+		samples_add(&forks, fork_cost(bin));
 	}
 	for (int i = 0; i < ENDS; i++)
-		add(&cancels, cancel_once(&rig));
+		samples_add(&cancels, cancel_once(&rig));
 	for (int i = 0; i < DEATHS; i++)
-		add(&deaths, die_once(&rig, plugin));
+		samples_add(&deaths, die_once(&rig, plugin));
 	print("an empty fork and wait of the zygote", &forks);
 	print("a run over the bus, a child was waiting", &ready);
 	print("a run over the bus, in a row", &in_a_row);
 	print("a cancelled run's end", &cancels);
 	print("a run's result, the zygote just killed", &deaths);
-	double fork_us = (double)quantile(&forks, 0.5);
+	double fork_us = (double)samples_quantile(&forks, 0.5);
 	printf("over the bus: %.2f times an empty fork and wait with a waiting child, %.2f in a row\n",
-	       (double)quantile(&ready, 0.5) / fork_us, (double)quantile(&in_a_row, 0.5) / fork_us);
+	       (double)samples_quantile(&ready, 0.5) / fork_us,
+	       (double)samples_quantile(&in_a_row, 0.5) / fork_us);
 	free(plugin);
 	rig_stop(&rig);
 	return 0;
