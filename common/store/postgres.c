@@ -161,24 +161,34 @@ cancel(struct store_conn *conn)
 	PQfreeCancel(cancel);
 }
 
+/* One row at a time where libpq was told so in time, else all of them. */
+static bool
+read_rows(const PGresult *result, struct rows_builder *rows)
+{
+	bool is_read = true;
+
+	for (int r = 0; is_read && rows && r < PQntuples(result); r++)
+		is_read = postgres_read_row(result, r, rows);
+	return is_read;
+}
+
 static struct status
 take_result(struct store_conn *conn, const PGresult *result, struct rows_builder *rows, int64_t *changed)
 {
 	switch (PQresultStatus(result)) {
 	case PGRES_COMMAND_OK:
-		*changed = strtoll(PQcmdTuples((PGresult *)(uintptr_t)result), NULL, 10);
-		return status_ok_value();
-	case PGRES_SINGLE_TUPLE:
-		if (!rows || postgres_read_row(result, 0, rows))
-			return status_ok_value();
-		cancel(conn);
-		return rows_overflow(rows);
 	case PGRES_TUPLES_OK:
 		*changed = strtoll(PQcmdTuples((PGresult *)(uintptr_t)result), NULL, 10);
-		return status_ok_value();
+		break;
+	case PGRES_SINGLE_TUPLE:
+		break;
 	default:
 		return postgres_failed(conn, result);
 	}
+	if (read_rows(result, rows))
+		return status_ok_value();
+	cancel(conn);
+	return rows_overflow(rows);
 }
 
 struct status
@@ -388,7 +398,7 @@ run(struct store_conn *conn, struct store_statement *statement, const struct sto
 	if (!PQsendQueryPrepared(conn->handle, statement->name, (int)count, as.values, as.lengths, as.formats,
 	                         statement->is_binary))
 		return postgres_failed(conn, NULL);
-	PQsetSingleRowMode(conn->handle);
+	(void)PQsetSingleRowMode(conn->handle); /* saves memory, no more */
 	return postgres_results(conn, rows, changed);
 }
 

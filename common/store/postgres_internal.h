@@ -20,6 +20,23 @@ struct status postgres_flush(struct store_conn *conn);
  * rows. `rows` may be NULL. */
 struct status postgres_results(struct store_conn *conn, struct rows_builder *rows, int64_t *changed);
 
+/* The types of columns and parameters, from PostgreSQL's catalog/pg_type.dat. */
+enum {
+	OID_BOOL = 16,
+	OID_BYTEA = 17,
+	OID_INT8 = 20,
+	OID_INT2 = 21,
+	OID_INT4 = 23,
+	OID_TEXT = 25,
+	OID_FLOAT4 = 700,
+	OID_FLOAT8 = 701,
+	OID_BYTEA_ARRAY = 1001,
+	OID_TEXT_ARRAY = 1009,
+	OID_INT8_ARRAY = 1016,
+	OID_FLOAT8_ARRAY = 1022,
+	OID_VARCHAR = 1043
+};
+
 #define POSTGRES_NUMBER_MAX 32
 
 /* How values stand in a text that the server reads. */

@@ -10,17 +10,6 @@
 
 #include "store/postgres_internal.h"
 
-/* From PostgreSQL's catalog/pg_type.dat. */
-enum {
-	OID_BYTEA = 17,
-	OID_INT8 = 20,
-	OID_FLOAT8 = 701,
-	OID_BYTEA_ARRAY = 1001,
-	OID_TEXT_ARRAY = 1009,
-	OID_INT8_ARRAY = 1016,
-	OID_FLOAT8_ARRAY = 1022
-};
-
 static void
 put_unnest(struct strbuf *out, size_t count)
 {
@@ -113,7 +102,7 @@ postgres_run_sets(struct store_conn *conn, struct store_statement *statement,
 		strbuf_fini(&arrays[c]);
 	if (!is_sent)
 		return postgres_failed(conn, NULL);
-	PQsetSingleRowMode(conn->handle);
+	(void)PQsetSingleRowMode(conn->handle); /* saves memory, no more */
 	return postgres_results(conn, rows, &changed);
 }
 

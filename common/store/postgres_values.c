@@ -16,19 +16,6 @@
 #include "base/text.h"
 #include "store/postgres_internal.h"
 
-/* From PostgreSQL's catalog/pg_type.dat. */
-enum {
-	OID_BOOL = 16,
-	OID_BYTEA = 17,
-	OID_INT8 = 20,
-	OID_INT2 = 21,
-	OID_INT4 = 23,
-	OID_TEXT = 25,
-	OID_FLOAT4 = 700,
-	OID_FLOAT8 = 701,
-	OID_VARCHAR = 1043
-};
-
 static void
 number_text(char text[static POSTGRES_NUMBER_MAX], const struct store_value *value)
 {
