@@ -95,6 +95,7 @@ class Process:
         """Ends it and returns its exit code."""
         if self.is_alive():
             self.popen.send_signal(number)
+            self.popen.send_signal(signal.SIGCONT)  # a test that failed may have left it standing still
         try:
             code = self.popen.wait(timeout_s)
         except subprocess.TimeoutExpired:
