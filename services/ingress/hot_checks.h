@@ -1,10 +1,10 @@
 /*
  * hot_checks: checks of busy keys, answered without asking ratelimitd each time.
  *
- * A key that is checked often enough is asked for by a lease: units of a fixed window are taken in advance and
- * spent here, and a refusal is remembered until more can be admitted, for a second at most. Checks of other
- * strategies that are admitted, of several limits at once, of another cost than 1, by API keys with limits of
- * their own, or under an Idempotency-Key travel as ever.
+ * A key that is checked often enough is asked for by a lease: units of a fixed window are taken in advance
+ * and spent here, and a refusal is remembered until more can be admitted, for a second at most. Checks of
+ * other strategies that are admitted, of several limits at once, of another cost than 1, by API keys with
+ * limits of their own, or under an Idempotency-Key travel as ever.
  *
  * The shard's thread only.
  */
