@@ -4,6 +4,7 @@ They live as long as the module, so tests make tenants of their own (stack.tenan
 break something make a stack of their own with the classes of stack.py. When a test fails, the logs of
 the processes it used are printed.
 """
+import contextlib
 import pathlib
 import sys
 
@@ -93,6 +94,7 @@ def own():
         def logs(self):
             return "\n".join(one.logs() for one in made)
 
-    yield Maker()
-    for one in made:
-        one.stop()
+    with contextlib.ExitStack() as ends:  # each, whatever the others' say
+        yield Maker()
+        for one in reversed(made):
+            ends.callback(one.stop)

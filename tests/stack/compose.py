@@ -11,7 +11,7 @@ import signal
 import time
 
 import requests
-from engine import SOURCE, run
+from engine import SOURCE, project_of_mine, run
 from stack import Client, Stack, free_port, until
 
 DAEMONS = (*sorted(path.parent.name for path in (SOURCE / "services").glob("*/main.c") if path.parent.name != "ingress"), "ingress")
@@ -53,7 +53,7 @@ class Compose(Stack):
         self.files = [word for name in files for word in ("-f", f"tests/stack/{name}")]
         self.engine = engine
         self.command = command or engine.composes()[0]
-        self.project = f"corbel-test-{os.getpid()}-{free_port()}"
+        self.project = project_of_mine(free_port())
         self.replicas = dict.fromkeys(DAEMONS, 1)
         self.file = self.directory / "env"
         self.file.write_text(run("sh", "deploy/new-env.sh").stdout)

@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,25 @@ class Missing(Exception):
     """Something that this machine does not have."""
 
 
+def began(pid):
+    """When the process began, which with its id is its name for good; None when there is none. Field 22 of proc(5)'s stat."""
+    try:
+        return int(pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[19])
+    except FileNotFoundError:
+        return None
+
+
+def project_of_mine(rest):
+    """A name for a project of Compose that tells whose it is."""
+    return f"corbel-test-{os.getpid()}-{began(os.getpid())}-{rest}"
+
+
+def is_orphan(project):
+    """Whether it is the project of a run that is no more."""
+    mine = re.fullmatch(r"corbel-test-(\d+)-(\d+)-\d+", project)
+    return bool(mine) and began(mine[1]) != int(mine[2])
+
+
 def run(*argv, timeout=120, env=None, check=True):
     ran = subprocess.run([str(a) for a in argv], capture_output=True, text=True, timeout=timeout,
                          env={**os.environ, **(env or {})}, cwd=SOURCE)
@@ -28,11 +48,11 @@ class Engine:
         self.started, self.directory = None, None
         if not shutil.which("docker"):
             raise Missing("there is no docker command")
-        if self.answers():
-            return
-        if os.geteuid() != 0 or not shutil.which("dockerd"):
-            raise Missing("no Docker engine answers, and none can be started: that takes dockerd and root")
-        self._start()
+        if not self.answers():
+            if os.geteuid() != 0 or not shutil.which("dockerd"):
+                raise Missing("no Docker engine answers, and none can be started: that takes dockerd and root")
+            self._start()
+        self._clear()
 
     @staticmethod
     def answers():
@@ -49,6 +69,17 @@ class Engine:
                 self.stop()
                 raise Missing(f"dockerd does not start here: {said.splitlines()[-1] if said else 'it says nothing'}")
             time.sleep(0.2)
+
+    @staticmethod
+    def _clear():
+        """Removes what runs that were killed have left: it would start again with the engine, and load the machine."""
+        for kind, name, remove in (("container", "ID", ("rm", "-f", "-v")), ("network", "ID", ("network", "rm")),
+                                   ("volume", "Name", ("volume", "rm"))):
+            words = ["-a"] if kind == "container" else []
+            listed = run("docker", kind, "ls", *words, "--format", '{{.%s}} {{.Label "com.docker.compose.project"}}' % name)
+            orphans = [line.split()[0] for line in listed.stdout.splitlines() if is_orphan(line.split(" ")[1])]
+            if orphans:
+                run("docker", *remove, *orphans)
 
     def stop(self):
         if self.started and self.started.poll() is None:
