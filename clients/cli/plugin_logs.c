@@ -230,8 +230,7 @@ const struct own_command own_plugin_logs = {
     .resource = "plugins",
     .action = "logs",
     .summary = "Shows runs of plugins with what they printed: plugins logs [PLUGIN] [--follow].",
-    .help = "The last 20 runs, of one plugin or all; with --follow those that come, too, until it is "
-            "stopped. The key\n"
-            "needs the scope plugins.read.",
+    .help = "The last 20 runs, of one plugin (its id or name) or all; with --follow those that come, too, "
+            "until\nit is stopped. The key needs the scope plugins.read.",
     .flags = "--follow --outcome --tenant-id --output",
     .run = run};

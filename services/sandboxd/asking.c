@@ -203,9 +203,11 @@ load_and_run(void *arg, struct store_conn *conn)
 	struct sandboxd *self = call_service(call);
 	const RunPluginRequest *request = (const void *)call_request(call);
 	const struct program *program = NULL;
-	struct status st =
-	    conn ? library_load(self->library, conn, request->id, request->version, &program) : no_store();
+	const char *id;
+	struct status st = conn ? plugin_named(call, conn, call_tenant(call), request->id, &id) : no_store();
 
+	if (status_ok(&st))
+		st = library_load(self->library, conn, id, request->version, &program);
 	if (status_ok(&st))
 		run_program(self, call, program);
 	else

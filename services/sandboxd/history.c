@@ -99,11 +99,18 @@ plugin_runs_get(struct call *call, const Corbel__V1__GetRunRequest *request, Plu
 	return status_ok(&st) ? run_find(call, rows, reply) : st;
 }
 
+/* Whose runs are asked for: a plugin by its id or name, "" for all. */
 static struct status
-read_page(struct call *call, const char *tenant, const ListRunsRequest *request, const struct page *page,
-          struct store_rows **rows, size_t *count)
+chosen_plugin(struct call *call, const char *tenant, const char *named, const char **plugin)
 {
-	const char *plugin = request->plugin_id ? request->plugin_id : "";
+	*plugin = "";
+	return named && *named ? plugin_named(call, call_store(call), tenant, named, plugin) : status_ok_value();
+}
+
+static struct status
+read_page(struct call *call, const char *tenant, const char *plugin, const ListRunsRequest *request,
+          const struct page *page, struct store_rows **rows, size_t *count)
+{
 	bool goes_by_end = request->has_ended_since, is_first = strcmp(page->before, "~") == 0;
 	const struct store_sql *by_id = *plugin ? &RUN_LIST_OF : &RUN_LIST;
 	const struct store_value params[] = {
@@ -134,7 +141,7 @@ struct status
 plugin_runs_list(struct call *call, const ListRunsRequest *request, Corbel__V1__ListRunsReply *reply)
 {
 	struct store_rows *rows;
-	const char *tenant;
+	const char *tenant, *plugin;
 	struct page page;
 	size_t count;
 	struct status st = scope_tenant(call, request->tenant_id, &tenant);
@@ -144,7 +151,9 @@ plugin_runs_list(struct call *call, const ListRunsRequest *request, Corbel__V1__
 	if (status_ok(&st) && request->with_log && page.size > PAGE_WITH_LOG)
 		page.size = PAGE_WITH_LOG;
 	if (status_ok(&st))
-		st = read_page(call, tenant, request, &page, &rows, &count);
+		st = chosen_plugin(call, tenant, request->plugin_id, &plugin);
+	if (status_ok(&st))
+		st = read_page(call, tenant, plugin, request, &page, &rows, &count);
 	if (!status_ok(&st))
 		return st;
 	st = take_rows(call, rows, count, reply);
@@ -177,11 +186,13 @@ plugin_runs_statistics(struct call *call, const Corbel__V1__RunStatisticsRequest
                        Corbel__V1__RunStatistics *reply)
 {
 	struct arena *arena = call_arena(call);
-	const char *plugin = request->plugin_id ? request->plugin_id : "", *tenant;
+	const char *plugin, *tenant;
 	int64_t since = request->has_since ? request->since : call_now_ms(call) - DAY_MS;
 	struct store_rows *rows;
 	struct status st = scope_tenant(call, request->tenant_id, &tenant);
 
+	if (status_ok(&st))
+		st = chosen_plugin(call, tenant, request->plugin_id, &plugin);
 	if (status_ok(&st))
 		st = store_read(call_store(call), &RUN_SUMS,
 		                STORE_PARAMS(store_text(tenant), store_i64(since), store_text(plugin)), 16, arena,

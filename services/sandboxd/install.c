@@ -72,17 +72,19 @@ install_copy(struct call *call, struct store_tx *tx, const char *tenant, const P
 struct status
 plugins_install(struct call *call, const InstallPluginRequest *request, Plugin *reply)
 {
-	const char *tenant;
+	const char *tenant, *id;
 	bool is_own;
 	Plugin plugin;
 	struct store_tx tx;
 	struct status st = scope_tenant(call, request->tenant_id, &tenant);
 
 	if (status_ok(&st))
+		st = plugin_named(call, call_store(call), tenant, request->id, &id);
+	if (status_ok(&st))
 		st = store_begin(call_store(call), &tx);
 	if (!status_ok(&st))
 		return st;
-	st = plugin_lock_seen(call, &tx, request->id, &is_own, &plugin);
+	st = plugin_lock_seen(call, &tx, id, &is_own, &plugin);
 	bool is_copied = status_ok(&st) && plugin.shared && strcmp(plugin.tenant_id, tenant) != 0;
 	if (is_copied) {
 		st = install_copy(call, &tx, tenant, &plugin, reply);
@@ -90,5 +92,5 @@ plugins_install(struct call *call, const InstallPluginRequest *request, Plugin *
 		*reply = plugin;
 		st = install_own(call, &tx, request, reply);
 	}
-	return plugin_commit(call, &tx, st, status_ok(&st) ? reply->id : request->id);
+	return plugin_commit(call, &tx, st, status_ok(&st) ? reply->id : id);
 }

@@ -12,11 +12,14 @@ struct change_of {
 };
 
 static struct status
-apply(struct call *call, const char *id, const struct change_of *what, Plugin *reply)
+apply(struct call *call, const char *named, const struct change_of *what, Plugin *reply)
 {
+	const char *id;
 	struct store_tx tx;
-	struct status st = store_begin(call_store(call), &tx);
+	struct status st = plugin_named_own(call, named, &id);
 
+	if (status_ok(&st))
+		st = store_begin(call_store(call), &tx);
 	if (!status_ok(&st))
 		return st;
 	st = plugin_lock(call, &tx, id, reply);
@@ -76,17 +79,20 @@ plugins_disable(struct call *call, const Corbel__V1__GetPluginRequest *request, 
 struct status
 plugins_delete(struct call *call, const Corbel__V1__GetPluginRequest *request, Corbel__V1__Empty *reply)
 {
+	const char *id;
 	struct store_tx tx;
 	Plugin plugin;
-	struct status st = store_begin(call_store(call), &tx);
+	struct status st = plugin_named_own(call, request->id, &id);
 
 	(void)reply;
+	if (status_ok(&st))
+		st = store_begin(call_store(call), &tx);
 	if (!status_ok(&st))
 		return st;
-	st = plugin_lock(call, &tx, request->id, &plugin);
+	st = plugin_lock(call, &tx, id, &plugin);
 	if (status_ok(&st))
-		st = store_exec(&tx, &DELETE, STORE_PARAMS(store_text(request->id)), NULL);
+		st = store_exec(&tx, &DELETE, STORE_PARAMS(store_text(id)), NULL);
 	if (status_ok(&st))
 		st = tell_plugin(call, &tx, "sandbox.plugin.deleted", &plugin);
-	return plugin_commit(call, &tx, st, request->id);
+	return plugin_commit(call, &tx, st, id);
 }

@@ -288,17 +288,20 @@ check_update(struct call *call, const Corbel__V1__UpdatePluginRequest *request)
 struct status
 plugins_update(struct call *call, const Corbel__V1__UpdatePluginRequest *request, Plugin *reply)
 {
+	const char *id;
 	struct store_tx tx;
 	struct status st = check_update(call, request);
 
 	if (status_ok(&st))
+		st = plugin_named_own(call, request->id, &id);
+	if (status_ok(&st))
 		st = store_begin(call_store(call), &tx);
 	if (!status_ok(&st))
 		return st;
-	st = plugin_lock(call, &tx, request->id, reply);
+	st = plugin_lock(call, &tx, id, reply);
 	if (status_ok(&st))
 		st = change(call, &tx, request, reply);
-	return plugin_commit(call, &tx, st, request->id);
+	return plugin_commit(call, &tx, st, id);
 }
 
 /* ---- reading ---- */
@@ -306,9 +309,12 @@ plugins_update(struct call *call, const Corbel__V1__UpdatePluginRequest *request
 struct status
 plugins_get(struct call *call, const Corbel__V1__GetPluginRequest *request, Plugin *reply)
 {
+	const char *id;
 	struct store_rows *rows;
-	struct status st =
-	    store_read(call_store(call), &GET, STORE_PARAMS(store_text(request->id)), 1, call_arena(call), &rows);
+	struct status st = plugin_named_own(call, request->id, &id);
+
+	if (status_ok(&st))
+		st = store_read(call_store(call), &GET, STORE_PARAMS(store_text(id)), 1, call_arena(call), &rows);
 	return status_ok(&st) ? plugin_find(call, rows, true, reply) : st;
 }
 

@@ -100,8 +100,11 @@ plugin_runs_queue(struct call *call, const Corbel__V1__RunPluginRequest *request
 	const struct program *program = NULL;
 	struct caps caps;
 	struct store_tx tx;
-	struct status st = library_load(self->library, call_store(call), request->id, request->version, &program);
+	const char *id;
+	struct status st = plugin_named_own(call, request->id, &id);
 
+	if (status_ok(&st))
+		st = library_load(self->library, call_store(call), id, request->version, &program);
 	if (status_ok(&st) && !scope_sees(call, program->tenant))
 		st = scope_not_found("plugin");
 	if (status_ok(&st))
@@ -112,6 +115,7 @@ plugin_runs_queue(struct call *call, const Corbel__V1__RunPluginRequest *request
 		caps_of_call(self->plans, call, &caps);
 		*reply = *prepare(call, request, program, &caps)->run;
 		work.run_id = NULL;
+		work.id = reply->plugin_id;
 		work.has_version = true;
 		work.version = program->version;
 	}

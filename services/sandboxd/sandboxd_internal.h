@@ -65,6 +65,15 @@ struct status plugin_save(struct call *call, struct store_tx *tx, Plugin *plugin
 /* Commits, then this replica and the others forget what they knew of it. */
 struct status plugin_commit(struct call *call, struct store_tx *tx, struct status st, const char *id);
 
+/* ---- plugin_names.c ---- */
+/* The id that a caller means by `text`: an id as it is, there or not; or the name of the tenant's own plugin,
+ * or else of a shared one, for which the store is read. NOT_FOUND when no plugin has the name. *id lives as
+ * long as `text` and the call. */
+struct status plugin_named(struct call *call, struct store_conn *conn, const char *tenant, const char *text,
+                           const char **id);
+/* The same for the caller's own tenant, by the call's connection. */
+struct status plugin_named_own(struct call *call, const char *text, const char **id);
+
 /* ---- versions.c ---- */
 /* Reads one with its code. NOT_FOUND when it is not kept. */
 struct status version_read(struct store_tx *tx, struct arena *arena, const char *plugin_id, uint32_t version,

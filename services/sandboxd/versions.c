@@ -62,14 +62,16 @@ version_read(struct store_tx *tx, struct arena *arena, const char *plugin_id, ui
 	return status_ok(&st) ? take_row(arena, rows, out) : st;
 }
 
-/* The plugin is there and the caller sees it. */
+/* The plugin of that id or name is there and the caller sees it. */
 static struct status
-find_owner(struct call *call, const char *id)
+find_owner(struct call *call, const char *named, const char **id)
 {
 	struct store_rows *rows;
-	struct status st =
-	    store_read(call_store(call), &OWNER_OF, STORE_PARAMS(store_text(id)), 1, call_arena(call), &rows);
+	struct status st = plugin_named_own(call, named, id);
 
+	if (status_ok(&st))
+		st = store_read(call_store(call), &OWNER_OF, STORE_PARAMS(store_text(*id)), 1, call_arena(call),
+		                &rows);
 	if (status_ok(&st) && (rows_count(rows) == 0 || !scope_sees(call, row_text(rows, 0, 0))))
 		st = scope_not_found("plugin");
 	return st;
@@ -79,12 +81,13 @@ struct status
 plugins_get_version(struct call *call, const Corbel__V1__PluginVersionRequest *request, PluginVersion *reply)
 {
 	struct store_rows *rows;
-	struct status st = find_owner(call, request->id);
+	const char *id;
+	struct status st = find_owner(call, request->id, &id);
 
 	if (status_ok(&st))
-		st = store_read(call_store(call), &VERSION_GET,
-		                STORE_PARAMS(store_text(request->id), store_i64(request->version)), 1,
-		                call_arena(call), &rows);
+		st =
+		    store_read(call_store(call), &VERSION_GET,
+		               STORE_PARAMS(store_text(id), store_i64(request->version)), 1, call_arena(call), &rows);
 	return status_ok(&st) ? take_row(call_arena(call), rows, reply) : st;
 }
 
@@ -94,11 +97,12 @@ plugins_list_versions(struct call *call, const Corbel__V1__ListPluginVersionsReq
 {
 	struct arena *arena = call_arena(call);
 	struct store_rows *rows;
-	struct status st = find_owner(call, request->id);
+	const char *id;
+	struct status st = find_owner(call, request->id, &id);
 
 	if (status_ok(&st))
-		st = store_read(call_store(call), &VERSION_LIST,
-		                STORE_PARAMS(store_text(request->id), store_i64(KEPT + 2)), KEPT + 2, arena, &rows);
+		st = store_read(call_store(call), &VERSION_LIST, STORE_PARAMS(store_text(id), store_i64(KEPT + 2)),
+		                KEPT + 2, arena, &rows);
 	if (!status_ok(&st))
 		return st;
 	reply->versions = ARENA_ARRAY(arena, PluginVersion *, rows_count(rows) + 1);
