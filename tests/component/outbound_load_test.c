@@ -153,6 +153,7 @@ START_TEST(endpoints_that_hang_do_not_slow_down_one_that_answers)
 
 	for (size_t i = 0; i < 100; i++) {
 		test_fetch_init(&hung[i], test_endpoint_url(hanging));
+		hung[i].request.timeout_ms = 60000;
 		test_fetch_send(outbound, &hung[i]);
 	}
 	for (int i = 0; i < 100; i++)
