@@ -318,7 +318,7 @@ START_TEST(a_stopped_replica_is_set_aside_after_a_handful_of_timeouts_and_comes_
 		ck_assert_msg(test_now_ms() < end, "a replica does not answer");
 		drive(&caller, 200, 16, ECHO, 500);
 	}
-	kill(a, SIGSTOP);
+	test_process_freeze(a);
 	drive(&caller, 1500, 16, ECHO, 500);
 	ck_assert_uint_eq(pool_healthy(caller.pool), 1);
 	ck_assert_msg(caller.expired <= 16, "%zu calls timed out", caller.expired);

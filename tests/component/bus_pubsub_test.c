@@ -218,7 +218,7 @@ START_TEST(a_publisher_that_stands_still_is_reported_silent_and_back)
 	static struct ear ear;
 	struct subscriber *subscriber = subscribe(bus, address, &ear);
 	await_count(&ear.messages, 3, "messages");
-	kill(pid, SIGSTOP);
+	test_process_freeze(pid);
 	await_count(&ear.events[SUBSCRIBER_SILENT], 1, "silences");
 	kill(pid, SIGCONT);
 	await_count(&ear.events[SUBSCRIBER_BACK], 1, "returns");

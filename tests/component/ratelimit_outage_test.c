@@ -20,12 +20,12 @@
 static const struct service *const services[] = {&accountd_service, &ratelimitd_service, NULL};
 
 /* More than the default: but for the first test, this is of outcomes, on a machine that may be busy. */
-#define PATIENT "--ratelimitd.redis_patience=1s"
+static const char *const PATIENT[] = {"--ratelimitd.redis_patience=1s", NULL};
 
 static void
-start_on(struct test_limits *rig, struct test_redis *redis, const char *option)
+start_on(struct test_limits *rig, struct test_redis *redis, const char *const *options)
 {
-	test_limits_start(rig, services, redis, option);
+	test_limits_start(rig, services, redis, options);
 	test_limits_make(rig, &(struct test_limit){.name = "share",
 	                                           .limit = UNITS,
 	                                           .on_failure = CORBEL__V1__FAILURE_MODE__LOCAL_SHARE});

@@ -325,7 +325,7 @@ START_TEST(a_zygote_that_hangs_fails_its_runs_by_their_time_limit)
 	struct runner_request request = {.code = "result = 1", .code_size = 10, .limits.wall_ms = 300};
 
 	UNTIL(runner, f.ready == 1);
-	ck_assert_int_eq(kill(figures(runner).zygote_pid, SIGSTOP), 0);
+	test_process_freeze(figures(runner).zygote_pid);
 	struct test_outcome out = test_runner_request(runner, &request); /* by the child that waits */
 	ck_assert_int_eq(out.outcome, RUNNER_OK);
 	test_outcome_free(&out);
@@ -349,7 +349,7 @@ START_TEST(a_run_whose_time_is_over_before_its_process_is_made_harms_no_other)
 	UNTIL(runner, f.ready == 1);
 	struct test_run *other = submit(runner, "import time\ntime.sleep(1)\nresult = 1");
 	int zygote = figures(runner).zygote_pid;
-	ck_assert_int_eq(kill(zygote, SIGSTOP), 0);
+	test_process_freeze(zygote);
 	for (int i = 0; i < 2; i++)
 		late[i] = test_runner_submit(runner, &request);
 	nanosleep(&pause, NULL); /* as long as a zygote of a busy machine may wait for a processor */

@@ -13,7 +13,7 @@ class Answer:
 class Raw:
     """One connection: raw.send(b"GET / HTTP/1.1\\r\\n..."); raw.answer()."""
 
-    def __init__(self, port, timeout_s=10, receive_buffer=None, wrap=None):
+    def __init__(self, port, timeout_s=60, receive_buffer=None, wrap=None):
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)

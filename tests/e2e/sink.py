@@ -81,7 +81,7 @@ class Sink:
         self.server.shutdown()
         self.server.server_close()
 
-    def wait(self, condition, what, timeout_s=20):
+    def wait(self, condition, what, timeout_s=60):
         """Until condition(hooks) holds."""
         with self.changed:
             assert self.changed.wait_for(lambda: condition(self.hooks), timeout_s), \

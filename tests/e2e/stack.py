@@ -54,18 +54,43 @@ def starved_s():
     return int(some.rpartition("=")[2]) / 1e6
 
 
+class Stopwatch:
+    """The time since it was made: all of it, and that in which nothing on this machine waited for a processor."""
+
+    def __init__(self):
+        self.start, self.starved = time.monotonic(), starved_s()
+
+    def passed_s(self):
+        return time.monotonic() - self.start
+
+    def calm_s(self):
+        """What is promised within a time is promised of a machine that has time for it: this is less than that time."""
+        return self.passed_s() - (starved_s() - self.starved)
+
+
 def until(condition, what, timeout_s=START_S):
-    """Waits until condition() is true (its value is returned); fails with `what` at the deadline. A short deadline says what is
-    promised of a machine that has time for it: while something waits for a processor only START_S counts."""
-    start, starved = time.monotonic(), starved_s()
+    """Waits until condition() is true (its value is returned); fails with `what` at the deadline. Of a short deadline only
+    calm time counts, up to START_S."""
+    watch = Stopwatch()
     while True:
         value = condition()
         if value:
             return value
-        passed = time.monotonic() - start
-        calm = passed - (starved_s() - starved)
-        assert passed < timeout_s or (calm < timeout_s and passed < START_S), f"{what}: not within {timeout_s} s"
+        passed = watch.passed_s()
+        assert passed < timeout_s or (watch.calm_s() < timeout_s and passed < START_S), f"{what}: not within {timeout_s} s"
         time.sleep(0.02)
+
+
+def stands_still(pid):
+    """Whether each thread of the process has stopped."""
+    states = [stat.read_text().rpartition(")")[2].split()[0] for stat in pathlib.Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(state in "TtZX" for state in states)
+
+
+def halt(pid):
+    """Stops the process, of which a thread goes on until it gets a processor to notice."""
+    os.kill(pid, signal.SIGSTOP)
+    until(lambda: stands_still(pid), f"{pid} stands still")
 
 
 def needs_own_processes():
@@ -101,7 +126,10 @@ class Process:
         return until(look, f"{self.name}: {pattern!r}", timeout_s)
 
     def send(self, number):
-        self.popen.send_signal(number)
+        if number == signal.SIGSTOP:
+            halt(self.popen.pid)
+        else:
+            self.popen.send_signal(number)
 
     def stop(self, number=signal.SIGTERM, timeout_s=30):
         """Ends it and returns its exit code."""
@@ -135,7 +163,7 @@ class Client:
     def request(self, verb, path, body=None, **kwargs):
         if body is not None:
             kwargs["json"] = body
-        return self.session.request(verb, self.url + path, timeout=20, **kwargs)
+        return self.session.request(verb, self.url + path, timeout=60, **kwargs)
 
     def get(self, path, **kwargs):
         return self.request("GET", path, **kwargs)
@@ -401,7 +429,8 @@ class Processes(Stack):
             if name == "ratelimitd":
                 argv.append("--ratelimitd.redis_patience=500ms")
             if name == "cached":
-                argv += ["--cached.redis_patience=1s", "--redis.timeout=1s"]
+                argv.append("--cached.redis_patience=1s")
+            argv.append("--redis.timeout=1s")
         if name == "accountd":
             argv.append(f"--accountd.peppers=1:{'5a' * 32}")
         if name == "webhookd":

@@ -30,7 +30,7 @@ class Terminal:
     def type(self, text):
         os.write(self.descriptor, text.encode())
 
-    def until(self, pattern, timeout_s=20):
+    def until(self, pattern, timeout_s=60):
         """Waits for the pattern, and forgets everything up to it."""
         end = time.monotonic() + timeout_s
         while not (found := re.search(pattern, self.seen)):

@@ -15,7 +15,7 @@ import time
 
 import pytest
 import requests
-from stack import Processes, Serve, until
+from stack import Processes, Serve, Stopwatch, halt, until
 from traffic import CHECK, Traffic
 
 BACK_S = 2  # traffic is back so soon after what was away
@@ -39,7 +39,7 @@ def kill(process):
 @contextlib.contextmanager
 def frozen(*pids):
     for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+        halt(pid)
     try:
         yield
     finally:
@@ -91,9 +91,9 @@ def test_a_call_that_was_killed_in_the_middle_can_be_asked_for_again_as_soon_as_
                                              " AND query LIKE 'INSERT INTO api_keys%'"), "it is in the middle")
         kill(cluster.by_name["accountd", 0])
     cluster.start_daemon("accountd")
-    start = time.monotonic()
-    until(lambda: ask() or asked[-1] == 201, "it is done", 30)
-    assert 409 not in asked and time.monotonic() - start < 8  # its lease would be longer
+    watch = Stopwatch()
+    until(lambda: ask() or asked[-1] == 201, "it is done")
+    assert 409 not in asked and watch.calm_s() < 8  # its lease would be longer
     first.join()
     assert [k["name"] for k in tenant.get("/v1/keys").json()["keys"]].count("a key") == 1
 
@@ -150,8 +150,9 @@ def test_a_database_that_hangs_delays_only_what_needs_it(cluster):
             hung = time.monotonic()
             me = cluster.client(traffic.tenant.key)
             for _ in range(100):
+                watch = Stopwatch()
                 answer = me.post("/v1/ratelimits/check", {"checks": [{"limit": "hot", "key": "k"}]})
-                assert answer.status_code == 200 and answer.elapsed.total_seconds() < 1
+                assert answer.status_code == 200 and watch.calm_s() < 1
             until(lambda: time.monotonic() - hung > 2, "the database hangs for a while", 5)
         assert traffic.until_good() < BACK_S
     assert traffic.odd(409, 503, 504) == []

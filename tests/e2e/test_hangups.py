@@ -14,14 +14,14 @@ def raw_check(stack, key, limit="burst"):
     body = json.dumps({"checks": [{"limit": limit, "key": "k"}]}).encode()
     head = (f"POST /v1/ratelimits/check HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n").encode()
-    connection = socket.create_connection(("127.0.0.1", stack.port), timeout=10)
+    connection = socket.create_connection(("127.0.0.1", stack.port), timeout=60)
     connection.sendall(head + body)
     return connection
 
 
 def raw_question(stack, key):
     """The same for a gateway's question about a request that takes from the limit."""
-    connection = socket.create_connection(("127.0.0.1", stack.port), timeout=10)
+    connection = socket.create_connection(("127.0.0.1", stack.port), timeout=60)
     connection.sendall(f"GET /v1/auth/forward HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
                        "X-Original-Method: GET\r\nX-Original-URI: /x\r\nOrigin: https://app.example\r\n\r\n".encode())
     return connection

@@ -9,9 +9,10 @@ import time
 
 import pytest
 from raw import Raw, assert_problem
-from stack import Serve, until
+from stack import Serve, Stopwatch, until
 
 HOST = "Host: corbel\r\n"
+DRIP_S = 0.2
 HEALTH = f"GET /healthz HTTP/1.1\r\n{HOST}\r\n"
 
 
@@ -42,11 +43,11 @@ def seconds_until_closed(raw):
 # ---- slow clients ----
 
 def drip(raw, text, stop):
-    """A byte every fifth of a second, until the other side ends it."""
+    """A byte at a time, until the other side ends it."""
     try:
         for char in text:
             raw.send(char)
-            if stop.wait(0.2):
+            if stop.wait(DRIP_S):
                 return
     except OSError:
         pass
@@ -64,7 +65,7 @@ def test_a_request_that_drips_in_is_cut_off(hasty, start, rest):
         dripping = threading.Thread(target=drip, args=(raw, rest, stop))
         dripping.start()
         try:
-            assert seconds_until_closed(raw) < 5
+            assert seconds_until_closed(raw) < len(rest) * DRIP_S / 2
         finally:
             stop.set()
             dripping.join()
@@ -80,13 +81,15 @@ def test_a_client_that_does_not_read_its_answers_is_cut_off(hasty):
             assert other.send(HEALTH).answer().status == 200
         gone = select.poll()
         gone.register(raw.socket, 0)  # what is always told: the other side's end
-        assert gone.poll(8000)
+        assert gone.poll(60000)
 
 
 def test_an_idle_connection_ends_after_the_idle_time(hasty):
+    watch = Stopwatch()
     with Raw(hasty.port) as raw:
         assert raw.send(HEALTH).answer().status == 200
-        assert 1 < seconds_until_closed(raw) < 6
+        assert raw.is_closed()
+    assert watch.passed_s() > 1 and watch.calm_s() < 6
 
 
 def test_2000_idle_connections_leave_calls_as_fast_as_before(own):
@@ -100,10 +103,10 @@ def test_2000_idle_connections_leave_calls_as_fast_as_before(own):
         idle = [Raw(stack.port) for _ in range(2000)]
         for raw in idle[::10]:
             assert raw.send(HEALTH).answer().status == 200
-        start = time.monotonic()
+        watch = Stopwatch()
         for _ in range(20):
             assert client.get("/v1/tenants").status_code == 200
-        assert time.monotonic() - start < 2
+        assert watch.calm_s() < 2
     finally:
         for raw in idle:
             raw.close()

@@ -6,7 +6,7 @@ import time
 import pytest
 from conftest import needs
 from raw import Raw, assert_problem
-from stack import Client, Processes, Serve, postgres_bin, until
+from stack import Client, Processes, Serve, Stopwatch, postgres_bin, until
 from wire import Wire
 
 # ---- keys and their revocation ----
@@ -44,9 +44,9 @@ def known_to(stack, ingress):
     return client, key["key"]["id"]
 
 
-def revoked_at(stack, key_id):
+def revoked(stack, key_id):
     assert stack.operator.post(f"/v1/keys/{key_id}/revoke").status_code == 200
-    return time.monotonic()
+    return Stopwatch()
 
 
 def is_refused(client):
@@ -59,38 +59,39 @@ def test_a_revoked_key_is_refused_by_every_ingress_within_100_ms(three_ingresses
         here, key_id = known_to(three_ingresses, 0)
         there = Client(three_ingresses.url_of(1), here.key)
         assert not is_refused(there)
-        start = revoked_at(three_ingresses, key_id)
+        watch = revoked(three_ingresses, key_id)
         until(lambda: is_refused(here) and is_refused(there), "both refuse it", 2)
-        took.append(time.monotonic() - start)
+        took.append(watch.calm_s())
     # One of ten may meet a machine that is busy with something else.
     assert sorted(took)[8] < 0.1, took
 
 
 def test_an_ingress_that_hears_no_revocations_refuses_within_the_bound(three_ingresses):
     client, key_id = known_to(three_ingresses, 2)
-    start = revoked_at(three_ingresses, key_id)
+    watch = revoked(three_ingresses, key_id)
     until(lambda: is_refused(client), "the key is refused", 5)
-    assert time.monotonic() - start < 2.5
+    assert watch.calm_s() < 2.5
 
 
 def test_an_ingress_whose_news_fall_silent_asks_again(three_ingresses):
     client, key_id = known_to(three_ingresses, 1)
     three_ingresses.wires[0].hold()
-    start = revoked_at(three_ingresses, key_id)
+    watch = revoked(three_ingresses, key_id)
     until(lambda: is_refused(client), "the key is refused", 10)
-    assert time.monotonic() - start < 6
+    assert watch.calm_s() < 6
 
 
 def test_keys_that_were_good_lately_outlive_accountd_for_the_bound(own):
     stack = own(Processes, "--ingress.key_ttl=5s")
     client = stack.tenant(scopes=["limits.read"])
     stranger = stack.tenant(scopes=["limits.read"])
+    seen = time.monotonic()
     assert client.get("/v1/limits").status_code == 200
     stack.by_name["accountd", 0].popen.kill()
-    start = time.monotonic()
     until(lambda: stranger.get("/v1/limits").status_code == 503, "accountd is missed", 5)
-    while time.monotonic() - start < 4.2:  # longer than the silence that puts keys in doubt
-        assert client.get("/v1/limits").status_code == 200
+    # Longer than the silence that puts keys in doubt; an answer that comes later says nothing.
+    while (status := client.get("/v1/limits").status_code) and time.monotonic() - seen < 4.5:
+        assert status == 200
         time.sleep(0.1)
     until(lambda: client.get("/v1/limits").status_code == 503, "the key is no longer believed", 5)
     refused = client.get("/v1/limits")

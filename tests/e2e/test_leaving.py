@@ -6,7 +6,7 @@ import requests
 
 from stack import Serve, until
 
-DELAY_S = 5
+DELAY_S = 15  # in which a busy machine answers some calls
 
 
 def readiness(stack):

@@ -13,7 +13,7 @@ import typing
 import uuid
 
 import requests
-from stack import until
+from stack import Stopwatch, until
 
 CHECK, PLAN, KEY, LIST, EVENT, CACHE, RUN = "check", "plan", "key", "list", "event", "cache", "run"
 GOOD = {CHECK: 200, PLAN: 200, KEY: 201, LIST: 200, EVENT: 200, CACHE: 200, RUN: 200}
@@ -22,7 +22,7 @@ GOOD = {CHECK: 200, PLAN: 200, KEY: 201, LIST: 200, EVENT: 200, CACHE: 200, RUN:
 class Answer(typing.NamedTuple):
     kind: str
     start: float  # time.monotonic()
-    seconds: float
+    seconds: float  # of calm time
     status: int
     type: str
     text: str
@@ -101,29 +101,29 @@ class Traffic:
         self._call(me, LIST, "GET", "/v1/keys?page_size=1")
 
     def _call(self, client, kind, verb, path, body=None, headers=None):
-        start = time.monotonic()
+        watch = Stopwatch()
         try:
             got = client.request(verb, path, body, headers=headers)
             seen = got.status_code, got.headers.get("Content-Type", ""), got.text
         except requests.RequestException as broken:
             seen = 0, "", str(broken)
-        answer = Answer(kind, start, time.monotonic() - start, *seen)
+        answer = Answer(kind, watch.start, watch.calm_s(), *seen)
         self.answers.append(answer)
         if not answer.is_good:
             time.sleep(0.01)  # a caller that was refused does not spin
         return answer
 
-    def until_good(self, timeout_s=10):
-        """Waits until every kind of call that starts from now on has succeeded; returns how long that took."""
-        start, waiting = time.monotonic(), set(self.calls)
+    def until_good(self, timeout_s=60):
+        """Waits until every kind of call that starts from now on has succeeded; returns how much calm time that took."""
+        watch, waiting = Stopwatch(), set(self.calls)
         seen = len(self.answers)
         while waiting:
-            assert time.monotonic() - start < timeout_s, f"no good {waiting}; the last: {self.answers[-8:]}"
+            assert watch.passed_s() < timeout_s, f"no good {waiting}; the last: {self.answers[-8:]}"
             new = self.answers[seen:]
             seen += len(new)
-            waiting -= {a.kind for a in new if a.is_good and a.start >= start}
+            waiting -= {a.kind for a in new if a.is_good and a.start >= watch.start}
             time.sleep(0.005)
-        return time.monotonic() - start
+        return watch.calm_s()
 
     def since(self, start):
         """Answers to what was asked from then on."""

@@ -8,8 +8,9 @@
 
 #include "support/test_process.h"
 
-#define TENANT "ten_1"
-#define DAY_MS UINT64_C(86400000)
+#define TENANT   "ten_1"
+#define ARGS_MAX 8
+#define DAY_MS   UINT64_C(86400000)
 
 static void
 must(struct status st)
@@ -25,9 +26,9 @@ text(const char *constant)
 
 void
 test_limits_start(struct test_limits *rig, const struct service *const *services, struct test_redis *redis,
-                  const char *option)
+                  const char *const *options)
 {
-	const char *argv[6] = {"test", "--admin.listen=", "--log.level=error"};
+	const char *argv[ARGS_MAX] = {"test", "--admin.listen=", "--log.level=error"};
 	int argc = 3;
 
 	test_dir_make(&rig->dir);
@@ -36,8 +37,10 @@ test_limits_start(struct test_limits *rig, const struct service *const *services
 	argv[argc++] = arena_printf(&rig->arena, "--data=%s", rig->dir.path);
 	if (redis)
 		argv[argc++] = arena_printf(&rig->arena, "--redis.url=%s", redis->url);
-	if (option)
-		argv[argc++] = option;
+	for (; options && *options; options++) {
+		ck_assert_int_lt(argc, ARGS_MAX);
+		argv[argc++] = *options;
+	}
 	test_host_start(&rig->self, services, argv, argc);
 }
 

@@ -18,7 +18,7 @@ struct test_limits {
 
 /* `services` lives as long; takes `redis`, which may not be running yet. `option` may be NULL. */
 void test_limits_start(struct test_limits *rig, const struct service *const *services,
-                       struct test_redis *redis, const char *option);
+                       struct test_redis *redis, const char *const *options); /* NULL-terminated, or NULL */
 void test_limits_stop(struct test_limits *rig);
 
 struct test_limit {

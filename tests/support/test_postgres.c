@@ -249,7 +249,11 @@ signal_children(pid_t parent, int signal)
 
 	for (struct dirent *entry; processes && (entry = readdir(processes)) != NULL;) {
 		pid_t pid = (pid_t)strtol(entry->d_name, NULL, 10);
-		if (pid > 0 && parent_of(pid) == parent)
+		if (pid <= 0 || parent_of(pid) != parent)
+			continue;
+		if (signal == SIGSTOP)
+			test_process_freeze(pid);
+		else
 			kill(pid, signal);
 	}
 	if (processes)
@@ -259,7 +263,7 @@ signal_children(pid_t parent, int signal)
 void
 test_postgres_freeze(struct test_postgres *pg)
 {
-	kill(pg->pid, SIGSTOP);
+	test_process_freeze(pg->pid);
 	signal_children(pg->pid, SIGSTOP);
 }
 
@@ -273,7 +277,7 @@ test_postgres_thaw(struct test_postgres *pg)
 void
 test_postgres_kill(struct test_postgres *pg)
 {
-	kill(pg->pid, SIGSTOP); /* so that it does not start others meanwhile */
+	test_process_freeze(pg->pid); /* so that it does not start others meanwhile */
 	signal_children(pg->pid, SIGKILL);
 	test_process_end(pg->pid, SIGKILL);
 	pg->pid = 0;

@@ -4,6 +4,7 @@
 #include "support/test_process.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -71,6 +72,44 @@ test_process_is_alive(pid_t pid)
 {
 	pid_t got = waitpid(pid, NULL, WNOHANG);
 	return got == 0 || (got < 0 && errno == EINTR);
+}
+
+/* The state of a thread as in proc(5); 'X' when it is gone. */
+static char
+thread_state(pid_t pid, const char *thread)
+{
+	char path[64], line[512];
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%.16s/stat", pid, thread);
+	FILE *file = fopen(path, "r");
+	bool is_there = file && fgets(line, sizeof(line), file);
+	const char *name_end = is_there ? strrchr(line, ')') : NULL;
+	if (file)
+		fclose(file);
+	return name_end && name_end[1] == ' ' ? name_end[2] : 'X';
+}
+
+static bool
+stands_still(pid_t pid)
+{
+	char path[32];
+	bool is_still = true;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	DIR *threads = opendir(path);
+	for (struct dirent *entry; is_still && threads && (entry = readdir(threads)) != NULL;)
+		is_still = entry->d_name[0] == '.' || strchr("TtZX", thread_state(pid, entry->d_name));
+	if (threads)
+		closedir(threads);
+	return is_still;
+}
+
+void
+test_process_freeze(pid_t pid)
+{
+	kill(pid, SIGSTOP);
+	while (!stands_still(pid))
+		test_pause();
 }
 
 void

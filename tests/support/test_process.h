@@ -24,6 +24,9 @@ struct test_process_options {
 pid_t test_process_start(const struct test_process_options *options);
 /* True while it runs; reaps it when it has ended. */
 bool test_process_is_alive(pid_t pid);
+/* SIGSTOP, and waits until each of its threads has stopped: one that waits for a processor goes on until it
+ * has had it to notice. SIGCONT wakes it. */
+void test_process_freeze(pid_t pid);
 /* Sends the signal and waits for the end, at most 10 s, then SIGKILL. */
 void test_process_end(pid_t pid, int signal);
 /* Prints the last lines of a log to standard error. */

@@ -172,7 +172,7 @@ test_redis_kill(struct test_redis *redis)
 void
 test_redis_freeze(struct test_redis *redis)
 {
-	kill(redis->pid, SIGSTOP);
+	test_process_freeze(redis->pid);
 }
 
 void
