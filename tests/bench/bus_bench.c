@@ -19,6 +19,7 @@
 
 #include "bus/pool.h"
 #include "bus/server.h"
+#include "child.h"
 #include "port_turn.h"
 
 #define RUN_MS      500u
@@ -130,7 +131,7 @@ measure(struct bus *bus, const char *address, bool is_fast, size_t outstanding)
 static pid_t
 start_server(const char *address)
 {
-	pid_t pid = fork();
+	pid_t pid = child_fork();
 	if (pid == 0) {
 		execl("/proc/self/exe", "bus_bench", "serve", address, (char *)NULL);
 		_exit(1);
@@ -147,7 +148,7 @@ ping_pong(void)
 	size_t count = 0;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
 		exit(1);
-	pid_t pid = fork();
+	pid_t pid = child_fork();
 	if (pid == 0) {
 		ssize_t size;
 		close(fds[0]);
@@ -204,7 +205,7 @@ report(struct bus *bus, const char *name, const char *address, const char *nng_a
 static pid_t
 start_bare(const char *address)
 {
-	pid_t pid = fork();
+	pid_t pid = child_fork();
 	if (pid == 0) {
 		execl("/proc/self/exe", "bus_bench", "bare", address, (char *)NULL);
 		_exit(1);

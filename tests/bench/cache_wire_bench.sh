@@ -24,7 +24,8 @@ for daemon in accountd ratelimitd cached; do start $daemon "$BIN/$daemon" --data
 start ingress "$BIN/ingress" --data="$RUN/ingress" "${common[@]}" --ingress.listen="127.0.0.1:$HTTP" --ingress.connections_per_address=0
 start serve "$BIN/corbel" serve --data="$DIR/serve-data" --ingress.listen="127.0.0.1:$SERVE" --ingress.connections_per_address=0 \
   --admin.listen= --log.level=warn
-start memcached memcached -u nobody -l 127.0.0.1 -p "$MEMCACHED" -t 2 -m 64
+as_user nobody TERM
+start memcached "${AS[@]}" memcached -l 127.0.0.1 -p "$MEMCACHED" -t 2 -m 64
 # Another cached, with Redis behind, that is asked for what it does not keep in memory.
 shared=("${common[@]/%cached.rep/shared.rep}") && shared=("${shared[@]/%cached.pub/shared.pub}")
 start redis redis-server --port "$REDIS" --save "" --appendonly no --dir "$DIR"

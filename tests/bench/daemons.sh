@@ -13,21 +13,29 @@ cpu_us() {
 }
 median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
 declare -A PID_OF # by the name of its log
-start() { local log=$1; shift; "$@" >"$DIR/$log" 2>&1 & PIDS+=($!); PID_OF[$log]=$!; }
+# What is started ends with this shell, also when it is killed.
+start() { local log=$1; shift; setpriv --pdeathsig TERM "$@" >"$DIR/$log" 2>&1 & PIDS+=($!); PID_OF[$log]=$!; }
 await() { for _ in $(seq 200); do curl -sf "$@" >/dev/null && return; sleep 0.05; done; echo "$1 does not answer" >&2; exit 1; }
+
+# Puts into AS what runs a program as the user $1 where we are root. Whoever changes its user loses the signal of its
+# parent's death, so it gets $2 anew.
+as_user() {
+  AS=()
+  [ "$(id -u)" != 0 ] || AS=(setpriv --reuid="$1" --regid="$(id -g "$1")" --clear-groups --pdeathsig "$2")
+}
 
 # A PostgreSQL of our own, durable as it comes; sets POSTGRES to its address. It refuses to run as root.
 start_postgres() {
-  local bin as=() at
+  local bin at
   bin=$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -1) at=$(port)
   mkdir "$DIR/postgres"
   if [ "$(id -u)" = 0 ]; then
     chmod 755 "$DIR"
     chown postgres "$DIR/postgres"
-    as=(setpriv --reuid=postgres --regid=postgres --clear-groups)
   fi
-  "${as[@]}" "$bin/initdb" -D "$DIR/postgres" -U corbel -A trust -E UTF8 --locale=C >/dev/null
-  start postgres.out "${as[@]}" "$bin/postgres" -D "$DIR/postgres" -p "$at" -h 127.0.0.1 -k ""
+  as_user postgres INT # a fast shutdown
+  "${AS[@]}" "$bin/initdb" -D "$DIR/postgres" -U corbel -A trust -E UTF8 --locale=C >/dev/null
+  start postgres.out "${AS[@]}" "$bin/postgres" -D "$DIR/postgres" -p "$at" -h 127.0.0.1 -k ""
   for _ in $(seq 200); do "$bin/pg_isready" -q -h 127.0.0.1 -p "$at" && break; sleep 0.05; done
   "$bin/createdb" -h 127.0.0.1 -p "$at" -U corbel corbel
   POSTGRES="postgresql://corbel@127.0.0.1:$at/corbel"

@@ -14,12 +14,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "outbound/outbound.h"
 
 #define RUN_MS     400u
@@ -154,10 +154,9 @@ start_endpoint(void)
 	must(listen(listener, FLIGHT_MAX) == 0, "listen");
 	must(getsockname(listener, (struct sockaddr *)&address, &length) == 0, "getsockname");
 	snprintf(url, sizeof(url), "http://127.0.0.1:%u/hook", (unsigned)ntohs(address.sin_port));
-	pid_t pid = fork();
+	pid_t pid = child_fork();
 	must(pid >= 0, "fork");
 	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		serve_forever(listener);
 	}
 	close(listener);

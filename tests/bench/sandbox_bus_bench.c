@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +18,7 @@
 
 #include "base/clock.h"
 #include "bus/pool.h"
+#include "child.h"
 #include "corbel/contract.gen.h"
 #include "samples.h"
 
@@ -28,8 +28,6 @@
 #define DEATHS   10
 #define START_MS 20000u
 #define CALL_MS  60000u
-
-extern char **environ;
 
 static const char CODE[] = "result = sum(context[\"numbers\"]) * 2", CONTEXT[] = "{\"numbers\": [1, 2, 3]}",
                   ENDLESS[] = "while True:\n    pass\n", RUN_ID[] = "run_0192f0c1a2b37c4d8e9fa0b1c2d3e4f5";
@@ -78,11 +76,14 @@ spawn(struct rig *rig, const char *bin)
 	                arena_strdup(&arena, "--admin.listen="),
 	                arena_strdup(&arena, "--log.level=error"),
 	                NULL};
-	posix_spawn_file_actions_t quiet;
-	posix_spawn_file_actions_init(&quiet);
-	posix_spawn_file_actions_addopen(&quiet, 1, "/dev/null", O_WRONLY, 0);
-	must(posix_spawn(&rig->pid, argv[0], &quiet, NULL, argv, environ) == 0, "sandboxd does not start");
-	posix_spawn_file_actions_destroy(&quiet);
+	rig->pid = child_fork();
+	must(rig->pid >= 0, "sandboxd does not start");
+	if (rig->pid == 0) {
+		int quiet = open("/dev/null", O_WRONLY | O_CLOEXEC);
+		dup2(quiet, STDOUT_FILENO);
+		execv(argv[0], argv);
+		_exit(127);
+	}
 	arena_fini(&arena);
 }
 
