@@ -168,9 +168,12 @@ key_of(const struct entry *entry)
 	return at;
 }
 
+/* The head says where the key is, the value is behind it: all of that comes at once, and not one line after the
+ * other. */
 bool
 entry_has_key(const struct entry *entry, const char *key, size_t length)
 {
+	entry_prefetch(entry);
 	return entry->key_length == length && memcmp(key_of(entry), key, length) == 0;
 }
 
