@@ -168,8 +168,8 @@ key_of(const struct entry *entry)
 	return at;
 }
 
-/* The head says where the key is, the value is behind it: all of that comes at once, and not one line after the
- * other. */
+/* The head says where the key is, the value is behind it: all of that comes at once, and not one line after
+ * the other. */
 bool
 entry_has_key(const struct entry *entry, const char *key, size_t length)
 {

@@ -181,7 +181,7 @@ decode(struct turn *turn, const struct run *run, const struct redis_reply *reply
 }
 
 /* Operations that were judged meanwhile come once more. */
-static struct status
+static void
 repeat(struct turn *turn, struct runs *runs)
 {
 	size_t count = 0;
@@ -191,11 +191,10 @@ repeat(struct turn *turn, struct runs *runs)
 		if (!run.op || !run.op->is_again)
 			continue;
 		run.op->is_again = false;
-		(void)op_encode(turn, run.errand, run.op, &runs->items[count]);
-		runs->whose[count++] = run;
+		if (op_encode(turn, run.errand, run.op, &runs->items[count]))
+			runs->whose[count++] = run;
 	}
 	runs->count = count;
-	return status_ok_value();
 }
 
 static struct status
@@ -222,7 +221,7 @@ run_all(struct fleet *fleet, const struct work_list *work, struct arena *arena)
 	while (status_ok(&st) && runs.count > 0) {
 		st = exchange(&turn, &runs);
 		if (status_ok(&st))
-			st = repeat(&turn, &runs);
+			repeat(&turn, &runs);
 	}
 	redis_put(fleet->options.redis, turn.conn);
 	return st;

@@ -251,6 +251,7 @@ end_set(struct errand *errand, struct op *op, enum change_code code, uint64_t ve
 	}
 }
 
+/* `sum`: NULL when Redis told none. */
 static void
 end_incr(struct errand *errand, struct op *op, enum change_code code, uint64_t version,
          const struct redis_reply *sum)
@@ -259,7 +260,8 @@ end_incr(struct errand *errand, struct op *op, enum change_code code, uint64_t v
 
 	incr->version = version;
 	incr->outcome = code == CODE_NO_NUMBER ? INCR_NOT_A_NUMBER : INCR_OVERFLOW;
-	if (code != CODE_DONE || sum->type != REDIS_TEXT || !text_to_i64(sum->text, sum->size, &incr->value))
+	if (code != CODE_DONE || !sum || sum->type != REDIS_TEXT ||
+	    !text_to_i64(sum->text, sum->size, &incr->value))
 		return;
 	incr->outcome = INCR_DONE;
 	follow(errand, op, version);
