@@ -228,6 +228,18 @@ save(struct cached *self, uint32_t grace_ms)
 	store_put(self->env.store, conn);
 }
 
+/* Where the data directory goes with the process, as with a pod that is deleted, this is the last chance to
+ * tell the others. Half of the time is left to the other services of the process. */
+static void
+tell_the_others(struct cached *self, uint32_t grace_ms)
+{
+	size_t left = fleet_await_told(self->fleet, grace_ms / 2);
+
+	if (left > 0)
+		log_warn(self->env.log, "changes are left for the next process to tell", LOG_U64("changes", left),
+		         LOG_TEXT("journal", self->journal ? self->journal : ""));
+}
+
 /* Who waits for a value is told that there is none, and goes on without. */
 static void
 drain(void *arg, uint32_t grace_ms)
@@ -235,6 +247,8 @@ drain(void *arg, uint32_t grace_ms)
 	struct cached *self = arg;
 	waiting_tick(self->waiting, true);
 	save(self, grace_ms);
+	if (self->fleet)
+		tell_the_others(self, grace_ms);
 }
 
 static void

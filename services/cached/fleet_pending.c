@@ -11,7 +11,9 @@
  *
  * The list is bounded; beyond that, namespaces are noted whole.
  */
+#include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #include "change_journal.h"
 #include "errands.h"
@@ -40,6 +42,7 @@ struct pending {
 	bool is_refusing; /* whether it was told */
 
 	pthread_mutex_t lock; /* guards the rest */
+	pthread_cond_t all_told;
 	struct change_list list;
 	size_t telling; /* not in the list: on their way to Redis */
 };
@@ -53,6 +56,11 @@ pending_new(struct fleet *fleet)
 	pending->widen_at = CHANGES_MAX;
 	pending->refusal = status_make(STATUS_UNAVAILABLE, "it has no data directory");
 	pthread_mutex_init(&pending->lock, NULL);
+	pthread_condattr_t monotonic;
+	pthread_condattr_init(&monotonic);
+	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+	pthread_cond_init(&pending->all_told, &monotonic);
+	pthread_condattr_destroy(&monotonic);
 	return pending;
 }
 
@@ -70,6 +78,7 @@ pending_free(struct pending *pending)
 {
 	list_free(&pending->list);
 	change_journal_close(pending->journal);
+	pthread_cond_destroy(&pending->all_told);
 	pthread_mutex_destroy(&pending->lock);
 	mem_free(pending);
 }
@@ -110,6 +119,8 @@ told(struct errand *errand)
 	if (change->op.is_pending)
 		list_add(&pending->list, errand);
 	bool is_all = count_untold(pending) == 0;
+	if (is_all)
+		pthread_cond_broadcast(&pending->all_told);
 	pthread_mutex_unlock(&pending->lock);
 	if (change->op.is_pending)
 		return;
@@ -333,6 +344,28 @@ pending_join(struct pending *pending)
 		fleet_be_alone(pending->fleet, false);
 	pthread_mutex_unlock(&pending->lock);
 	return is_all;
+}
+
+size_t
+fleet_await_told(struct fleet *fleet, uint32_t wait_ms)
+{
+	struct pending *pending = fleet->pending;
+	struct timespec end;
+	int error = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += wait_ms / 1000;
+	end.tv_nsec += (long)(wait_ms % 1000) * 1000000;
+	if (end.tv_nsec >= 1000000000) {
+		end.tv_sec++;
+		end.tv_nsec -= 1000000000;
+	}
+	pthread_mutex_lock(&pending->lock);
+	while (count_untold(pending) > 0 && error != ETIMEDOUT)
+		error = pthread_cond_timedwait(&pending->all_told, &pending->lock, &end);
+	size_t left = count_untold(pending);
+	pthread_mutex_unlock(&pending->lock);
+	return left;
 }
 
 /* ---- after a start ---- */

