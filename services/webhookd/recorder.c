@@ -34,9 +34,11 @@ static const char *const EVENT_COLUMNS[EVENT_COLS] = {"tenant_id", "sequence",  
 /* A tenant's log in the present commit. */
 struct open_log {
 	const char *tenant;
+	size_t count; /* of the events that are to be recorded, with those that are there already */
 	struct log_state state;
 	uint64_t before; /* last_sequence at the lock */
 	struct subscription_list *subscriptions;
+	bool has_deliveries; /* something for an endpoint that is enabled */
 };
 
 /* An event of this commit, to be found by those that repeat it. */
@@ -105,16 +107,20 @@ list_logs(struct recorder *recorder, const struct publication *group)
 	recorder->logs = ARENA_ARRAY(&recorder->arena, struct open_log, most);
 	most = 0;
 	for (const struct publication *p = group; p; p = p->next)
-		recorder->logs[most++].tenant = p->tenant;
+		recorder->logs[most++] = (struct open_log){.tenant = p->tenant, .count = p->count};
 	qsort(recorder->logs, most, sizeof(*recorder->logs), by_tenant);
-	for (size_t i = 0; i < most; i++)
-		if (kept == 0 || strcmp(recorder->logs[kept - 1].tenant, recorder->logs[i].tenant) != 0)
+	for (size_t i = 0; i < most; i++) {
+		if (kept > 0 && strcmp(recorder->logs[kept - 1].tenant, recorder->logs[i].tenant) == 0)
+			recorder->logs[kept - 1].count += recorder->logs[i].count;
+		else
 			recorder->logs[kept++] = recorder->logs[i];
+	}
 	for (size_t i = 0; i < kept; i++)
 		recorder->logs[i].tenant = arena_strdup(&recorder->arena, recorder->logs[i].tenant);
 	recorder->log_count = kept;
 }
 
+/* Each is made as long as it will be unless some of its events are there already: then it is corrected. */
 static struct status
 open_logs(struct recorder *recorder, struct store_tx *tx)
 {
@@ -122,11 +128,13 @@ open_logs(struct recorder *recorder, struct store_tx *tx)
 
 	for (size_t i = 0; i < recorder->log_count && status_ok(&st); i++) {
 		struct open_log *log = &recorder->logs[i];
-		st = log_lock(tx, &recorder->arena, log->tenant, &log->state);
+		st = log_lengthen(tx, &recorder->arena, log->tenant, log->count, &log->state);
+		if (!status_ok(&st))
+			break;
+		log->state.last_sequence -= log->count;
 		log->before = log->state.last_sequence;
-		if (status_ok(&st))
-			st = subscriptions_of(recorder->subscriptions, tx, &recorder->arena, log->tenant,
-			                      log->state.endpoints_version, &log->subscriptions);
+		st = subscriptions_of(recorder->subscriptions, tx, &recorder->arena, log->tenant,
+		                      log->state.endpoints_version, &log->subscriptions);
 	}
 	return st;
 }
@@ -210,7 +218,7 @@ find_duplicates(struct recorder *recorder, struct store_tx *tx, struct publicati
 /* ---- rows ---- */
 
 static void
-add_deliveries(struct recorder *recorder, const struct open_log *log, const Event *event)
+add_deliveries(struct recorder *recorder, struct open_log *log, const Event *event)
 {
 	struct filter_event parsed;
 
@@ -222,6 +230,7 @@ add_deliveries(struct recorder *recorder, const struct open_log *log, const Even
 		delivery_rows_add(&recorder->deliveries, log->tenant, subscription, event, &parsed);
 		subscription->is_touched =
 		    subscription->is_touched || (!subscription->is_disabled && !subscription->is_pulled);
+		log->has_deliveries = log->has_deliveries || !subscription->is_disabled;
 	}
 	filter_event_fini(&parsed);
 }
@@ -289,7 +298,7 @@ insert_rows(struct recorder *recorder, struct store_tx *tx)
 		st = delivery_rows_insert(&recorder->deliveries, tx);
 	for (size_t i = 0; i < recorder->log_count && status_ok(&st); i++) {
 		const struct open_log *log = &recorder->logs[i];
-		if (log->state.last_sequence != log->before)
+		if (log->state.last_sequence != log->before + log->count)
 			st = log_set_last(tx, log->tenant, log->state.last_sequence);
 		for (size_t s = 0; s < log->subscriptions->count && status_ok(&st); s++) {
 			struct subscription *subscription = &log->subscriptions->items[s];
@@ -357,10 +366,13 @@ recorder_announce(struct recorder *recorder)
 		grew.tenant_id = (char *)(uintptr_t)log->tenant;
 		grew.has_last_sequence = true;
 		grew.last_sequence = log->state.last_sequence;
+		grew.has_deliveries = true;
+		grew.deliveries = log->has_deliveries;
 		if (log->state.last_sequence == log->before ||
 		    corbel__v1__log_grew__get_packed_size(&grew) > sizeof(bytes))
 			continue;
-		webhookd_hint(recorder->self, log->tenant);
+		if (log->has_deliveries)
+			webhookd_hint(recorder->self, log->tenant);
 		publisher_send(recorder->self->env.publisher, "events", bytes,
 		               corbel__v1__log_grew__pack(&grew, bytes));
 	}

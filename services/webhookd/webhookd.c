@@ -211,7 +211,7 @@ on_growth(void *arg, const char *node, const char *topic, const void *payload, s
 	if (strcmp(node, bus_node(self->env.bus)) == 0)
 		return;
 	Corbel__V1__LogGrew *grew = corbel__v1__log_grew__unpack(NULL, size, payload);
-	if (grew && grew->tenant_id)
+	if (grew && grew->tenant_id && grew->deliveries)
 		webhookd_hint(self, grew->tenant_id);
 	if (grew)
 		corbel__v1__log_grew__free_unpacked(grew, NULL);

@@ -103,6 +103,9 @@ struct log_state {
 };
 /* Locks the tenant's log until the transaction ends; makes it on first use. */
 struct status log_lock(struct store_tx *tx, struct arena *arena, const char *tenant, struct log_state *out);
+/* The same, and makes the log longer by so many events, in one statement; `out` is the log after it. */
+struct status log_lengthen(struct store_tx *tx, struct arena *arena, const char *tenant, uint64_t by,
+                           struct log_state *out);
 struct status log_set_last(struct store_tx *tx, const char *tenant, uint64_t last_sequence);
 /* The tenant's endpoints have changed in this transaction; the log is locked. */
 struct status log_bump_endpoints(struct store_tx *tx, const char *tenant);
