@@ -172,8 +172,8 @@ read_rows(const PGresult *result, struct rows_builder *rows)
 	return is_read;
 }
 
-static struct status
-take_result(struct store_conn *conn, const PGresult *result, struct rows_builder *rows, int64_t *changed)
+struct status
+postgres_take(struct store_conn *conn, const PGresult *result, struct rows_builder *rows, int64_t *changed)
 {
 	switch (PQresultStatus(result)) {
 	case PGRES_COMMAND_OK:
@@ -205,16 +205,15 @@ postgres_results(struct store_conn *conn, struct rows_builder *rows, int64_t *ch
 		if (!result)
 			return st;
 		if (status_ok(&st))
-			st = take_result(conn, result, rows, changed);
+			st = postgres_take(conn, result, rows, changed);
 		PQclear(result);
 		if (conn->is_lost)
 			return st;
 	}
 }
 
-/* One or more statements without parameters, by the simple protocol. */
-static struct status
-script(struct store_conn *conn, const char *sql)
+struct status
+postgres_script(struct store_conn *conn, const char *sql)
 {
 	int64_t changed;
 
@@ -274,7 +273,7 @@ configure(struct store_conn *conn)
 
 	PQsetNoticeReceiver(conn->handle, ignore_notice, NULL);
 	PQsetnonblocking(conn->handle, 1);
-	struct status st = script(conn, sql);
+	struct status st = postgres_script(conn, sql);
 	mem_free(sql);
 	return st;
 }
@@ -304,37 +303,6 @@ is_alive(struct store_conn *conn)
 
 	/* Nothing is awaited, so what can be read is the end, or the server's word that it ends us. */
 	return poll(&fd, 1, 0) == 0;
-}
-
-/* ---------------------------------------------------------------- transactions */
-
-static struct status
-begin(struct store_conn *conn)
-{
-	return script(conn, "BEGIN");
-}
-
-static void
-rollback(struct store_conn *conn)
-{
-	conn_start_timer(conn);
-	if (conn->is_lost)
-		return;
-	struct status st = script(conn, "ROLLBACK");
-	if (!status_ok(&st))
-		conn->is_lost = true;
-}
-
-static struct status
-commit(struct store_conn *conn)
-{
-	struct status st = script(conn, "COMMIT");
-
-	if (conn->is_lost)
-		return status_make(STATUS_UNAVAILABLE, "outcome unknown: %s", st.message);
-	if (status_ok(&st) && PQtransactionStatus(conn->handle) != PQTRANS_IDLE)
-		conn->is_lost = true;
-	return st;
 }
 
 /* ---------------------------------------------------------------- statements */
@@ -395,11 +363,21 @@ run(struct store_conn *conn, struct store_statement *statement, const struct sto
 
 	if (!status_ok(&st))
 		return st;
+	if (conn->owes_begin)
+		return postgres_begin_with(conn, statement, &as, count, rows, changed);
 	if (!PQsendQueryPrepared(conn->handle, statement->name, (int)count, as.values, as.lengths, as.formats,
 	                         statement->is_binary))
 		return postgres_failed(conn, NULL);
 	(void)PQsetSingleRowMode(conn->handle); /* saves memory, no more */
 	return postgres_results(conn, rows, changed);
+}
+
+/* Statements of a migration. */
+static struct status
+script(struct store_conn *conn, const char *sql)
+{
+	struct status st = postgres_begin_owed(conn);
+	return status_ok(&st) ? postgres_script(conn, sql) : st;
 }
 
 /* The lock is the transaction's, so a replica that dies gives it up. */
@@ -423,9 +401,9 @@ const struct store_driver postgres_driver = {
     .open = open_conn,
     .close = close_conn,
     .is_alive = is_alive,
-    .begin = begin,
-    .commit = commit,
-    .rollback = rollback,
+    .begin = postgres_begin,
+    .commit = postgres_commit,
+    .rollback = postgres_rollback,
     .prepare = prepare,
     .unprepare = unprepare,
     .run = run,

@@ -96,8 +96,10 @@ postgres_bulk(struct store_conn *conn, const char *table, const char *const *col
               const struct store_value *values, size_t rows)
 {
 	int64_t changed;
-	struct status st = start(conn, table, columns, column_count);
+	struct status st = postgres_begin_owed(conn);
 
+	if (status_ok(&st))
+		st = start(conn, table, columns, column_count);
 	if (!status_ok(&st))
 		return st;
 	st = send_rows(conn, column_count, values, rows);

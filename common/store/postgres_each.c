@@ -72,6 +72,9 @@ struct status
 postgres_run_each(struct store_conn *conn, struct store_statement *statement,
                   const struct store_value *params, size_t count, size_t times, int64_t *changed)
 {
+	struct status begun = postgres_begin_owed(conn);
+	if (!status_ok(&begun))
+		return begun;
 	if (!PQenterPipelineMode(conn->handle))
 		return postgres_failed(conn, NULL);
 	struct status sent = send_all(conn, statement->name, params, count, times);

@@ -37,6 +37,12 @@ enum {
 	OID_VARCHAR = 1043
 };
 
+/* What one result of a statement tells; its rows are added to `rows`, which may be NULL. */
+struct status postgres_take(struct store_conn *conn, const PGresult *result, struct rows_builder *rows,
+                            int64_t *changed);
+/* One or more statements without parameters, by the simple protocol. */
+struct status postgres_script(struct store_conn *conn, const char *sql);
+
 #define POSTGRES_NUMBER_MAX 32
 
 /* How values stand in a text that the server reads. */
@@ -56,6 +62,16 @@ struct postgres_params {
 	char numbers[STORE_PARAMS_MAX][POSTGRES_NUMBER_MAX];
 };
 struct status postgres_params(struct postgres_params *out, const struct store_value *params, size_t count);
+/* postgres_tx: a transaction begins with its first statement. */
+struct status postgres_begin(struct store_conn *conn);
+/* Before anything but a plain statement: begins now, if that is still to be done. */
+struct status postgres_begin_owed(struct store_conn *conn);
+/* Begins and runs the first statement in one round trip; BEGIN is owed. */
+struct status postgres_begin_with(struct store_conn *conn, const struct store_statement *statement,
+                                  const struct postgres_params *as, size_t count, struct rows_builder *rows,
+                                  int64_t *changed);
+struct status postgres_commit(struct store_conn *conn);
+void postgres_rollback(struct store_conn *conn);
 /* Whether the rows that a described statement gives can be read in binary. */
 bool postgres_is_binary(const PGresult *description);
 /* Adds one row of a result. */

@@ -90,7 +90,10 @@ postgres_run_sets(struct store_conn *conn, struct store_statement *statement,
 	struct strbuf arrays[STORE_PARAMS_MAX];
 	const char *values[STORE_PARAMS_MAX] = {NULL};
 	int64_t changed;
+	struct status st = postgres_begin_owed(conn);
 
+	if (!status_ok(&st))
+		return st;
 	for (size_t c = 0; c < count; c++) {
 		strbuf_init(&arrays[c], NULL);
 		fill_array(&arrays[c], params, count, sets, c);

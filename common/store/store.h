@@ -80,6 +80,7 @@ struct store_tx {
 	struct store_conn *conn;
 	bool is_open;
 };
+/* A database that went away meanwhile may be found out by the first statement only. */
 struct status store_begin(struct store_conn *conn, struct store_tx *tx);
 /* Commits when `st` is ok, else rolls back and returns `st`. After an ok return the change is
  * durable. When the connection is lost during COMMIT the outcome is unknown: UNAVAILABLE with

@@ -37,6 +37,7 @@ struct store_conn {
 	struct store_conn *next_idle; /* under the pool's lock */
 	void *handle;                 /* PGconn or sqlite3; NULL: not connected */
 	bool is_lost;                 /* the handle is of no use any more */
+	bool owes_begin;              /* PostgreSQL: the open transaction's BEGIN has not been sent */
 	struct store_tx *tx;          /* the open transaction */
 	struct status failure;        /* the first failed statement of the transaction */
 	uint32_t timeout_ms;          /* of a statement */

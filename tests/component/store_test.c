@@ -335,6 +335,103 @@ START_TEST(a_handlers_failure_rolls_back_and_is_returned)
 }
 END_TEST
 
+/* ---- how a transaction begins ---- */
+
+static struct status
+begin_with_exec(struct store_tx *tx, struct arena *arena)
+{
+	(void)arena;
+	return insert_in(tx, 2, NULL);
+}
+
+static struct status
+begin_with_query(struct store_tx *tx, struct arena *arena)
+{
+	static const struct store_sql sql = {"begin_query",
+	                                     "INSERT INTO items (id) SELECT id + 1 FROM items RETURNING id"};
+	struct store_rows *rows;
+	return store_query(tx, &sql, NULL, 0, 10, arena, &rows);
+}
+
+static struct status
+begin_with_bulk(struct store_tx *tx, struct arena *arena)
+{
+	static const char *const columns[] = {"id"};
+	(void)arena;
+	return store_bulk_insert(tx, "items", columns, 1, STORE_PARAMS(store_i64(2)));
+}
+
+static struct status
+begin_with_each(struct store_tx *tx, struct arena *arena)
+{
+	int64_t changed;
+	(void)arena;
+	return store_exec_each(tx, &RENAME, STORE_PARAMS(store_i64(1), store_text("renamed")), 1, &changed);
+}
+
+static struct status
+begin_with_sets(struct store_tx *tx, struct arena *arena)
+{
+	static const struct store_sql sql = {
+	    "begin_sets", "INSERT INTO items (id) SELECT c1 FROM @each@ WHERE c1 > 0 RETURNING id"};
+	struct store_rows *rows;
+	return store_query_each(tx, &sql, STORE_PARAMS(store_i64(2)), 1, 10, arena, &rows);
+}
+
+static struct status
+begin_with_changes(struct store_tx *tx, struct arena *arena)
+{
+	static const struct store_sql sql = {"begin_changes",
+	                                     "DELETE FROM items @using@ WHERE id = @c1@ @which@"};
+	bool changed;
+	(void)arena;
+	return store_change_each(tx, &sql, STORE_PARAMS(store_i64(1)), 1, &changed);
+}
+
+START_TEST(a_transaction_is_one_whatever_it_begins_with)
+{
+	static struct status (*const kinds[])(struct store_tx * tx, struct arena * arena) = {
+	    begin_with_exec, begin_with_query, begin_with_bulk,
+	    begin_with_each, begin_with_sets,  begin_with_changes};
+	struct store_rows *rows;
+	struct store_tx tx;
+	struct fixture f;
+
+	start(&f, _i, false);
+	must(insert(f.conn, 1, "first"));
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		must(store_begin(f.conn, &tx));
+		must(kinds[i](&tx, &f.arena));
+		EXPECT(store_end(&tx, status_make(STATUS_NOT_FOUND, "given up")), STATUS_NOT_FOUND);
+		must(store_read(f.conn, &GET, STORE_PARAMS(store_i64(1)), 1, &f.arena, &rows));
+		ck_assert_uint_eq(rows_count(rows), 1);
+		ck_assert_str_eq(row_text(rows, 0, 1), "first");
+		ck_assert_int_eq(count(&f), 1);
+	}
+	stop(&f);
+}
+END_TEST
+
+START_TEST(a_transaction_without_statements_ends_either_way_and_leaves_the_connection_usable)
+{
+	struct store_tx tx;
+	struct fixture f;
+
+	start(&f, _i, false);
+	must(store_begin(f.conn, &tx));
+	must(store_end(&tx, status_ok_value()));
+	must(store_begin(f.conn, &tx));
+	EXPECT(store_end(&tx, status_make(STATUS_NOT_FOUND, "given up")), STATUS_NOT_FOUND);
+	must(insert(f.conn, 1, NULL));
+	must(store_begin(f.conn, &tx));
+	EXPECT(insert_in(&tx, 1, NULL), STATUS_ALREADY_EXISTS);
+	EXPECT(store_end(&tx, status_ok_value()), STATUS_ALREADY_EXISTS);
+	must(insert(f.conn, 2, NULL));
+	ck_assert_int_eq(count(&f), 2);
+	stop(&f);
+}
+END_TEST
+
 static struct status
 add_row(void *arg, struct store_tx *tx)
 {
@@ -867,6 +964,10 @@ add_on_both(TCase *tests)
 	tcase_add_loop_test(tests, a_failed_transaction_leaves_nothing_even_when_its_failure_is_overlooked, 0,
 	                    BACKENDS);
 	tcase_add_loop_test(tests, a_handlers_failure_rolls_back_and_is_returned, 0, BACKENDS);
+	tcase_add_loop_test(tests, a_transaction_is_one_whatever_it_begins_with, 0, BACKENDS);
+	tcase_add_loop_test(tests,
+	                    a_transaction_without_statements_ends_either_way_and_leaves_the_connection_usable, 0,
+	                    BACKENDS);
 	tcase_add_loop_test(tests, the_hook_runs_in_the_transaction_that_it_ends_with, 0, BACKENDS);
 	tcase_add_loop_test(tests, a_pool_has_a_bound_and_waits_no_longer_than_asked, 0, BACKENDS);
 	tcase_add_loop_test(tests, a_statement_runs_for_each_set_of_parameters_and_tells_what_each_changed, 0,
