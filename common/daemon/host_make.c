@@ -112,6 +112,9 @@ host_make_redis(struct host *self)
 	const struct config *config = self->options.config;
 	struct redis_options options = {
 	    .url = config_text(config, "redis.url"),
+	    .tls_ca = config_text(config, "redis.tls_ca"),
+	    .tls_cert = config_text(config, "redis.tls_cert"),
+	    .tls_key = config_text(config, "redis.tls_key"),
 	    .connections = (uint32_t)config_integer(config, "redis.connections"),
 	    .connect_timeout_ms = (uint32_t)config_duration_ms(config, "redis.connect_timeout"),
 	    .command_timeout_ms = (uint32_t)config_duration_ms(config, "redis.timeout"),

@@ -45,7 +45,15 @@ static const struct config_option COMMON[] = {
      .type = CONFIG_TEXT,
      .is_secret = true,
      .help =
-         "Redis for what replicas share: redis://host:port/db or unix:///path; kept in memory when unset."},
+         "Redis for what replicas share: redis://host:port/db, rediss:// for TLS, or unix:///path; kept in "
+         "memory when unset."},
+    {.name = "redis.tls_ca",
+     .type = CONFIG_TEXT,
+     .help = "File of the authorities that a server on rediss:// is checked by; the system's when unset."},
+    {.name = "redis.tls_cert",
+     .type = CONFIG_TEXT,
+     .help = "File of the certificate shown to a server on rediss://, where it asks for one."},
+    {.name = "redis.tls_key", .type = CONFIG_TEXT, .help = "File of the private key of redis.tls_cert."},
     {.name = "redis.connections",
      .type = CONFIG_INTEGER,
      .def = "4",
@@ -376,7 +384,6 @@ check_urls(struct check *check)
 {
 	static const char *const collectors[] = {"trace.endpoint", "metrics.endpoint"};
 	const char *store = config_text(check->config, "store.url");
-	const char *redis = config_text(check->config, "redis.url");
 
 	if (store && !begins_with(store, "sqlite:") && !begins_with(store, "postgresql://") &&
 	    !begins_with(store, "postgres://"))
@@ -386,8 +393,17 @@ check_urls(struct check *check)
 		if (url && !begins_with(url, "http://") && !begins_with(url, "https://"))
 			complain(check, collectors[i], "expected http://host:port or https://…");
 	}
-	if (redis && !begins_with(redis, "redis://") && !begins_with(redis, "unix://"))
-		complain(check, "redis.url", "expected redis://host:port/db or unix:///path");
+}
+
+static void
+check_redis(struct check *check)
+{
+	const char *url = config_text(check->config, "redis.url");
+
+	if (url && !begins_with(url, "redis://") && !begins_with(url, "rediss://") && !begins_with(url, "unix://"))
+		complain(check, "redis.url", "expected redis://host:port/db, rediss://host:port/db or unix:///path");
+	if (!config_text(check->config, "redis.tls_cert") != !config_text(check->config, "redis.tls_key"))
+		complain(check, "redis.tls_cert", "is of use only with redis.tls_key, and the reverse");
 }
 
 static void
@@ -413,6 +429,7 @@ options_check(const struct config *config, const struct service *const *services
 			complain(&check, "pub.listen", "is for a process with one service; use pub.NAME here");
 	}
 	check_urls(&check);
+	check_redis(&check);
 	check_headers(&check);
 	for (size_t i = 0; services[i]; i++)
 		if (services[i]->check)

@@ -7,6 +7,7 @@
 #include "redis/redis_internal.h"
 
 #include <assert.h>
+#include <openssl/ssl.h>
 #include <string.h>
 #include <time.h>
 
@@ -65,6 +66,7 @@ destroy(struct redis *redis)
 	pthread_cond_destroy(&redis->wake);
 	pthread_cond_destroy(&redis->freed);
 	pthread_mutex_destroy(&redis->lock);
+	SSL_CTX_free(redis->tls);
 	redis_url_fini(&redis->url);
 	mem_free(redis);
 }
@@ -86,6 +88,8 @@ redis_new(const struct redis_options *options, struct redis **out)
 	init_waiting(&redis->freed);
 	init_waiting(&redis->wake);
 	make_metrics(redis, options->metrics);
+	if (status_ok(&st) && redis->url.is_tls)
+		st = redis_tls_new(options, &redis->tls);
 	if (status_ok(&st))
 		st = redis_probe_start(redis);
 	if (status_ok(&st))

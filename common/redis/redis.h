@@ -23,9 +23,12 @@ struct redis;
 struct redis_conn;
 
 struct redis_options {
-	/* redis://[[user]:password@]host[:port][/db] or unix://[[user]:password@]/path[?db=n]; user and
-	 * password may be percent-encoded. */
+	/* redis://[[user]:password@]host[:port][/db], the same with rediss:// for TLS, or
+	 * unix://[[user]:password@]/path[?db=n]; user and password may be percent-encoded. */
 	const char *url;
+	/* Files in PEM, for rediss:// only, read once: the authorities that the server's certificate is checked
+	 * by (NULL: the system's), and the certificate and its key that it is shown (both or NULL). */
+	const char *tls_ca, *tls_cert, *tls_key;
 	uint32_t connections;        /* bound; 0: 4 */
 	uint32_t connect_timeout_ms; /* 0: 250 */
 	uint32_t command_timeout_ms; /* 0: 100 */
@@ -35,7 +38,8 @@ struct redis_options {
 	const struct clock *clock;
 };
 
-/* Starts the probe; does not wait for the server. INVALID_ARGUMENT for a bad URL. */
+/* Starts the probe; does not wait for the server. INVALID_ARGUMENT for a bad URL, or
+ * a file of TLS that is of no use. */
 struct status redis_new(const struct redis_options *options, struct redis **out);
 void redis_free(struct redis *redis);
 bool redis_is_up(const struct redis *redis); /* false while the breaker is open */

@@ -22,8 +22,8 @@
 
 #define REPLY_BYTES_MAX ((size_t)64 << 20) /* of a round trip */
 
-static struct status
-away(const struct redis_conn *conn, const char *what, const char *why)
+struct status
+redis_away(const struct redis_conn *conn, const char *what, const char *why)
 {
 	const struct redis_url *url = &conn->redis->url;
 
@@ -34,10 +34,8 @@ away(const struct redis_conn *conn, const char *what, const char *why)
 
 /* ---------------------------------------------------------------- waiting */
 
-/* False when the deadline has passed and there is nothing: a thread that slept too long takes what has
- * arrived meanwhile. */
-static bool
-wait_for(const struct redis_conn *conn, short events)
+bool
+redis_wait(const struct redis_conn *conn, short events)
 {
 	struct pollfd fd = {.fd = conn->fd, .events = events};
 	int ready;
@@ -114,7 +112,7 @@ connect_to(struct redis_conn *conn, const struct redis_address *to)
 
 	conn->fd = socket(to->socket.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (conn->fd < 0)
-		return away(conn, "", strerror(errno));
+		return redis_away(conn, "", strerror(errno));
 	if (to->socket.ss_family != AF_UNIX) {
 		setsockopt(conn->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		setsockopt(conn->fd, SOL_SOCKET, SO_KEEPALIVE, &one, sizeof(one));
@@ -122,17 +120,18 @@ connect_to(struct redis_conn *conn, const struct redis_address *to)
 	if (connect(conn->fd, (const struct sockaddr *)&to->socket, to->size) == 0)
 		return status_ok_value();
 	if (errno != EINPROGRESS)
-		return away(conn, "", strerror(errno));
-	if (!wait_for(conn, POLLOUT))
-		return away(conn, "connecting takes too long", "");
+		return redis_away(conn, "", strerror(errno));
+	if (!redis_wait(conn, POLLOUT))
+		return redis_away(conn, "connecting takes too long", "");
 	if (getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0)
-		return away(conn, "", strerror(error));
+		return redis_away(conn, "", strerror(error));
 	return status_ok_value();
 }
 
 static void
 close_socket(struct redis_conn *conn)
 {
+	redis_tls_close(conn);
 	if (conn->fd >= 0)
 		close(conn->fd);
 	conn->fd = -1;
@@ -143,7 +142,7 @@ connect_to_any(struct redis_conn *conn)
 {
 	struct redis *redis = conn->redis;
 	struct redis_address addresses[REDIS_ADDRESSES_MAX] = {0};
-	struct status st = away(conn, "its name is not resolved", "");
+	struct status st = redis_away(conn, "its name is not resolved", "");
 
 	pthread_mutex_lock(&redis->lock);
 	size_t count = redis->address_count;
@@ -152,6 +151,8 @@ connect_to_any(struct redis_conn *conn)
 	pthread_mutex_unlock(&redis->lock);
 	for (size_t i = 0; i < count; i++) {
 		st = connect_to(conn, &addresses[i]);
+		if (status_ok(&st) && redis->tls)
+			st = redis_tls_open(conn);
 		if (status_ok(&st))
 			return st;
 		close_socket(conn);
@@ -175,7 +176,7 @@ introduce(struct redis_conn *conn, const struct redis_arg *args, size_t count)
 	arena_init(&arena, 1024, 65536);
 	struct status st = redis_exchange(conn, &item, 1, &arena, &reply);
 	if (status_ok(&st) && reply.type == REDIS_ERROR)
-		st = away(conn, "", reply.text);
+		st = redis_away(conn, "", reply.text);
 	arena_fini(&arena);
 	return st;
 }
@@ -239,7 +240,8 @@ redis_conn_is_alive(const struct redis_conn *conn)
 {
 	struct pollfd fd = {.fd = conn->fd, .events = POLLIN};
 
-	return poll(&fd, 1, 0) == 0; /* nothing is awaited, so what can be read is the end */
+	/* Nothing is awaited, so what can be read is the end. */
+	return poll(&fd, 1, 0) == 0 || (conn->tls && redis_tls_is_quiet(conn));
 }
 
 /* ---------------------------------------------------------------- a round trip */
@@ -259,36 +261,59 @@ add_command(struct strbuf *out, const struct redis_arg *args, size_t count)
 	}
 }
 
+/* These two: 0 says to wait for `*wanted` and call again, -1 that the connection is lost. */
+static ssize_t
+send_some(struct redis_conn *conn, const char *data, size_t size, short *wanted)
+{
+	if (conn->tls)
+		return redis_tls_send(conn, data, size, wanted);
+	*wanted = POLLOUT;
+	ssize_t n = send(conn->fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+	return n < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : n;
+}
+
+static ssize_t
+receive_some(struct redis_conn *conn, char *buffer, size_t size, short *wanted)
+{
+	if (conn->tls)
+		return redis_tls_receive(conn, buffer, size, wanted);
+	*wanted = POLLIN;
+	ssize_t n = recv(conn->fd, buffer, size, MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	return n > 0 ? n : -1;
+}
+
 static struct status
 send_all(struct redis_conn *conn)
 {
-	size_t sent = 0;
+	short wanted = POLLOUT;
 
-	while (sent < conn->out.length) {
-		ssize_t n =
-		    send(conn->fd, conn->out.data + sent, conn->out.length - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n > 0)
-			sent += (size_t)n;
-		else if (errno != EAGAIN && errno != EINTR)
-			return away(conn, "sending: ", strerror(errno));
-		else if (!wait_for(conn, POLLOUT))
-			return away(conn, "it takes no more commands", "");
+	for (size_t sent = 0; sent < conn->out.length;) {
+		ssize_t n = send_some(conn, conn->out.data + sent, conn->out.length - sent, &wanted);
+		if (n < 0)
+			return redis_away(conn, "the connection was lost", "");
+		if (n == 0 && !redis_wait(conn, wanted))
+			return redis_away(conn, "it takes no more commands", "");
+		sent += (size_t)n;
 	}
 	return status_ok_value();
 }
 
 static struct status
-receive_some(struct redis_conn *conn, size_t *received)
+feed(struct redis_conn *conn, size_t *received)
 {
 	char buffer[16384];
+	short wanted = POLLIN;
+	ssize_t n;
 
-	if (!wait_for(conn, POLLIN))
-		return away(conn, "no answer in time", "");
-	ssize_t n = recv(conn->fd, buffer, sizeof(buffer), MSG_DONTWAIT);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return status_ok_value();
-	if (n <= 0)
-		return away(conn, "the connection was lost", "");
+	do {
+		if (!(conn->tls && redis_tls_has_received(conn)) && !redis_wait(conn, wanted))
+			return redis_away(conn, "no answer in time", "");
+		n = receive_some(conn, buffer, sizeof(buffer), &wanted);
+	} while (n == 0);
+	if (n < 0)
+		return redis_away(conn, "the connection was lost", "");
 	*received += (size_t)n;
 	if (*received > REPLY_BYTES_MAX || redisReaderFeed(conn->reader, buffer, (size_t)n) != REDIS_OK)
 		return status_make(STATUS_RESOURCE_EXHAUSTED, "redis: the reply is too large");
@@ -333,10 +358,10 @@ receive_one(struct redis_conn *conn, size_t *received, struct arena *arena, stru
 
 	for (;;) {
 		if (redisReaderGetReply(conn->reader, &reply) != REDIS_OK)
-			return away(conn, "it does not speak the protocol: ", conn->reader->errstr);
+			return redis_away(conn, "it does not speak the protocol: ", conn->reader->errstr);
 		if (reply)
 			break;
-		struct status st = receive_some(conn, received);
+		struct status st = feed(conn, received);
 		if (!status_ok(&st))
 			return st;
 	}

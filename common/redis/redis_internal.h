@@ -5,6 +5,7 @@
 #define CORBEL_REDIS_REDIS_INTERNAL_H
 
 #include <hiredis/read.h>
+#include <openssl/types.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
@@ -23,6 +24,7 @@ struct redis_url {
 	char *password; /* NULL: none */
 	uint16_t port;
 	uint32_t database;
+	bool is_tls; /* rediss:// */
 };
 struct status redis_url_parse(const char *text, struct redis_url *out);
 void redis_url_fini(struct redis_url *url);
@@ -36,6 +38,7 @@ struct redis_conn {
 	struct redis *redis;
 	struct redis_conn *next_idle; /* under the pool's lock */
 	int fd;                       /* -1: not connected */
+	SSL *tls;                     /* NULL: none */
 	redisReader *reader;
 	struct strbuf out;    /* commands that are being sent */
 	bool is_broken;       /* of no use any more */
@@ -60,6 +63,7 @@ struct redis {
 	struct metric_gauge *up_gauge;
 	struct metric_counter *opened;
 	struct metric_histogram *duration;
+	SSL_CTX *tls; /* NULL: none */
 
 	pthread_t probe;
 	atomic_bool is_up; /* written under the lock */
@@ -95,6 +99,26 @@ struct status redis_exchange(struct redis_conn *conn, const struct redis_pipelin
                              struct arena *arena, struct redis_reply *out);
 /* UNAVAILABLE when the reply says that the server cannot serve now: LOADING, READONLY … */
 struct status redis_reply_verdict(const struct redis_reply *reply);
+
+/* Why the server is not reached: UNAVAILABLE, with its address. */
+struct status redis_away(const struct redis_conn *conn, const char *what, const char *why);
+/* Waits for what poll(2) calls `events`. False when the deadline has passed and there is nothing: a thread
+ * that slept too long takes what has arrived meanwhile. */
+bool redis_wait(const struct redis_conn *conn, short events);
+
+/* redis_tls. INVALID_ARGUMENT names the option whose file is of no use. SSL_CTX_free() by the caller. */
+struct status redis_tls_new(const struct redis_options *options, SSL_CTX **out);
+/* Shakes hands until the deadline; redis_tls_close() in any case. */
+struct status redis_tls_open(struct redis_conn *conn);
+void redis_tls_close(struct redis_conn *conn);
+/* Like send() and recv(), but 0 says to wait for `*wanted` and call again, and -1 that the connection is
+ * lost. */
+ssize_t redis_tls_send(struct redis_conn *conn, const void *data, size_t size, short *wanted);
+ssize_t redis_tls_receive(struct redis_conn *conn, void *buffer, size_t size, short *wanted);
+/* Whether there is something to receive that the socket does not show any more. */
+bool redis_tls_has_received(const struct redis_conn *conn);
+/* Whether what can be read is TLS's own (a session's ticket), and neither an answer nor the end. */
+bool redis_tls_is_quiet(const struct redis_conn *conn);
 
 /* Counts towards the breaker. */
 void redis_note_failure(struct redis_conn *conn, const struct status *st);

@@ -12,7 +12,7 @@ static struct status
 bad(void)
 {
 	return status_make(STATUS_INVALID_ARGUMENT,
-	                   "redis.url: expected redis://[[user]:password@]host[:port][/database] "
+	                   "redis.url: expected redis[s]://[[user]:password@]host[:port][/database] "
 	                   "or unix://[[user]:password@]/path[?db=database]");
 }
 
@@ -112,14 +112,13 @@ parse_unix(const char *text, struct redis_url *out)
 struct status
 redis_url_parse(const char *text, struct redis_url *out)
 {
-	bool is_unix = strncmp(text, "unix://", 7) == 0;
-	const char *at;
+	bool is_unix = strncmp(text, "unix://", 7) == 0, is_tls = strncmp(text, "rediss://", 9) == 0;
 
-	*out = (struct redis_url){0};
-	if (!is_unix && strncmp(text, "redis://", 8) != 0)
+	*out = (struct redis_url){.is_tls = is_tls};
+	if (!is_unix && !is_tls && strncmp(text, "redis://", 8) != 0)
 		return bad();
-	text += is_unix ? 7 : 8;
-	at = strchr(text, '@');
+	text += is_unix ? 7 : is_tls ? 9 : 8;
+	const char *at = strchr(text, '@');
 	bool is_good = !at || parse_user(text, (size_t)(at - text), out);
 	if (is_good)
 		is_good = is_unix ? parse_unix(at ? at + 1 : text, out) : parse_tcp(at ? at + 1 : text, out);

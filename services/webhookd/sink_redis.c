@@ -286,6 +286,9 @@ sink_redis_new(const struct service_env *env, const char *url, struct sink **out
 {
 	struct sink_redis *self = mem_alloc(sizeof(*self));
 	struct redis_options options = {.url = url,
+	                                .tls_ca = config_text(env->config, "redis.tls_ca"),
+	                                .tls_cert = config_text(env->config, "redis.tls_cert"),
+	                                .tls_key = config_text(env->config, "redis.tls_key"),
 	                                .connections = 1,
 	                                .connect_timeout_ms = CONNECT_MS,
 	                                .command_timeout_ms = COMMAND_MS,

@@ -67,9 +67,8 @@ static const struct config_option OPTIONS[] = {
     {.name = "webhookd.redis_url",
      .type = CONFIG_TEXT,
      .is_secret = true,
-     .help =
-         "Redis for endpoints of the sink REDIS_STREAM: redis://host:port/db or unix:///path; redis.url when "
-         "unset."},
+     .help = "Redis for endpoints of the sink REDIS_STREAM: redis://host:port/db, rediss:// or unix:///path; "
+             "redis.url when unset. The files of redis.tls_ca and the like are for it, too."},
     {.name = "webhookd.callbacks",
      .type = CONFIG_LIST,
      .max = 64,

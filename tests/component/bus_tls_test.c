@@ -8,25 +8,11 @@
 
 #include "bus/pool.h"
 #include "bus/server.h"
-#include "support/test_dir.h"
+#include "support/test_certificate.h"
 #include "support/test_process.h"
 
 static struct test_dir dir;
-static char ours[128], our_key[128], theirs[128], their_key[128];
-
-static void
-make_certificate(const char *name, char certificate[128], char key[128])
-{
-	char command[700];
-	snprintf(certificate, 128, "%s/%s.pem", dir.path, name);
-	snprintf(key, 128, "%s/%s.key", dir.path, name);
-	snprintf(
-	    command, sizeof(command),
-	    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost "
-	    "-addext subjectAltName=DNS:localhost -keyout %s -out %s 2>/dev/null",
-	    key, certificate);
-	ck_assert_int_eq(system(command), 0);
-}
+static struct test_certificate ours, theirs;
 
 static void
 echo(void *arg, struct server_call *calls[], size_t count)
@@ -37,13 +23,15 @@ echo(void *arg, struct server_call *calls[], size_t count)
 }
 
 static struct bus *
-make_bus(const char *node, const char *authority, const char *certificate, const char *key)
+make_bus(const char *node, const struct test_certificate *authority, const struct test_certificate *shown)
 {
 	struct bus *bus;
-	struct status st = bus_new(
-	    &(struct bus_options){
-	        .node = node, .tls_ca = authority, .tls_cert = certificate, .tls_key = key, .resolve_ms = 100},
-	    &bus);
+	struct status st = bus_new(&(struct bus_options){.node = node,
+	                                                 .tls_ca = authority->certificate,
+	                                                 .tls_cert = shown->certificate,
+	                                                 .tls_key = shown->key,
+	                                                 .resolve_ms = 100},
+	                           &bus);
 	ck_assert(status_ok(&st));
 	return bus;
 }
@@ -73,18 +61,18 @@ START_TEST(only_callers_of_the_same_authority_get_through)
 	char address[64];
 	struct server *server;
 	test_dir_make(&dir);
-	make_certificate("ours", ours, our_key);
-	make_certificate("theirs", theirs, their_key);
-	struct bus *serving = make_bus("server", ours, ours, our_key);
+	test_certificate_make(&dir, "ours", &ours);
+	test_certificate_make(&dir, "theirs", &theirs);
+	struct bus *serving = make_bus("server", &ours, &ours);
 	snprintf(address, sizeof(address), "tls+tcp://127.0.0.1:%u", (unsigned)test_free_port());
 	struct status st =
 	    server_new(serving, &(struct server_options){.address = address, .handle = echo}, &server);
 	ck_assert_msg(status_ok(&st), "%s", st.message);
 	snprintf(address, sizeof(address), "tls+tcp://localhost%s", strrchr(server_url(server), ':'));
 
-	struct bus *friend = make_bus("friend", ours, ours, our_key);
-	struct bus *stranger = make_bus("stranger", ours, theirs, their_key);
-	struct bus *doubter = make_bus("doubter", theirs, ours, our_key);
+	struct bus *friend = make_bus("friend", &ours, &ours);
+	struct bus *stranger = make_bus("stranger", &ours, &theirs);
+	struct bus *doubter = make_bus("doubter", &theirs, &ours);
 	ck_assert(gets_through(friend, address, 5000));
 	ck_assert(!gets_through(stranger, address, 500));
 	ck_assert(!gets_through(doubter, address, 500));

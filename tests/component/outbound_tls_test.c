@@ -9,32 +9,24 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "support/test_dir.h"
+#include "support/test_certificate.h"
 #include "support/test_fetch.h"
 #include "support/test_process.h"
 
 #define LOOPBACK "127.0.0.1/32"
 
 static struct test_dir dir;
-static char certificate[128], key[128], log_path[128];
+static struct test_certificate own;
+static char log_path[128];
 static pid_t server;
 static uint16_t port;
 
 static void
-make_certificate(void)
+prepare(void)
 {
-	char command[700];
-
 	test_dir_make(&dir);
-	snprintf(certificate, sizeof(certificate), "%s/server.pem", dir.path);
-	snprintf(key, sizeof(key), "%s/server.key", dir.path);
+	test_certificate_make(&dir, "server", &own);
 	snprintf(log_path, sizeof(log_path), "%s/server.log", dir.path);
-	snprintf(
-	    command, sizeof(command),
-	    "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost "
-	    "-addext subjectAltName=DNS:localhost -keyout %s -out %s 2>/dev/null",
-	    key, certificate);
-	ck_assert_int_eq(system(command), 0);
 	port = test_free_port();
 }
 
@@ -75,7 +67,7 @@ start_nginx(void)
 {
 	char path[128], prefix[128];
 
-	make_certificate();
+	prepare();
 	snprintf(prefix, sizeof(prefix), "%s/", dir.path);
 	snprintf(path, sizeof(path), "%s/nginx.conf", dir.path);
 	FILE *file = fopen(path, "w");
@@ -87,7 +79,7 @@ start_nginx(void)
 	        " server { listen 127.0.0.1:%u ssl http2; ssl_certificate %s; ssl_certificate_key %s;\n"
 	        "  location / { proxy_set_header X-Connection $connection; proxy_pass http://unix:%s/back; } }\n"
 	        " server { listen unix:%s/back; location / { return 200 $http_x_connection; } } }\n",
-	        dir.path, dir.path, (unsigned)port, certificate, key, dir.path, dir.path);
+	        dir.path, dir.path, (unsigned)port, own.certificate, own.key, dir.path, dir.path);
 	fclose(file);
 	start_server((const char *const[]){"/usr/sbin/nginx", "-p", prefix, "-c", path, NULL});
 }
@@ -97,10 +89,10 @@ start_openssl(const char *version)
 {
 	char listen[32];
 
-	make_certificate();
+	prepare();
 	snprintf(listen, sizeof(listen), "127.0.0.1:%u", (unsigned)port);
 	start_server((const char *const[]){"/usr/bin/openssl", "s_server", "-accept", listen, "-cert",
-	                                   certificate, "-key", key, "-www", "-quiet", version, "-cipher",
+	                                   own.certificate, "-key", own.key, "-www", "-quiet", version, "-cipher",
 	                                   "ALL:@SECLEVEL=0", NULL});
 }
 
@@ -126,7 +118,7 @@ fetch(struct outbound *outbound, const char *host)
 START_TEST(a_certificate_of_an_unknown_authority_or_another_name_is_refused)
 {
 	start_nginx();
-	struct outbound *careful = client(NULL), *trusting = client(certificate);
+	struct outbound *careful = client(NULL), *trusting = client(own.certificate);
 
 	test_expect(fetch(careful, "localhost"), OUTBOUND_TLS);
 	test_expect(fetch(trusting, "127.0.0.1"), OUTBOUND_TLS);
@@ -143,7 +135,7 @@ START_TEST(many_requests_at_once_share_one_http_2_connection)
 	char url[64];
 
 	start_nginx();
-	struct outbound *outbound = client(certificate);
+	struct outbound *outbound = client(own.certificate);
 	snprintf(url, sizeof(url), "https://localhost:%u/", (unsigned)port);
 	for (size_t i = 0; i < 90; i++) {
 		test_fetch_init(&fetches[i], url);
@@ -166,14 +158,14 @@ END_TEST
 START_TEST(tls_before_1_2_is_refused)
 {
 	start_openssl("-tls1_1");
-	struct outbound *outbound = client(certificate);
+	struct outbound *outbound = client(own.certificate);
 
 	test_expect(fetch(outbound, "localhost"), OUTBOUND_TLS);
 	outbound_free(outbound, 0);
 	stop_server();
 
 	start_openssl("-tls1_2");
-	outbound = client(certificate);
+	outbound = client(own.certificate);
 	test_expect(fetch(outbound, "localhost"), OUTBOUND_OK);
 	outbound_free(outbound, 0);
 	stop_server();

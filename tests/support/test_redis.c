@@ -14,7 +14,8 @@
 #include "base/arena.h"
 #include "support/test_process.h"
 
-#define START_MS 10000u
+#define START_MS      10000u
+#define ARGUMENTS_MAX 48
 
 /* NOAUTH is an answer, too. */
 static bool
@@ -55,29 +56,35 @@ run(struct test_redis *redis, const char *key_delay_us)
 	char port[8];
 	const char *program =
 	    access("/usr/bin/redis-server", X_OK) == 0 ? "/usr/bin/redis-server" : "/usr/local/bin/redis-server";
-	const char *const argv[] = {program,
-	                            "--port",
-	                            port,
-	                            "--bind",
-	                            "127.0.0.1",
-	                            "--dir",
-	                            redis->dir.path,
-	                            "--unixsocket",
-	                            redis->socket,
-	                            "--save",
-	                            "",
-	                            "--appendonly",
-	                            "no",
-	                            "--key-load-delay",
-	                            key_delay_us,
-	                            "--loading-process-events-interval-bytes",
-	                            "1024",
-	                            "--rdbcompression",
-	                            "no",
-	                            redis->password ? "--requirepass" : NULL,
-	                            redis->password,
-	                            NULL};
+	const char *argv[ARGUMENTS_MAX] = {program,
+	                                   "--port",
+	                                   port,
+	                                   "--bind",
+	                                   "127.0.0.1",
+	                                   "--dir",
+	                                   redis->dir.path,
+	                                   "--unixsocket",
+	                                   redis->socket,
+	                                   "--save",
+	                                   "",
+	                                   "--appendonly",
+	                                   "no",
+	                                   "--key-load-delay",
+	                                   key_delay_us,
+	                                   "--loading-process-events-interval-bytes",
+	                                   "1024",
+	                                   "--rdbcompression",
+	                                   "no",
+	                                   redis->password ? "--requirepass" : NULL,
+	                                   redis->password,
+	                                   NULL};
 
+	size_t count = 0;
+
+	while (argv[count])
+		count++;
+	for (const char *const *extra = redis->extra; extra && *extra && count + 1 < ARGUMENTS_MAX; extra++)
+		argv[count++] = *extra;
 	snprintf(port, sizeof(port), "%u", redis->port);
 	redis->pid = test_process_start(
 	    &(struct test_process_options){.argv = argv, .log_path = redis->log, .death_signal = SIGKILL});

@@ -15,14 +15,16 @@ struct test_redis {
 	char url[64];     /* redis://127.0.0.1:port/0 */
 	char socket[128]; /* path of the Unix socket */
 	char log[128];
-	const char *password; /* NULL: none */
+	const char *password;     /* NULL: none */
+	const char *const *extra; /* arguments more, NULL at the end; borrowed; NULL: none */
 	uint16_t port;
 	pid_t pid; /* 0: not running */
 };
 
 /* Starts and waits until it answers. `password` may be NULL; it is borrowed. */
 struct test_redis *test_redis_start(const char *password);
-/* Chooses a port and a directory without starting; test_redis_restart() starts. */
+/* Chooses a port and a directory without starting, so that `extra` can be set; test_redis_restart() starts.
+ */
 struct test_redis *test_redis_prepare(const char *password);
 /* Starts again on the same port, empty. */
 void test_redis_restart(struct test_redis *redis);
