@@ -6,6 +6,7 @@
  */
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
+#include <string.h>
 #include <time.h>
 
 #include "server_internal.h"
@@ -80,6 +81,22 @@ options_contexts(const struct server_options *options)
 	return options->contexts ? options->contexts : CONTEXTS;
 }
 
+struct server_peer *
+server_peer(struct server *server, nng_pipe pipe)
+{
+	return &server->peers[(unsigned)nng_pipe_id(pipe) % SERVER_PEERS];
+}
+
+static void
+on_connection_gone(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+	struct server_peer *peer = server_peer(arg, pipe);
+
+	(void)event;
+	atomic_store(&peer->called_ms, 0);
+	atomic_store(&peer->is_told, false);
+}
+
 static struct status
 server_start(struct server *server, const struct server_options *options)
 {
@@ -88,6 +105,8 @@ server_start(struct server *server, const struct server_options *options)
 
 	if (status_ok(&st))
 		st = socket_configure(server->bus, server->socket);
+	if (status_ok(&st))
+		nng_pipe_notify(server->socket, NNG_PIPE_EV_REM_POST, on_connection_gone, server);
 	for (size_t i = 0; i < options_contexts(options) && status_ok(&st); i++) {
 		st = server_batch_new(server, ARENA_BLOCK, &server->batches[i]);
 		server->batch_count += status_ok(&st);
@@ -142,23 +161,39 @@ server_url(const struct server *server)
 	return server->url;
 }
 
-#define FLUSH_MS 20u
+#define TELL_MS     1200u /* callers that have nothing to ask ping once a second */
+#define LOOK_NS     2000000
+#define FLUSH_LOOKS 10u
 
-/* Until nobody has called for a moment: replies that nng has accepted still have to reach the wire, which
- * nng_close() would not let them, and a caller learns only from a reply that there will be no more. */
+/* Whether each of those that have called since then knows. In this process all stop together. */
+static bool
+everybody_knows(struct server *server, uint64_t since_ms)
+{
+	if (strncmp(server->url, "inproc:", 7) == 0)
+		return true;
+	for (size_t i = 0; i < SERVER_PEERS; i++)
+		if (atomic_load(&server->peers[i].called_ms) > since_ms && !atomic_load(&server->peers[i].is_told))
+			return false;
+	return true;
+}
+
+/* Until whoever calls has learned, which takes a reply, that there will be no more, and then nobody has
+ * called for some looks: replies that nng has accepted still have to reach the wire, which nng_close() would
+ * not let them, and their readers to take note. Looks, not a time, since on a busy machine these come late,
+ * too. */
 static void
 wait_until_idle(struct server *server, uint32_t grace_ms)
 {
-	uint64_t now = clock_mono_ms(clock_system()), end = now + grace_ms, quiet_from = now;
-	uint64_t taken = atomic_load(&server->taken);
-	const struct timespec pause = {.tv_nsec = 2000000};
+	uint64_t begin = bus_now_ms(server->bus), now = begin, taken = atomic_load(&server->taken);
+	uint64_t since = begin > TELL_MS ? begin - TELL_MS : 0;
+	const struct timespec pause = {.tv_nsec = LOOK_NS};
 
-	while (now < end && now < quiet_from + FLUSH_MS) {
+	for (unsigned quiet = 0; now < begin + grace_ms && quiet < FLUSH_LOOKS;) {
 		clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
-		now = clock_mono_ms(clock_system());
+		now = bus_now_ms(server->bus);
+		bool is_told = now >= begin + TELL_MS || everybody_knows(server, since);
 		uint64_t taken_now = atomic_load(&server->taken);
-		if (taken_now != taken || atomic_load(&server->busy) > 0)
-			quiet_from = now;
+		quiet = is_told && taken_now == taken && atomic_load(&server->busy) == 0 ? quiet + 1 : 0;
 		taken = taken_now;
 	}
 }

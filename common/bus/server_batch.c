@@ -86,7 +86,7 @@ make_response(struct server_batch *batch)
 	head.has_epoch = true;
 	head.epoch = server->bus->epoch;
 	head.has_draining = true;
-	head.draining = atomic_load(&server->is_draining);
+	head.draining = batch->is_farewell = atomic_load(&server->is_draining);
 	size_t size = corbel__bus__response__get_packed_size(&head);
 	if (nng_msg_alloc(&message, size + batch->out.length) != 0)
 		return NULL;
@@ -186,8 +186,10 @@ serve(struct server_batch *batch)
 	batch->calls = ARENA_ARRAY(&batch->arena, struct server_call *, count + 1);
 	atomic_store(&batch->open, count + 1);
 	counter_add(server->received, count);
-	if (count > 0)
-		histogram_observe(server->sizes, (double)count); /* without calls it is a ping */
+	if (count > 0) { /* without calls it is a ping */
+		histogram_observe(server->sizes, (double)count);
+		atomic_store_explicit(&batch->peer->called_ms, now_ms, memory_order_relaxed);
+	}
 	for (size_t i = 0; i < count; i++) {
 		struct server_call *call = make_call(batch, batch->request->calls[i], now_ms);
 		bool is_full = atomic_fetch_add(&server->in_flight, 1) >= server->max_in_flight;
@@ -223,6 +225,7 @@ take_message(struct server_batch *batch)
 	atomic_fetch_add(&server->holders, 1);
 	if (busy >= atomic_load(&server->batch_count))
 		server_grow(server);
+	batch->peer = server_peer(server, nng_msg_get_pipe(message));
 	batch->request = corbel__bus__request__unpack(&protobuf, nng_msg_len(message), nng_msg_body(message));
 	nng_msg_free(message);
 	if (!batch->request || batch->request->n_calls > CALLS_MAX || batch->request->version != 1) {
@@ -247,6 +250,8 @@ on_event(void *arg)
 			if (message)
 				nng_msg_free(message);
 			nng_aio_set_msg(batch->aio, NULL);
+		} else if (batch->is_farewell) {
+			atomic_store(&batch->peer->is_told, true);
 		}
 		if (rv != NNG_ECLOSED && !atomic_load(&batch->server->is_closed))
 			server_batch_receive(batch);

@@ -22,6 +22,16 @@ struct server_batch {
 	pthread_mutex_t lock;
 	bool is_closed; /* guarded by `lock`: nothing may be sent any more */
 	_Atomic size_t open;
+	struct server_peer *peer; /* whose message it carries */
+	bool is_farewell;         /* what is sent says "draining" */
+};
+
+#define SERVER_PEERS 64u
+
+/* Connections whose numbers, which count up, leave the same rest: one of them, nearly always. */
+struct server_peer {
+	_Atomic uint64_t called_ms; /* 0: nobody who is there has called */
+	_Atomic bool is_told;       /* that there will be no more */
 };
 
 struct ended_call {
@@ -45,6 +55,7 @@ struct server {
 	_Atomic uint64_t taken;   /* batches in all */
 	_Atomic size_t holders;   /* the owner, and each busy batch */
 	_Atomic bool is_draining, is_closed;
+	struct server_peer peers[SERVER_PEERS];
 	char url[BUS_URL_MAX];
 	struct metric_counter *received, *refused, *expired, *garbage;
 	struct metric_histogram *sizes;
@@ -61,5 +72,6 @@ void server_batch_receive(struct server_batch *batch);
 void server_grow(struct server *server);
 /* Lets go of the server; the last holder frees it. */
 void server_release(struct server *server);
+struct server_peer *server_peer(struct server *server, nng_pipe pipe);
 
 #endif

@@ -341,6 +341,39 @@ START_TEST(a_draining_replica_gets_no_new_calls_and_answers_those_it_has)
 }
 END_TEST
 
+/* Who has called lately may call at any moment, and only an answer tells it not to: here that to a ping. */
+START_TEST(a_replica_leaves_only_when_who_has_called_it_lately_knows)
+{
+	static struct replica a;
+	static struct pool_call call;
+	struct tally tally = {0};
+	struct pool_replica seen;
+	struct pool *pool;
+	struct port *port;
+	replica_start(&a, "a", "tcp://127.0.0.1:0");
+	struct bus *bus = caller_bus();
+	struct status st = pool_new(
+	    bus, &(struct pool_options){.service = "test", .address = server_url(a.server), .ping_ms = 300},
+	    &pool);
+	ck_assert(status_ok(&st));
+	await_known(pool, 1);
+	st = port_new(bus, &port);
+	ck_assert(status_ok(&st));
+	send_call(port, pool, &call, ECHO, &tally);
+	poll_until(port, &tally, 1);
+	server_drain(a.server);
+	server_free(a.server, 60000);
+	for (uint64_t end = test_now_ms() + 5000; pool_healthy(pool) > 0; test_pause())
+		ck_assert_uint_lt(test_now_ms(), end);
+	ck_assert_uint_eq(pool_list(pool, &seen, 1), 1);
+	ck_assert(seen.is_draining);
+	port_free(port);
+	pool_free(pool);
+	bus_free(bus);
+	bus_free(a.bus);
+}
+END_TEST
+
 START_TEST(calls_beyond_the_callers_own_bound_are_refused_at_once)
 {
 	static struct replica replica;
@@ -471,6 +504,7 @@ main(void)
 	tcase_add_test(tests, callers_that_reach_the_replicas_by_other_urls_agree_on_the_owner);
 	tcase_add_test(tests, calls_avoid_a_replica_that_is_slow);
 	tcase_add_test(tests, a_draining_replica_gets_no_new_calls_and_answers_those_it_has);
+	tcase_add_test(tests, a_replica_leaves_only_when_who_has_called_it_lately_knows);
 	tcase_add_test(tests, calls_beyond_the_callers_own_bound_are_refused_at_once);
 	tcase_add_test(tests, a_call_for_one_replica_goes_to_it_or_nowhere);
 	tcase_add_test(tests, a_name_stands_for_all_of_its_addresses_as_they_come_and_go);
