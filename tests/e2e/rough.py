@@ -8,6 +8,8 @@ import threading
 import time
 import typing
 
+from stack import starved_s
+
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 BAD = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
 
@@ -16,6 +18,7 @@ SLOW_S = 0.2
 
 class Arrival(typing.NamedTuple):
     at: float  # time.monotonic()
+    starved_s: float  # of the machine, until then
     answer: str  # "good", "slow" (good after SLOW_S), "bad", "hang" or "reset"
     body: dict
 
@@ -60,7 +63,7 @@ class RoughSink:
                 answer = kind
                 break
             chance -= share
-        self.arrivals[name].append(Arrival(time.monotonic(), answer, json.loads(body)))
+        self.arrivals[name].append(Arrival(time.monotonic(), starved_s(), answer, json.loads(body)))
         return answer
 
 
