@@ -10,7 +10,7 @@ STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-bat
 def tenant(stack):
     """A tenant whose log holds one event, of its key."""
     client = stack.tenant(plan="unlimited", scopes=SCOPES)
-    until(lambda: client.get("/v1/events").json()["last_sequence"] == 1, "the key's event is in the log")
+    until(lambda: client.get("/v1/events").json().get("last_sequence") == 1, "the key's event is in the log")
     return client
 
 
@@ -58,7 +58,7 @@ def test_a_batch_is_recorded_as_one(stack):
     assert [e["sequence"] for e in made.json()["events"]] == [2, 3, 4]
     bad = send(client, [event(id="a"), event(id="b", type="no/type"), event(id="c", time="soon")], BATCH)
     assert {e["pointer"] for e in bad.json()["errors"]} == {"/1/type", "/2/time"}, bad.text
-    assert client.get("/v1/events").json()["last_sequence"] == 4
+    assert client.get("/v1/events").json().get("last_sequence") == 4
 
 
 @pytest.mark.parametrize("kind, body, member, value", [
@@ -88,7 +88,7 @@ def test_what_is_no_cloudevent_is_refused_with_the_place(stack):
     assert {e["pointer"] for e in missing.json()["errors"]} == {"/id", "/source"}
     other = client.post("/v1/events", data=b"x", headers={"Content-Type": "application/cloudevents+avro"})
     assert other.status_code == 415
-    assert client.get("/v1/events").json()["last_sequence"] == 1
+    assert client.get("/v1/events").json().get("last_sequence") == 1
 
 
 def test_the_log_is_read_as_batches_that_link_to_the_next(stack):

@@ -44,7 +44,7 @@ def things(stack, sink):
     operator.put("/v1/event-types/contract.made", {"description": "of this test"})
     asked = made("/v1/webhooks", {"url": sink, "handshake": True})["endpoint"]["id"]
     replay = made(f"/v1/webhooks/{webhook}/replay", {"after": 0}, 202)["id"]
-    until(lambda: operator.get(f"/v1/replays/{replay}").json()["state"] == "REPLAYED", "the replay's end")
+    until(lambda: operator.get(f"/v1/replays/{replay}").json().get("state") == "REPLAYED", "the replay's end")
     # An origin that is refused as private, so nothing is asked of anybody.
     cache = made("/v1/caches", {"namespace": {"name": "contract", "origin": {"url": "http://127.0.0.1/{key}"}}})["name"]
     operator.put(f"/v1/cache/{cache}/made", None, data=b"hello")

@@ -16,7 +16,7 @@ def publish(client, *events, **headers):
 def tenant(stack, *more):
     """A tenant whose log holds one event: that its key was created."""
     client = stack.tenant(plan="unlimited", scopes=SCOPES + list(more))
-    until(lambda: client.get("/v1/events").json()["last_sequence"] == 1, "the key's event is in the log")
+    until(lambda: client.get("/v1/events").json().get("last_sequence") == 1, "the key's event is in the log")
     return client
 
 
@@ -46,7 +46,7 @@ def test_an_event_id_is_taken_once_and_only_for_the_same_content(stack):
     other = publish(client, {"type": "order.sent"}, {**event, "data": {"total": 6}})
     assert other.status_code == 409
     assert other.json()["errors"][0]["pointer"] == "/events/1/id"
-    assert client.get("/v1/events?after=0").json()["last_sequence"] == 2  # the other of the two is not there either
+    assert client.get("/v1/events?after=0").json().get("last_sequence") == 2  # the other of the two is not there either
     twice = publish(client, {"id": "a", "type": "a"}, {"id": "a", "type": "a"})
     assert twice.status_code == 400 and twice.json()["errors"][0]["pointer"] == "/events/1/id"
 
@@ -58,7 +58,7 @@ def test_an_idempotency_key_publishes_once(stack):
     again = publish(client, {"type": "a.b"}, **header)
     assert first.json() == again.json()
     assert publish(client, {"type": "a.c"}, **header).status_code == 422
-    assert client.get("/v1/events?after=0").json()["last_sequence"] == 2
+    assert client.get("/v1/events?after=0").json().get("last_sequence") == 2
 
 
 def test_bad_events_are_refused_with_the_place_and_nothing_is_recorded(stack):
@@ -70,7 +70,7 @@ def test_bad_events_are_refused_with_the_place_and_nothing_is_recorded(stack):
         answer = publish(client, {"type": "good"}, event)
         assert answer.status_code == 400, answer.text
         assert pointer in [e["pointer"] for e in answer.json()["errors"]], answer.text
-    assert client.get("/v1/events?after=0").json()["last_sequence"] == 1
+    assert client.get("/v1/events?after=0").json().get("last_sequence") == 1
     assert publish(client, *[{"type": "a"}] * 101).status_code == 400
 
 
@@ -138,7 +138,7 @@ def test_a_tenant_sees_its_own_log_only(stack):
     made = publish(one, {"id": "mine", "type": "a.b"}).json()["events"][0]
     assert made["sequence"] == 2
     assert two.get("/v1/events/mine").status_code == 404
-    assert two.get("/v1/events?after=0").json()["last_sequence"] == 1
+    assert two.get("/v1/events?after=0").json().get("last_sequence") == 1
     assert two.get(f"/v1/events?tenant_id={one.tenant_id}").status_code == 403
     assert two.post("/v1/events", {"events": [{"type": "a"}], "tenant_id": one.tenant_id}).status_code == 403
     assert publish(two, {"id": "mine", "type": "a.c"}).status_code == 200  # ids are the tenant's own

@@ -39,6 +39,11 @@ def check(client, *checks):
     return client.post("/v1/ratelimits/check", {"checks": fields})
 
 
+def state_of(client, name):
+    """The state of the limit for the key "k", of which nothing is taken; empty while it cannot be told."""
+    return check(client, (name, "k", 0)).json().get("limits", [{}])[0]
+
+
 def hammer(client, name, key, threads=8, each=40):
     def one(_):
         return sum(check(client, (name, key)).json().get("allowed", False) for _ in range(each))
@@ -110,7 +115,7 @@ def test_a_changed_limit_keeps_its_count(tenant):
     defined_everywhere(tenant, "moving")
     check(tenant, ("moving", "k", 3))
     assert tenant.patch(f"/v1/limits/{made['id']}", {"limit": 10}).status_code == 200
-    until(lambda: check(tenant, ("moving", "k", 0)).json()["limits"][0]["remaining"] == 7, "the new limit is in force", 5)
+    until(lambda: state_of(tenant, "moving").get("remaining") == 7, "the new limit is in force", 5)
 
 
 def test_a_plans_limit_follows_the_subscription(stack):
@@ -120,7 +125,7 @@ def test_a_plans_limit_follows_the_subscription(stack):
     assert not check(tenant, ("charts", "k")).json()["allowed"]
     moved = stack.operator.put(f"/v1/tenants/{tenant.tenant_id}/subscription", {"plan": "basic"})
     assert moved.status_code == 200
-    until(lambda: check(tenant, ("charts", "k", 0)).json()["limits"][0]["remaining"] == 150, "the new plan is in force", 5)
+    until(lambda: state_of(tenant, "charts").get("remaining") == 150, "the new plan is in force", 5)
 
 
 def test_long_windows_survive_a_restart(own):
@@ -165,7 +170,7 @@ def test_redis_that_goes_away_leaves_each_limits_own_policy(own):
     assert [check(tenant, ("share", "k")).json()["allowed"] for _ in range(7)] == [True] * 5 + [False] * 2
     assert watch.calm_s() < 5
     stack.redis.start()
-    until(lambda: not check(tenant, ("closed", "k2")).json()["limits"][0].get("degraded"), "Redis decides again", 3)
+    until(lambda: not check(tenant, ("closed", "k2")).json().get("limits", [{"degraded": True}])[0].get("degraded"), "Redis decides again", 3)
 
 
 def key_of(stack, tenant, scopes, *limits):
@@ -215,7 +220,7 @@ def test_a_changed_limit_of_a_key_is_in_force_within_a_second(stack):
     for client, name in ((reads, "api.read"), (draws, "charts")):
         raised = {"limits": [{"resource": name, "limit": 20, "window_ms": DAY_MS}]}
         assert stack.operator.patch(f"/v1/keys/{client.key_id}", raised).status_code == 200
-    until(lambda: check(draws, ("charts", "k")).json()["allowed"], "the key's new limit is in force", 2)
+    until(lambda: check(draws, ("charts", "k")).json().get("allowed"), "the key's new limit is in force", 2)
     until(lambda: reads.get("/v1/limits").status_code == 200, "the key's new limit of the API is in force", 2)
 
 

@@ -53,6 +53,6 @@ def test_a_recovery_of_many_ends_when_the_endpoint_is_disabled(stack):
         recover = {"since": "2026-01-01T00:00:00Z"}
         assert client.post(f"/v1/webhooks/{made}/recover", recover).json() == {"deliveries": 2500}
         client.post(f"/v1/webhooks/{made}/disable")
-        until(lambda: client.get(f"/v1/webhooks/{made}/statistics").json()["backlog"] == 0, "nothing waits")
+        until(lambda: client.get(f"/v1/webhooks/{made}/statistics").json().get("backlog") == 0, "nothing waits")
         client.post(f"/v1/webhooks/{made}/enable")
-        assert client.get(f"/v1/webhooks/{made}/statistics").json()["backlog"] == 0
+        assert client.get(f"/v1/webhooks/{made}/statistics").json().get("backlog") == 0

@@ -15,7 +15,7 @@ SCOPES = ["events.*", "webhooks.*"]
 
 def tenant(stack):
     client = stack.tenant(plan="unlimited", scopes=SCOPES)
-    until(lambda: client.get("/v1/events").json()["last_sequence"] == 1, "the key's event is in the log")
+    until(lambda: client.get("/v1/events").json().get("last_sequence") == 1, "the key's event is in the log")
     return client
 
 
@@ -49,7 +49,7 @@ def test_an_endpoint_made_later_gets_what_happened_before(stack):
     publish(client, 10, "c.d")
     with Sink() as sink:
         made = endpoint(client, sink, filter={"types": ["*.b"]})
-        until(lambda: client.get("/v1/events").json()["last_sequence"] == 42, "the endpoint's event is in the log")
+        until(lambda: client.get("/v1/events").json().get("last_sequence") == 42, "the endpoint's event is in the log")
         done = finished(client, replay(client, made, after=11))
         assert done["deliveries"] == 20 and done["at_sequence"] == done["last_sequence"] == 42
         sink.wait(lambda h: len(h) == 20, "the events", timeout_s=60)
@@ -73,7 +73,7 @@ def test_a_range_of_time_is_replayed_and_what_was_delivered_left_out_if_asked(st
         assert finished(client, replay(client, made, since=since, skip_delivered=True))["deliveries"] == 5
         hooks = sink.wait(lambda h: len(h) == 20, "the five", timeout_s=60)
         assert all(h.json["data"]["i"] % 2 for h in hooks[15:])
-        until(lambda: len(client.get("/v1/deliveries?state=DELIVERED").json()["deliveries"]) == 10, "all are delivered")
+        until(lambda: len(client.get("/v1/deliveries?state=DELIVERED").json().get("deliveries", [])) == 10, "all are delivered")
         assert finished(client, replay(client, made, since=since, until=since))["deliveries"] == 0
         assert finished(client, replay(client, made, since=since))["deliveries"] == 10
         assert len(sink.wait(lambda h: len(h) == 30, "all again", timeout_s=60)) == 30
@@ -138,7 +138,7 @@ def test_a_replay_takes_what_the_endpoint_has_room_for_and_can_be_ended(stack):
     with Sink(answer) as sink:
         made = endpoint(client, sink, retry_ms=[3600000] * 5)
         one = replay(client, made, after=1)
-        until(lambda: client.get(f"/v1/replays/{one['id']}").json()["deliveries"] == 256, "there is no more room")
+        until(lambda: client.get(f"/v1/replays/{one['id']}").json().get("deliveries") == 256, "there is no more room")
         assert replay(client, made, 409, after=1)["code"] == "FAILED_PRECONDITION"
         assert client.get(f"/v1/replays/{one['id']}").json()["state"] == "REPLAYING"
         ended = client.post(f"/v1/replays/{one['id']}/cancel").json()

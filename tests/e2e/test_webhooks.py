@@ -16,7 +16,7 @@ SCOPES = ["events.*", "webhooks.*"]
 def tenant(stack):
     """A tenant whose log holds one event, of its key, which no endpoint gets that is made after it."""
     client = stack.tenant(plan="unlimited", scopes=SCOPES)
-    until(lambda: client.get("/v1/events").json()["last_sequence"] == 1, "the key's event is in the log")
+    until(lambda: client.get("/v1/events").json().get("last_sequence") == 1, "the key's event is in the log")
     return client
 
 
@@ -33,9 +33,9 @@ def publish(client, *events):
 
 
 def states(client, **query):
+    """["UNKNOWN"] while they cannot be told."""
     listed = client.get("/v1/deliveries", params={"page_size": 200, **query})
-    assert listed.status_code == 200, listed.text
-    return [d["state"] for d in listed.json().get("deliveries", [])]
+    return [d["state"] for d in listed.json().get("deliveries", [])] if listed.status_code == 200 else ["UNKNOWN"]
 
 
 def test_events_arrive_signed_at_the_endpoints_that_want_them(stack):
@@ -189,8 +189,8 @@ def test_private_addresses_are_refused_unless_allowed(own):
     with Sink() as sink:
         endpoint(client, sink, retry_ms=[60000])
         publish(client, {"type": "a.b"})
-        first = until(lambda: client.get("/v1/deliveries").json()["deliveries"][0]["attempts"] and
-                      client.get("/v1/deliveries").json()["deliveries"][0], "the first try")
+        first = until(lambda: [d for d in client.get("/v1/deliveries").json().get("deliveries", []) if d.get("attempts")],
+                      "the first try")[0]
         tries = client.get(f"/v1/deliveries/{first['id']}").json()["tries"]
         assert tries[0]["error"] == "refused_address" and not sink.hooks
 
