@@ -2,7 +2,9 @@
  * regex: see regex.h.
  *
  * PCRE2's own match limit is counted anew for each position where a match may start. The bound here is on
- * the whole search: automatic callouts run before every item of the expression, and count.
+ * the whole search: automatic callouts run before every item of the expression, and count. One item may run
+ * over much of the text ("a*"), so the way since the last callout counts, too. Where an item fails on its way
+ * there is no callout: that way is bounded by refusing long minimums and looks far behind.
  */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "schema/regex.h"
@@ -16,6 +18,9 @@
 #define HEAP_MAX_KIB   4096u
 #define DEPTH_MAX      20000u
 #define PARENS_MAX     50u
+#define BYTES_PER_STEP 128u
+#define MINIMUM_MAX    1000u /* n of {n,m} */
+#define BEHIND_MAX     1000u /* characters */
 
 struct regex {
 	pcre2_code *code;
@@ -44,11 +49,33 @@ compile_error(int error, size_t offset)
 static struct status
 check_features(const pcre2_code *code)
 {
-	uint32_t highest = 0;
+	uint32_t highest = 0, behind = 0;
 	pcre2_pattern_info(code, PCRE2_INFO_BACKREFMAX, &highest);
+	pcre2_pattern_info(code, PCRE2_INFO_MAXLOOKBEHIND, &behind);
 	if (highest > 0)
 		return status_make(STATUS_INVALID_ARGUMENT, "must not use back-references");
+	if (behind > BEHIND_MAX)
+		return status_make(STATUS_INVALID_ARGUMENT, "must not look behind more than %u characters",
+		                   BEHIND_MAX);
 	return status_ok_value();
+}
+
+/* Whether something has to come more often than the bound. Braces that are no quantifier, such as those of a
+ * class, are taken for one: nobody misses "[{2000}]". */
+static bool
+repeats_too_often(const char *pattern, size_t length)
+{
+	for (size_t i = 0; i < length; i++) {
+		unsigned count = 0;
+		if (pattern[i] == '\\')
+			i++;
+		else if (pattern[i] == '{')
+			for (size_t at = i + 1; at < length && pattern[at] >= '0' && pattern[at] <= '9'; at++)
+				count = count > MINIMUM_MAX ? count : 10 * count + (unsigned)(pattern[at] - '0');
+		if (count > MINIMUM_MAX)
+			return true;
+	}
+	return false;
 }
 
 struct status
@@ -59,6 +86,9 @@ regex_compile(const char *pattern, size_t length, struct regex **out)
 
 	if (length > REGEX_PATTERN_MAX)
 		return status_make(STATUS_INVALID_ARGUMENT, "must be at most %u bytes long", REGEX_PATTERN_MAX);
+	if (repeats_too_often(pattern, length))
+		return status_make(STATUS_INVALID_ARGUMENT, "must not ask for more than %u of something",
+		                   MINIMUM_MAX);
 	pcre2_compile_context *context = compile_context();
 	pcre2_code *code =
 	    pcre2_compile((PCRE2_SPTR)pattern, length, PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C | PCRE2_AUTO_CALLOUT,
@@ -89,15 +119,25 @@ regex_free(struct regex *regex)
 	mem_free(regex);
 }
 
-/* Called before each item that is tried; `data` is the number of steps that are left. */
+struct search {
+	uint64_t *steps; /* that are left */
+	size_t at;       /* of the last callout */
+};
+
+/* Called before each item that is tried. */
 static int
 count_step(pcre2_callout_block *block, void *data)
 {
-	uint64_t *left = data;
-	(void)block;
-	if (*left == 0)
+	struct search *search = data;
+	size_t at = block->current_position, way = at > search->at ? at - search->at : search->at - at;
+	uint64_t cost = 1 + way / BYTES_PER_STEP;
+
+	search->at = at;
+	if (cost > *search->steps) {
+		*search->steps = 0;
 		return PCRE2_ERROR_CALLOUT;
-	(*left)--;
+	}
+	*search->steps -= cost;
 	return 0;
 }
 
@@ -112,9 +152,10 @@ regex_search(const struct regex *regex, const char *text, size_t length, uint64_
 {
 	if (length > REGEX_TEXT_MAX)
 		return REGEX_LIMIT;
+	struct search search = {.steps = steps};
 	pcre2_match_context *context = pcre2_match_context_copy(regex->limits);
 	pcre2_match_data *match = pcre2_match_data_create(1, NULL);
-	pcre2_set_callout(context, count_step, steps);
+	pcre2_set_callout(context, count_step, &search);
 	/* The text is known to be UTF-8: it was read from JSON. */
 	int result = pcre2_match(regex->code, (PCRE2_SPTR)text, length, 0, PCRE2_NO_UTF_CHECK, match, context);
 	pcre2_match_data_free(match);

@@ -1,10 +1,11 @@
 /*
  * regex: regular expressions from outside, searched within bounds.
  *
- * PCRE2 syntax over UTF-8, without back-references and \C. PCRE2 backtracks, so an expression can be made to
- * cost exponential time. Every item that it tries is a step, and a search ends when the steps are used up
- * that its caller gives it: a fixed number, and some for each byte. So the cost of searches is linear in
- * their text, whatever the expression. Their memory is bounded, too.
+ * PCRE2 syntax over UTF-8, without back-references, \C, minimums of more than 1000 ("a{1001}") and looks
+ * behind over more than 1000 characters. PCRE2 backtracks, so an expression can be made to cost exponential
+ * time. Every item that it tries is a step, every 128 bytes that an item runs over are one more, and a search
+ * ends when the steps are used up that its caller gives it: a fixed number, and some for each byte. So the
+ * cost of searches is linear in their text, whatever the expression. Their memory is bounded, too.
  *
  * A leaf. A compiled expression never changes: any thread may search with it.
  */

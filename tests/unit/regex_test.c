@@ -4,6 +4,7 @@
 #include <check.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/arena.h"
 #include "base/clock.h"
@@ -60,6 +61,9 @@ START_TEST(what_is_no_expression_is_refused_with_the_reason)
 	               "))))))))))))"
 	               "))))",
 	               "nested");
+	assert_refused("a{1001}", "more than 1000");
+	assert_refused("(?:ab){65535}", "more than 1000");
+	assert_refused("(?<=(?:a{1000}){2})b", "look behind");
 }
 END_TEST
 
@@ -89,6 +93,29 @@ START_TEST(a_catastrophic_expression_costs_bounded_time)
 		search(CATASTROPHES[i], text);
 	/* Unbounded, the first alone takes longer than the universe is old; bounded, milliseconds each. */
 	ck_assert_uint_lt(clock_mono_ms(clock) - before, 5000);
+	mem_free(text);
+}
+END_TEST
+
+/* Each tries few items, but runs over most of the text from everywhere in it. */
+static const char *const MARATHONS[] = {
+    "a*[bc]",   "a*+[bc]",          "(?>a*)[bc]",
+    "a+\\d",    "\\w*\\s",          "a*?[bc]",
+    "a*a*[bc]", "(?<=a{1000})[bc]", "(?:a{1000}[bc]|a{999}[bd]|a{998}[be]|a{997}[bf]|a{996}[bg]|a{995}[bh])",
+};
+
+START_TEST(an_expression_that_runs_over_the_text_again_and_again_costs_bounded_time)
+{
+	char *text = mem_alloc(REGEX_TEXT_MAX + 1);
+	struct timespec before, after;
+
+	memset(text, 'a', REGEX_TEXT_MAX);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
+	for (size_t i = 0; i < sizeof(MARATHONS) / sizeof(MARATHONS[0]); i++)
+		ck_assert_int_ne(search(MARATHONS[i], text), REGEX_FOUND);
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
+	/* Without counting the way, two of these take that long; with it all take a tenth. */
+	ck_assert_int_lt(after.tv_sec - before.tv_sec, 3);
 	mem_free(text);
 }
 END_TEST
@@ -147,6 +174,7 @@ main(void)
 	tcase_add_test(tcase, an_expression_is_found_anywhere_unless_it_is_anchored);
 	tcase_add_test(tcase, what_is_no_expression_is_refused_with_the_reason);
 	tcase_add_test(tcase, a_catastrophic_expression_costs_bounded_time);
+	tcase_add_test(tcase, an_expression_that_runs_over_the_text_again_and_again_costs_bounded_time);
 	tcase_add_test(tcase, a_search_that_costs_too_much_is_given_up);
 	tcase_add_test(tcase, searches_share_the_steps_that_they_are_given);
 	tcase_add_test(tcase, plain_expressions_search_the_longest_text);
