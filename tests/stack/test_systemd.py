@@ -7,6 +7,9 @@ import pytest
 from engine import SOURCE, run
 from stack import until
 
+OPERATIONS = SOURCE / "docs/operations.md"
+# Who runs it is root, and the image has no sudo.
+SUDO = 'sudo() { if [ "$1" = -u ]; then runuser -u "$2" -- "${@:3}"; else "$@"; fi; }\n'
 PASSWORD = "password"  # as deploy/systemd/corbel.env has it, to be replaced by whoever installs
 BUILD_S = 600
 
@@ -32,6 +35,10 @@ class Host:
         key = re.search("BOOTSTRAP_KEY=(.*)", self.run("cat", "/etc/corbel/accountd.env")).group(1)
         return run("docker", "exec", "-e", f"CORBEL_API_KEY={key}", "-e", "CORBEL_URL=http://127.0.0.1:8080", self.id, "corbel", *words,
                    check=False)
+
+    def shell(self, lines):
+        """Commands for operators, as they are printed."""
+        return self.run("bash", "-euc", f"{SUDO}cd /tmp\n{lines}")
 
     def logs(self):
         return self.run("journalctl", "--no-pager", "-n", "200", check=False)
@@ -103,3 +110,16 @@ def test_a_database_that_is_away_holds_nothing_up(compose, units):
     until(lambda: compose.is_active(*units), "every daemon has said that it is ready")
     assert compose.says("corbel@accountd", "NRestarts") == "0"
     assert compose.corbel("tenants", "list").returncode == 0
+
+
+def test_the_printed_commands_dump_the_database_and_restore_it_into_an_empty_one(compose, units):
+    page = OPERATIONS.read_text()
+    dump = re.search(r"^\| systemd \| `(.*)` \| `/etc/corbel` \|$", page, re.M).group(1)
+    restore = re.search(r"^With systemd, .*:\n\n```sh\n(.*?)```", page, re.M | re.S).group(1)
+    until(lambda: compose.corbel("tenants", "create", "--name", "Kept").returncode == 0, "a tenant is made")
+    compose.shell(dump)
+    until(lambda: compose.corbel("tenants", "create", "--name", "Later").returncode == 0, "another one is made")
+    compose.shell(restore)
+    until(lambda: compose.is_active(*units), "every daemon has said that it is ready")
+    listed = until(lambda: (told := compose.corbel("tenants", "list", "--output", "json")).returncode == 0 and told, "it serves")
+    assert "Kept" in listed.stdout and "Later" not in listed.stdout
