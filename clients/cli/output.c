@@ -125,10 +125,21 @@ find_table(const struct command *command, const json_t *reply, struct table *tab
 	return table->columns > 0;
 }
 
+/* What a column's name leads to in a row: a member, or with dots one further in. */
+static const json_t *
+cell_of(const struct table *table, const json_t *row, size_t column)
+{
+	const char *at = table->names[column], *dot;
+
+	for (; (dot = strchr(at, '.')) != NULL; at = dot + 1)
+		row = json_object_get(row, arena_strndup(table->arena, at, (size_t)(dot - at)));
+	return json_object_get(row, at);
+}
+
 static const char *
 shown_cell(const struct table *table, const json_t *row, size_t column)
 {
-	return shown_text(table->arena, json_object_get(row, table->names[column]));
+	return shown_text(table->arena, cell_of(table, row, column));
 }
 
 /* Columns of the widest cell; 0 for the last column, behind which nothing stands. */
@@ -208,7 +219,7 @@ put_csv(const struct table *table, FILE *out)
 	{
 		for (size_t c = 0; c < table->columns; c++) {
 			fputs(c ? "," : "", out);
-			put_csv_cell(csv_text(table, json_object_get(row, table->names[c])), out);
+			put_csv_cell(csv_text(table, cell_of(table, row, c)), out);
 		}
 		fputs("\r\n", out);
 	}

@@ -2,6 +2,7 @@
 import concurrent.futures
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -9,7 +10,7 @@ import time
 
 import pytest
 from sink import Sink
-from stack import BIN, Processes, Serve, until
+from stack import BIN, Processes, Serve, Stopwatch, until
 
 SCOPES = ["events.*", "webhooks.*", "queues.*"]
 
@@ -371,11 +372,11 @@ def test_the_command_line_receives_and_acknowledges(serve):
     made = queue(client)
     publish(client, 1)
 
-    def corbel(*words):
-        ran = subprocess.run([BIN / "corbel", *words, "--output", "json"], capture_output=True, text=True, timeout=60,
+    def corbel(*words, output="json"):
+        ran = subprocess.run([BIN / "corbel", *words, "--output", output], capture_output=True, text=True, timeout=60,
                              env={**os.environ, "CORBEL_URL": serve.url, "CORBEL_API_KEY": client.key})
         assert ran.returncode == 0, ran.stderr
-        return json.loads(ran.stdout)
+        return json.loads(ran.stdout) if output == "json" else ran.stdout
 
     message = corbel("queues", "receive", made, "--wait-ms", "1000")["messages"][0]
     assert message["event"]["data"] == {"n": 1}
@@ -384,6 +385,10 @@ def test_the_command_line_receives_and_acknowledges(serve):
     receipts = [m["receipt"] for m in corbel("queues", "receive", made, "--max", "2")["messages"]]
     answered = corbel("queues", "ack", made, *receipts)["results"]
     assert [(r["receipt"], r["outcome"]) for r in answered] == [(r, "ACCEPTED") for r in receipts]
+    publish(client, 4)
+    for output, cells in ("table", r"1 +a\.b +4 +\{\"n\":4\}"), ("csv", r'1,a\.b,4,"\{""n"":4\}"'):
+        shown = corbel("queues", "receive", made, "--wait-ms", "1000", "--lease-ms", "1000", output=output)
+        assert re.search(cells.replace("1", r"\d", 1), shown), shown
 
 
 def test_waiting_calls_are_answered_when_the_service_stops(own):

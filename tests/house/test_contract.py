@@ -114,6 +114,13 @@ def test_words_of_the_command_line_go_to_a_list(generate):
     assert ran.returncode == 1 and "Things.Create: cli_words names no repeated field of plain values" in ran.stderr
 
 
+@pytest.mark.parametrize("column", ["nothing", "id.nothing"])
+def test_a_column_leads_to_a_field_of_the_reply(generate, column):
+    assert generate(THING.replace('scope: "things.write"', 'scope: "things.write" columns: "id"'))[0].returncode == 0
+    ran, _ = generate(THING.replace('scope: "things.write"', f'scope: "things.write" columns: "id,{column}"'))
+    assert ran.returncode == 1 and f"Things.Create: column '{column}' names no field of Thing" in ran.stderr
+
+
 def test_comments_reach_the_document_and_the_reference(generate):
     _, out = generate(THING)
     for text in (out / "openapi.json").read_text(), (out / "docs/api/thingd.md").read_text():

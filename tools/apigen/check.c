@@ -44,21 +44,44 @@ check_path(struct checker *checker, const struct model_method *method)
 		breach(checker, method, "a method with a path needs a scope, or to be public");
 }
 
+/* Whether names with dots between them lead from a message to a field. */
+static bool
+leads_to_field(const struct model_message *message, const char *path, size_t length)
+{
+	const char *end = path + length;
+
+	while (path < end) {
+		const char *dot = memchr(path, '.', (size_t)(end - path)), *stop = dot ? dot : end;
+		const struct model_field *field =
+		    message ? model_field_find(message, path, (size_t)(stop - path)) : NULL;
+		if (!field)
+			return false;
+		message = field->message;
+		path = dot ? dot + 1 : end;
+	}
+	return true;
+}
+
 static void
 check_route_by(struct checker *checker, const struct model_method *method)
 {
-	const struct model_message *message = method->request;
-	const char *part = method->options->route_by;
+	const char *path = method->options->route_by;
 
-	while (part && *part) {
-		size_t length = strcspn(part, ".");
-		const struct model_field *field = message ? model_field_find(message, part, length) : NULL;
-		if (!field) {
-			breach(checker, method, "route_by '%s' names no field", method->options->route_by);
-			return;
-		}
-		message = field->message;
-		part += length + (part[length] == '.');
+	if (path && !leads_to_field(method->request, path, strlen(path)))
+		breach(checker, method, "route_by '%s' names no field", path);
+}
+
+static void
+check_columns(struct checker *checker, const struct model_method *method)
+{
+	const char *at = method->options->columns;
+
+	while (at && *at) {
+		size_t length = strcspn(at, ",");
+		if (!leads_to_field(method->reply, at, length))
+			breach(checker, method, "column '%.*s' names no field of %s", (int)length, at,
+			       method->reply->short_name);
+		at += length + (at[length] == ',');
 	}
 }
 
@@ -171,6 +194,7 @@ check_method(struct checker *checker, const struct model_method *method)
 	check_raw(checker, method, "raw_body", method->options->raw_body, method->request);
 	check_raw(checker, method, "raw_answer", method->options->raw_answer, method->reply);
 	check_route_by(checker, method);
+	check_columns(checker, method);
 	check_flags(checker, method);
 	check_words(checker, method);
 	if (method->options->batched && !method->options->fast && !method->options->waits)
