@@ -1,7 +1,8 @@
 /*
  * fleet_internal: what the parts of the fleet share.
  *
- *	fleet.c          life, the queue and its thread, and what is done without Redis
+ *	fleet.c          life
+ *	fleet_ask.c      the queue of questions and changes, and the thread that asks Redis
  *	fleet_keys.c     names in Redis
  *	fleet_read.c     questions as runs of read.lua, and its answers
  *	fleet_change.c   changes as runs of change.lua, and its answers
@@ -116,6 +117,9 @@ struct status op_decode(struct turn *turn, struct errand *errand, struct op *op,
                         const struct redis_reply *reply);
 /* Patterns of the space up to `latest` are known when this is OK. */
 struct status globs_learn(struct turn *turn, struct space *space, uint64_t latest);
+
+/* ---- fleet_ask.c ---- */
+void *fleet_ask_main(void *fleet);
 
 /* ---- fleet_follow.c ---- */
 void *fleet_follow_main(void *fleet);
