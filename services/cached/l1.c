@@ -1,11 +1,5 @@
 /*
- * l1: see l1.h.
- *
- * A shard's index is an open table of 4-byte words, at most seven eighths full: 7 bits of the hash, and the
- * entry's number with the eviction, plus 1. It grows by a quarter, so that a million entries take about 5
- * bytes each. Linear probing with backward-shift deletion: no tombstones.
- *
- *	hash:  home in the index (from the top) ... | 7 bits of the word | 5 bits: the shard
+ * l1: see l1.h. The low bits of a key's hash choose the shard, the others its place in the shard's index.
  */
 #include "l1.h"
 
@@ -16,22 +10,15 @@
 
 #include "base/arena.h"
 #include "eviction.h"
+#include "l1_index.h"
 
-#define SHARDS         32u
-#define SHARD_BITS     5u
-#define MARK_BITS      7u
-#define PLACE_BITS     25u
-#define PLACE_MASK     ((1u << PLACE_BITS) - 1)
-#define ENTRIES_MAX    (PLACE_MASK / 10u * 8u) /* and an eighth of holes */
-#define FIRST_CAPACITY 16u
-#define PLACES_TRIED   65536u /* for one negative entry: a fifth of a millisecond */
+#define SHARDS       (1u << L1_INDEX_SPENT_BITS)
+#define ENTRIES_MAX  (L1_INDEX_NUMBERS / 10u * 8u) /* and an eighth of holes */
+#define PLACES_TRIED 65536u                        /* for one negative entry: a fifth of a millisecond */
 
 struct shard {
 	pthread_rwlock_t lock; /* the writer's exclusively; guards what follows, and this shard's entries */
-	uint32_t *index;       /* 0: empty */
-	uint32_t capacity, count;
-	_Atomic uintptr_t hint_index; /* the same for l1_expect(), which has no lock */
-	_Atomic uint32_t hint_capacity;
+	struct l1_index index;
 } __attribute__((aligned(64)));
 
 struct l1 {
@@ -72,14 +59,12 @@ l1_free(struct l1 *l1)
 		return;
 	free_entries(l1);
 	for (unsigned i = 0; i < SHARDS; i++) {
-		mem_free(l1->shards[i].index);
+		l1_index_fini(&l1->shards[i].index);
 		pthread_rwlock_destroy(&l1->shards[i].lock);
 	}
 	eviction_free(l1->eviction);
 	free(l1);
 }
-
-/* ---- the index ---- */
 
 static struct shard *
 shard_of(const struct l1 *l1, uint32_t hash)
@@ -88,131 +73,26 @@ shard_of(const struct l1 *l1, uint32_t hash)
 }
 
 static uint32_t
-mark_of(uint32_t hash)
-{
-	return hash >> SHARD_BITS & ((1u << MARK_BITS) - 1);
-}
-
-static uint32_t
-home_of(uint32_t hash, uint32_t capacity)
-{
-	return (uint32_t)((uint64_t)hash * capacity >> 32);
-}
-
-static uint32_t
-entry_of(uint32_t word)
-{
-	return (word & PLACE_MASK) - 1;
-}
-
-static uint32_t
-after(const struct shard *shard, uint32_t at)
-{
-	return at + 1 == shard->capacity ? 0 : at + 1;
-}
-
-/* Where the key's word is, or the empty one where it would be; the index is not empty. */
-static uint32_t
-probe(const struct l1 *l1, const struct shard *shard, uint32_t hash, const char *key, size_t length)
-{
-	uint32_t at = home_of(hash, shard->capacity), mark = mark_of(hash), word;
-
-	for (; (word = shard->index[at]) != 0; at = after(shard, at))
-		if (word >> PLACE_BITS == mark &&
-		    entry_has_key(eviction_item(l1->eviction, entry_of(word)), key, length))
-			break;
-	return at;
-}
-
-static uint32_t
 find(const struct l1 *l1, const struct shard *shard, uint32_t hash, const char *key, size_t length)
 {
-	uint32_t word = shard->capacity ? shard->index[probe(l1, shard, hash, key, length)] : 0;
-	return word ? entry_of(word) : EVICTION_NONE;
-}
-
-static uint32_t
-probe_empty(const struct shard *shard, uint32_t hash)
-{
-	uint32_t at = home_of(hash, shard->capacity);
-
-	while (shard->index[at])
-		at = after(shard, at);
-	return at;
-}
-
-/* How far `at` is behind `from`, round the end. */
-static uint32_t
-distance(const struct shard *shard, uint32_t from, uint32_t at)
-{
-	return at >= from ? at - from : at + shard->capacity - from;
-}
-
-/* Empties a word and moves later ones of the run back, so that probing never meets a hole. */
-static void
-index_erase(const struct l1 *l1, struct shard *shard, uint32_t hole)
-{
-	shard->index[hole] = 0;
-	shard->count--;
-	for (uint32_t at = after(shard, hole); shard->index[at]; at = after(shard, at)) {
-		uint32_t hash = eviction_hash(l1->eviction, entry_of(shard->index[at]));
-		uint32_t home = home_of(hash, shard->capacity);
-		if (distance(shard, home, at) < distance(shard, hole, at))
-			continue;
-		shard->index[hole] = shard->index[at];
-		shard->index[at] = 0;
-		hole = at;
-	}
-}
-
-static void
-index_resize(const struct l1 *l1, struct shard *shard, uint32_t capacity)
-{
-	uint32_t *old = shard->index, old_capacity = shard->capacity;
-
-	shard->index = capacity ? mem_array(capacity, sizeof(shard->index[0])) : NULL;
-	shard->capacity = capacity;
-	for (uint32_t i = 0; i < old_capacity; i++)
-		if (old[i])
-			shard->index[probe_empty(shard, eviction_hash(l1->eviction, entry_of(old[i])))] = old[i];
-	atomic_store_explicit(&shard->hint_index, (uintptr_t)shard->index, memory_order_relaxed);
-	atomic_store_explicit(&shard->hint_capacity, capacity, memory_order_relaxed);
-	mem_free(old);
-}
-
-static void
-index_fit(const struct l1 *l1, struct shard *shard)
-{
-	if (((uint64_t)shard->count + 1) * 8 > (uint64_t)shard->capacity * 7)
-		index_resize(l1, shard, shard->capacity ? shard->capacity + shard->capacity / 4 : FIRST_CAPACITY);
+	return l1_index_find(&shard->index, l1->eviction, hash, key, length);
 }
 
 /* ---- readers ---- */
 
-/* An index that is replaced meanwhile costs a useless fetch: a prefetch never faults. */
 void
 l1_expect(const struct l1 *l1, uint32_t hash)
 {
-	const struct shard *shard = shard_of(l1, hash);
-	uintptr_t index = atomic_load_explicit(&shard->hint_index, memory_order_relaxed);
-	uint32_t capacity = atomic_load_explicit(&shard->hint_capacity, memory_order_relaxed);
-
-	__builtin_prefetch((const void *)(index + home_of(hash, capacity) * sizeof(uint32_t)));
+	l1_index_expect(&shard_of(l1, hash)->index, hash);
 }
 
 uint32_t
 l1_approach(struct l1 *l1, uint32_t hash)
 {
 	struct shard *shard = shard_of(l1, hash);
-	uint32_t entry = EVICTION_NONE, mark = mark_of(hash), word;
 
 	pthread_rwlock_rdlock(&shard->lock);
-	uint32_t at = home_of(hash, shard->capacity);
-	while (shard->capacity && (word = shard->index[at]) != 0 && entry == EVICTION_NONE) {
-		if (word >> PLACE_BITS == mark)
-			entry = entry_of(word);
-		at = after(shard, at);
-	}
+	uint32_t entry = l1_index_guess(&shard->index, hash);
 	pthread_rwlock_unlock(&shard->lock);
 	if (entry != EVICTION_NONE)
 		eviction_prefetch(l1->eviction, entry);
@@ -295,9 +175,7 @@ l1_put(struct l1 *l1, uint32_t hash, struct entry *entry)
 	eviction_mark(l1->eviction, number, entry_is_negative(entry));
 	count_entry(l1, entry, 1);
 	pthread_rwlock_wrlock(&shard->lock);
-	index_fit(l1, shard);
-	shard->index[probe_empty(shard, hash)] = mark_of(hash) << PLACE_BITS | (number + 1);
-	shard->count++;
+	l1_index_add(&shard->index, l1->eviction, hash, number);
 	pthread_rwlock_unlock(&shard->lock);
 }
 
@@ -315,17 +193,6 @@ l1_set_fresh(struct l1 *l1, uint32_t hash, const char *key, size_t length, uint6
 	return true;
 }
 
-/* Where the word of this number is. */
-static uint32_t
-probe_number(const struct shard *shard, uint32_t hash, uint32_t number)
-{
-	uint32_t at = home_of(hash, shard->capacity);
-
-	while (entry_of(shard->index[at]) != number)
-		at = after(shard, at);
-	return at;
-}
-
 /* Takes the word away, after which no reader has the entry, and frees it. */
 static void
 unlink_entry(struct l1 *l1, uint32_t number, struct entry *entry)
@@ -334,9 +201,7 @@ unlink_entry(struct l1 *l1, uint32_t number, struct entry *entry)
 	struct shard *shard = shard_of(l1, hash);
 
 	pthread_rwlock_wrlock(&shard->lock);
-	index_erase(l1, shard, probe_number(shard, hash, number));
-	if ((uint64_t)shard->count * 4 < shard->capacity && shard->capacity > FIRST_CAPACITY)
-		index_resize(l1, shard, shard->capacity / 2);
+	l1_index_remove(&shard->index, l1->eviction, hash, number);
 	pthread_rwlock_unlock(&shard->lock);
 	count_entry(l1, entry, -1);
 	entry_free(entry);
@@ -443,6 +308,6 @@ l1_overhead(const struct l1 *l1)
 	size_t bytes = sizeof(*l1) + eviction_overhead(l1->eviction);
 
 	for (unsigned i = 0; i < SHARDS; i++)
-		bytes += l1->shards[i].capacity * sizeof(uint32_t);
+		bytes += l1_index_bytes(&l1->shards[i].index);
 	return bytes;
 }
