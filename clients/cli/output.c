@@ -96,6 +96,17 @@ struct table {
 	const json_t *rows; /* an array */
 };
 
+/* All members of the first row. */
+static void
+name_columns(struct table *table)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach(json_array_get(table->rows, 0), name, value) if (table->columns < COLUMNS_MAX)
+	    table->names[table->columns++] = name;
+}
+
 /* The list of a reply, if it has one, and its columns: those that the contract names, or all members of the
  * first row. */
 static bool
@@ -119,9 +130,8 @@ find_table(const struct command *command, const json_t *reply, struct table *tab
 		table->names[table->columns++] = arena_strndup(table->arena, start, length - (size_t)(start - at));
 		at += length + (at[length] == ',');
 	}
-	if (table->columns == 0 && json_array_size(table->rows) > 0)
-		json_object_foreach(json_array_get(table->rows, 0), name, value) if (table->columns < COLUMNS_MAX)
-		    table->names[table->columns++] = name;
+	if (table->columns == 0)
+		name_columns(table);
 	return table->columns > 0;
 }
 
@@ -180,6 +190,37 @@ put_table(const struct table *table, FILE *out)
 			fputs(c + 1 < table->columns ? "  " : "\n", out);
 		}
 	}
+}
+
+/* What else a row has that stands alone: its lists, each as a table. Of many rows they would be too much. */
+static void
+put_inner_tables(struct arena *arena, const json_t *row, FILE *out)
+{
+	const char *name;
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)row, name, value)
+	{
+		struct table table = {.arena = arena, .rows = value};
+		if (!json_is_array(value) || !json_is_object(json_array_get(value, 0)))
+			continue;
+		name_columns(&table);
+		fprintf(out, "\n%s\n", show_text(arena, name));
+		put_table(&table, out);
+	}
+}
+
+/* Figures that are sums say whose are not in them. */
+static void
+put_missing(struct arena *arena, const json_t *names)
+{
+	size_t index;
+	json_t *name;
+
+	json_array_foreach(names, index, name)
+	    fprintf(stderr, "%s%s", index ? ", " : "Did not answer: ", shown_text(arena, name));
+	if (json_array_size(names) > 0)
+		fputc('\n', stderr);
 }
 
 /* RFC 4180; a cell that a spreadsheet would take for a formula gets an apostrophe in front. */
@@ -285,6 +326,9 @@ output_reply(const struct command *command, const json_t *reply, FILE *out)
 	}
 	if (is_table)
 		put_table(&table, out);
+	if (is_table && json_array_size(table.rows) == 1)
+		put_inner_tables(command->arena, json_array_get(table.rows, 0), out);
+	put_missing(command->arena, json_object_get(reply, "missing"));
 	if (!is_table || json_object_get(reply, "allowed"))
 		put_members(command, reply, is_table ? table.rows : NULL, 0, out);
 	if (json_object_get(reply, "next_page_token"))

@@ -440,6 +440,9 @@ def test_the_command_line_keeps_gets_and_tells(stack, tenant):
     corbel("cache", "invalidate", "cli", "--tags", "y")
     corbel("cache", "get", "cli", "a/b", code=4)
     assert b"cli" in corbel("cache", "stats")
+    _, keys = corbel("cache", "stats", "--namespace", "cli").split(b"\n\ntop_keys\n")
+    assert {line.split()[0] for line in keys.splitlines()} == {b"key", b"a/b", b"j"}
+    assert corbel("cache", "get-many", "cli", "j", "a/b").split()[5:7] == [b"j", b"HIT"]
 
 
 def test_a_cache_that_is_killed_comes_back_empty_with_its_definitions(own):
