@@ -23,8 +23,15 @@ def tenant(fleet):
     return fleet.tenant(plan="unlimited", scopes=SCOPES)
 
 
+def answered(call):
+    """The answer of a call that may be repeated: a busy machine may have no time for it at first."""
+    return until(lambda: (reply := call()).status_code not in (503, 504) and [reply], "it is answered", 60)[0]
+
+
 def put(client, path, data=b"v", **query):
-    reply = client.put(f"/v1/cache/{path}", None, data=data, headers={"Content-Type": "text/plain"}, params=query)
+    def once():
+        return client.put(f"/v1/cache/{path}", None, data=data, headers={"Content-Type": "text/plain"}, params=query)
+    reply = once() if "lease" in query else answered(once)
     assert reply.status_code == 200, reply.text
     return reply.json()
 
@@ -34,7 +41,9 @@ def get(client, path, **query):
 
 
 def ask(client, namespace, what, body):
-    reply = client.post(f"/v1/caches/{namespace}/{what}", body)
+    def once():
+        return client.post(f"/v1/caches/{namespace}/{what}", body)
+    reply = once() if what == "incr" else answered(once)
     assert reply.status_code == 200, reply.text
     return reply.json()
 
@@ -42,26 +51,42 @@ def ask(client, namespace, what, body):
 def seen(client, path, times=4 * REPLICAS):
     """What so many gets in a row are answered, by whichever replica."""
     return {(reply.status_code, reply.content if reply.status_code == 200 else b"")
-            for reply in (get(client, path) for _ in range(times))}
+            for reply in (answered(lambda: get(client, path)) for _ in range(times))}
 
 
-def test_what_one_replica_was_given_every_replica_gives(tenant):
-    put(tenant, "pages/a", b"hello", tags="x")
-    assert seen(tenant, "pages/a") == {(200, b"hello")}
-    tags = {get(tenant, "pages/a").headers["ETag"] for _ in range(4 * REPLICAS)}
-    assert len(tags) == 1
+def with_redis(stack, attempt):
+    """What `attempt` gave while all replicas reached Redis, which on a busy machine answers too late at times."""
+    def outages():
+        return sum(stack.by_name["cached", n].output().count("redis is away") for n in range(REPLICAS))
+
+    def once():
+        before = outages()
+        result = attempt()
+        return outages() == before and all(told(stack, n) for n in range(REPLICAS)) and [result]
+    return until(once, "Redis answered in time", 120)[0]
+
+
+def test_what_one_replica_was_given_every_replica_gives(fleet, tenant):
+    def attempt():
+        put(tenant, "pages/a", b"hello", tags="x")
+        tags = {answered(lambda: get(tenant, "pages/a")).headers.get("ETag") for _ in range(4 * REPLICAS)}
+        return seen(tenant, "pages/a"), len(tags)
+    assert with_redis(fleet, attempt) == ({(200, b"hello")}, 1)
 
 
 @pytest.mark.parametrize("what, body", [("delete-many", {"keys": ["a/b"]}), ("invalidate", {"tags": ["x"]}),
                                         ("invalidate", {"prefixes": ["a"]}), ("invalidate", {"patterns": ["*/b"]}),
                                         ("invalidate", {"everything": True})])
-def test_what_was_invalidated_no_replica_gives_a_second_later(tenant, what, body):
-    for turn in range(3):
-        put(tenant, "pages/a/b", b"%d" % turn, tags="x")
-        assert seen(tenant, "pages/a/b") == {(200, b"%d" % turn)}
+def test_what_was_invalidated_no_replica_gives_a_second_later(fleet, tenant, what, body):
+    def attempt(value):
+        put(tenant, "pages/a/b", value, tags="x")
+        before = seen(tenant, "pages/a/b")
         ask(tenant, "pages", what, body)
         time.sleep(1)  # the bound that is promised
-        assert seen(tenant, "pages/a/b") == {(404, b"")}
+        return before, seen(tenant, "pages/a/b")
+    for turn in range(3):
+        value = b"%d" % turn
+        assert with_redis(fleet, lambda: attempt(value)) == ({(200, value)}, {(404, b"")})
 
 
 def test_a_cold_key_has_one_who_fills_it_among_all_replicas(tenant):
