@@ -55,7 +55,7 @@ static const struct store_sql DUE_FIRST = {
     "due_first",
     "SELECT d.id, d.attempts, d.tries, d.due_at, d.sequence, e.message, d.order_key, 0 FROM waiting d"
     " JOIN events e ON e.tenant_id = d.tenant_id AND e.sequence = d.sequence"
-    " WHERE d.endpoint_id = $1 ORDER BY d.sequence LIMIT 1"};
+    " WHERE d.endpoint_id = (SELECT $1) ORDER BY d.sequence LIMIT 1"};
 /* Looks as far as DUE_ANY does at most, so that a turn costs a bounded time. */
 static const struct store_sql PARK = {
     "park", "UPDATE waiting SET due_at = $3 WHERE id IN (SELECT d.id FROM"

@@ -35,7 +35,7 @@ static const struct store_sql QUEUE_DUE = {
 /* The first of all, whether it is due or not: nothing passes it. */
 static const struct store_sql QUEUE_FIRST = {
     "queue_first", "SELECT " FOUND_COLUMNS ", LENGTH(e.message) FROM waiting d" EVENT_JOIN
-                   " WHERE d.endpoint_id = $1 ORDER BY d.sequence LIMIT 1"};
+                   " WHERE d.endpoint_id = (SELECT $1) ORDER BY d.sequence LIMIT 1"};
 /* What is due behind another of its key, as far as one turn looks. */
 static const struct store_sql QUEUE_PARK = {
     "queue_park",

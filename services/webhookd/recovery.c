@@ -15,10 +15,11 @@
 #define STEPS       4    /* of one recovery in a turn */
 #define STEP_MAX    1000 /* deliveries */
 
-/* What waits for its next try, and what was given up or skipped; not what is leased. $5 is now. */
+/* What waits for its next try, and what was given up or skipped; not what is leased. $5 is now. The sum keeps
+ * either database from reading all that is due later, in the order in which it is, to sort it. */
 #define WAITS                                                                                                \
 	"SELECT id, sequence, 1 AS waits FROM waiting WHERE endpoint_id = $1 AND sequence > $2"                  \
-	" AND created_at >= $3 AND created_at < $4 AND due_at > $5 AND leased_at IS NULL"
+	" AND created_at >= $3 AND created_at < $4 AND due_at + 0 > $5 AND leased_at IS NULL"
 #define LOST                                                                                                 \
 	"SELECT id, sequence, 0 AS waits FROM deliveries WHERE endpoint_id = $1 AND sequence > $2"               \
 	" AND created_at >= $3 AND created_at < $4 AND state <> 0"
