@@ -3,8 +3,8 @@
  *
  * Numbers and texts go out as text with their types named, so that "$1 + 1000" is 64-bit arithmetic, and
  * bytes in binary. Rows come in binary where each of their columns is of a type that is known here, else as
- * text, bytes in hexadecimal: libpq has one format for all columns of a result. Many values at once (COPY,
- * arrays) go out in one text.
+ * text, bytes in hexadecimal: libpq has one format for all columns of a result. Many values at once (arrays)
+ * go out in one text.
  */
 #include <inttypes.h>
 #include <limits.h>

@@ -180,7 +180,8 @@ const void *row_bytes(const struct store_rows *rows, size_t row, size_t column, 
  * of deadlocking. */
 /* One that ends in "@refer@" keeps its rows from being deleted or claimed until the transaction ends, as a
  * row that referred to them would: "FOR KEY SHARE". It waits for claims alone. */
-/* Loads many rows: COPY or one prepared INSERT in the transaction. `columns` values a row. */
+/* Loads many rows: COPY or one prepared INSERT in the transaction. `column_count` values a row, each null or
+ * of its column's type: numbers in BIGINT and DOUBLE PRECISION, texts in TEXT, bytes in BYTEA. */
 struct status store_bulk_insert(struct store_tx *tx, const char *table, const char *const *columns,
                                 size_t column_count, const struct store_value *values, size_t rows);
 

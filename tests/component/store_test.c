@@ -606,7 +606,7 @@ START_TEST(ten_thousand_rows_are_loaded_at_once)
 		values[i * 4] = store_i64((int64_t)i);
 		values[i * 4 + 1] = store_text(arena_printf(&f.arena, "tab\t back\\ line\n %zu", i));
 		values[i * 4 + 2] = store_bytes("\0\\x\n", 4);
-		values[i * 4 + 3] = store_null();
+		values[i * 4 + 3] = i == 79 ? store_double(-39.5) : store_null();
 	}
 	must(store_begin(f.conn, &tx));
 	must(store_bulk_insert(&tx, "items", columns, 4, values, ROWS));
@@ -618,6 +618,8 @@ START_TEST(ten_thousand_rows_are_loaded_at_once)
 	ck_assert(row_is_null(rows, 0, 3));
 	must(store_read(f.conn, &GET, STORE_PARAMS(store_i64(78)), 1, &f.arena, &rows));
 	ck_assert(isnan(row_double(rows, 0, 3)) || row_is_null(rows, 0, 3)); /* SQLite has no NaN */
+	must(store_read(f.conn, &GET, STORE_PARAMS(store_i64(79)), 1, &f.arena, &rows));
+	ck_assert_double_eq(row_double(rows, 0, 3), -39.5);
 	must(store_begin(f.conn, &tx));
 	EXPECT(store_end(&tx, store_bulk_insert(&tx, "items", columns, 4, values, ROWS)), STATUS_ALREADY_EXISTS);
 	ck_assert_int_eq(count(&f), ROWS);
