@@ -19,14 +19,14 @@ typedef Corbel__V1__PublishEventsRequest PublishRequest;
 
 /* What tells two events of one id apart: all that the publisher said. */
 static void
-digest_of(const NewEvent *event, struct arena *arena, uint8_t out[16])
+digest_of(struct hasher *hasher, const NewEvent *event, struct arena *arena, uint8_t out[16])
 {
 	uint8_t whole[SHA256_BYTES];
 	size_t size = protobuf_c_message_get_packed_size(&event->base);
 	uint8_t *bytes = arena_alloc_raw(arena, size + 1);
 
 	protobuf_c_message_pack(&event->base, bytes);
-	hash_sha256(bytes, size, whole);
+	hasher_sha256(hasher, bytes, size, whole);
 	memcpy(out, whole, 16);
 }
 
@@ -84,16 +84,17 @@ static const char *
 traceparent_of(struct call *call)
 {
 	const struct trace_context *trace = call_trace(call);
-	char *text = arena_alloc(call_arena(call), TRACEPARENT_LENGTH + 1);
 
 	if (!trace || !trace->is_set)
 		return NULL;
+	char *text = arena_alloc(call_arena(call), TRACEPARENT_LENGTH + 1);
 	trace_context_format(trace, text);
 	return text;
 }
 
 static Event *
-event_of(struct call *call, const struct publication *publication, const NewEvent *said, size_t at)
+event_of(struct call *call, const struct publication *publication, const NewEvent *said, size_t at,
+         const char *traceparent)
 {
 	const PublishRequest *request = (const void *)call_request(call);
 	Event *event = ARENA_NEW(call_arena(call), Event);
@@ -109,7 +110,7 @@ event_of(struct call *call, const struct publication *publication, const NewEven
 	event->has_data = true;
 	event->data =
 	    said->has_data ? said->data : (ProtobufCBinaryData){.len = 2, .data = (uint8_t *)(uintptr_t) "{}"};
-	event->traceparent = (char *)(uintptr_t)traceparent_of(call);
+	event->traceparent = (char *)(uintptr_t)traceparent;
 	event->cloud_event = said->cloud_event;
 	return event;
 }
@@ -130,6 +131,19 @@ refuse_repeated_ids(struct call *call, const struct publication *publication)
 	return status_ok_value();
 }
 
+/* Made for each event, though few have a fault: so not by printf. */
+static const char *
+pointer_to(struct arena *arena, size_t at, const char *what)
+{
+	struct strbuf out;
+
+	strbuf_init(&out, arena);
+	strbuf_puts(&out, "/events/");
+	strbuf_u64(&out, at);
+	strbuf_puts(&out, what);
+	return out.data;
+}
+
 /* What CloudEvents are, and the data of every event against the schema of its type, all faults together. */
 static struct status
 check_events(struct call *call, struct publication *publication)
@@ -140,10 +154,9 @@ check_events(struct call *call, struct publication *publication)
 	struct violations *violations = ARENA_NEW(arena, struct violations);
 
 	for (size_t i = 0; i < publication->count; i++) {
-		const char *pointer = arena_printf(arena, "/events/%zu", i);
-		cloudevent_check(request->events[i], pointer, arena, violations);
+		cloudevent_check(request->events[i], pointer_to(arena, i, ""), arena, violations);
 		(void)types_check(self->types, publication->tenant, publication->events[i],
-		                  arena_printf(arena, "%s/data", pointer), arena, violations);
+		                  pointer_to(arena, i, "/data"), arena, violations);
 	}
 	for (size_t i = 0; i < violations->count; i++)
 		call_violation(call, violations->items[i].pointer, "%s", violations->items[i].detail);
@@ -152,11 +165,12 @@ check_events(struct call *call, struct publication *publication)
 
 /* Everything of the publication but sequences. */
 static struct status
-prepare(struct call *call, struct publication *publication)
+prepare(struct call *call, struct hasher *hasher, struct publication *publication)
 {
 	const PublishRequest *request = (const void *)call_request(call);
 	struct arena *arena = call_arena(call);
 	struct status st = scope_tenant(call, request->tenant_id, &publication->tenant);
+	const char *traceparent = traceparent_of(call);
 
 	publication->call = call;
 	publication->count = request->n_events;
@@ -166,9 +180,9 @@ prepare(struct call *call, struct publication *publication)
 	publication->is_duplicate = ARENA_ARRAY(arena, bool, request->n_events);
 	for (size_t i = 0; i < request->n_events && status_ok(&st); i++) {
 		const NewEvent *said = request->events[i];
-		publication->events[i] = event_of(call, publication, said, i);
+		publication->events[i] = event_of(call, publication, said, i, traceparent);
 		publication->is_named[i] = said->id || said->cloud_event || call_idempotency_key(call);
-		digest_of(said, arena, publication->digests[i]);
+		digest_of(hasher, said, arena, publication->digests[i]);
 		if (publication->events[i]->timestamp > call_now_ms(call) + AHEAD_MAX_MS)
 			st = refuse_timestamp(call, i);
 	}
@@ -197,10 +211,11 @@ events_publish_batch(void *arg, struct call *calls[], size_t count)
 {
 	struct webhookd *self = arg;
 	struct publication *first = NULL, **last = &first;
+	struct hasher *hasher = hasher_new();
 
 	for (size_t i = 0; i < count; i++) {
 		struct publication *publication = ARENA_NEW(call_arena(calls[i]), struct publication);
-		struct status st = prepare(calls[i], publication);
+		struct status st = prepare(calls[i], hasher, publication);
 		if (status_ok(&st)) {
 			*last = publication;
 			last = &publication->next;
@@ -208,6 +223,7 @@ events_publish_batch(void *arg, struct call *calls[], size_t count)
 			call_end(calls[i], st);
 		}
 	}
+	hasher_free(hasher);
 	if (first && !writer_submit(self->writer, first))
 		turn_away(first);
 }
