@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/monotonic.h"
 #include "base/random.h"
 #include "base/text.h"
 #include "bus_internal.h"
@@ -24,13 +25,7 @@ timer_main(void *arg)
 
 	pthread_mutex_lock(&bus->lock);
 	while (!bus->is_stopping) {
-		struct timespec until;
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_nsec += TICK_MS * 1000000L;
-		if (until.tv_nsec >= 1000000000L) {
-			until.tv_nsec -= 1000000000L;
-			until.tv_sec++;
-		}
+		struct timespec until = monotonic_in_ms(TICK_MS);
 		pthread_cond_timedwait(&bus->wake, &bus->lock, &until);
 		bus->is_ticking = true;
 		for (struct ticker *ticker = bus->tickers; ticker && !bus->is_stopping;) {
@@ -91,7 +86,6 @@ struct status
 bus_new(const struct bus_options *options, struct bus **out)
 {
 	struct bus *bus = mem_alloc(sizeof(*bus));
-	pthread_condattr_t monotonic;
 
 	threads_start();
 	bus->node = options->node ? mem_strdup(options->node) : default_node();
@@ -105,10 +99,7 @@ bus_new(const struct bus_options *options, struct bus **out)
 	bus->tls_cert = copy_or_null(options->tls_cert);
 	bus->tls_key = copy_or_null(options->tls_key);
 	pthread_mutex_init(&bus->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&bus->wake, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	monotonic_cond_init(&bus->wake);
 	if (pthread_create(&bus->timer, NULL, timer_main, bus) != 0)
 		return status_make(STATUS_RESOURCE_EXHAUSTED, "cannot start the bus's timer thread");
 	*out = bus;

@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "base/arena.h"
+#include "base/monotonic.h"
 #include "bus_internal.h"
 
 #define CLOSE_WAIT_MS 1000
@@ -53,26 +54,20 @@ static struct closing *
 closing_new(nng_socket socket)
 {
 	struct closing *closing = mem_alloc(sizeof(*closing));
-	pthread_condattr_t monotonic;
 
 	closing->socket = socket;
 	pthread_mutex_init(&closing->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&closing->ended, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	monotonic_cond_init(&closing->ended);
 	return closing;
 }
 
 /* False when it has not ended in time; it is then the thread's. */
 static bool
-closing_await(struct closing *closing, long most_ms)
+closing_await(struct closing *closing, uint64_t most_ms)
 {
-	struct timespec until;
+	struct timespec until = monotonic_in_ms(most_ms);
 	int rv = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += most_ms / 1000;
 	pthread_mutex_lock(&closing->lock);
 	while (!closing->is_ended && rv == 0)
 		rv = pthread_cond_timedwait(&closing->ended, &closing->lock, &until);

@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "base/arena.h"
+#include "base/monotonic.h"
 #include "base/random.h"
 
 struct urls {
@@ -135,16 +136,12 @@ static struct lookup *
 lookup_new(const struct bus *bus, const struct watch *watch)
 {
 	struct lookup *self = mem_alloc(sizeof(*self));
-	pthread_condattr_t monotonic;
 
 	self->address = mem_strdup(watch->address);
 	self->period_ms = bus->resolve_ms;
 	self->watch = watch;
 	pthread_mutex_init(&self->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&self->wake, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	monotonic_cond_init(&self->wake);
 	return self;
 }
 
@@ -161,16 +158,9 @@ lookup_free(struct lookup *self)
 static void
 wait_for_round(struct lookup *self)
 {
-	struct timespec until;
 	uint64_t wait_ms = self->period_ms * 3u / 4 + random_fast_u64() % (self->period_ms / 2 + 1);
+	struct timespec until = monotonic_in_ms(wait_ms);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(wait_ms / 1000);
-	until.tv_nsec += (long)(wait_ms % 1000) * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_nsec -= 1000000000L;
-		until.tv_sec++;
-	}
 	while (self->watch && pthread_cond_timedwait(&self->wake, &self->lock, &until) == 0)
 		continue;
 }

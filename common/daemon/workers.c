@@ -16,6 +16,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/monotonic.h"
 #include "base/random.h"
 
 #define TASKS_MAX    64
@@ -73,12 +74,6 @@ jittered(uint32_t interval_ms)
 {
 	uint64_t tenth = interval_ms / 10;
 	return interval_ms - tenth + (tenth ? random_fast_u64() % (2 * tenth + 1) : 0);
-}
-
-static struct timespec
-as_timespec(uint64_t ms)
-{
-	return (struct timespec){.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
 }
 
 /* Of those that somebody sleeps for, or of the others, the task that is due first; NULL: none of them will be
@@ -198,7 +193,7 @@ run_queued(struct workers *self)
 static void
 sleep_for(struct workers *self, struct task *task)
 {
-	struct timespec until = as_timespec(task->due_ms);
+	struct timespec until = monotonic_at_ms(task->due_ms);
 
 	self->sleepers++;
 	task->is_awaited = true;
@@ -251,15 +246,11 @@ worker_main(void *arg)
 static void
 init_sync(struct workers *self)
 {
-	pthread_condattr_t attr;
 
 	pthread_mutex_init(&self->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&self->wake, &attr);
-	pthread_cond_init(&self->time, &attr);
-	pthread_cond_init(&self->quiet, &attr);
-	pthread_condattr_destroy(&attr);
+	monotonic_cond_init(&self->wake);
+	monotonic_cond_init(&self->time);
+	monotonic_cond_init(&self->quiet);
 }
 
 static void
@@ -385,7 +376,7 @@ workers_every(struct workers *self, uint32_t interval_ms, void (*run)(void *arg,
 bool
 workers_drain(struct workers *self, uint32_t grace_ms)
 {
-	struct timespec until = as_timespec(now_ms() + grace_ms);
+	struct timespec until = monotonic_in_ms(grace_ms);
 	int waited = 0;
 
 	pthread_mutex_lock(&self->lock);

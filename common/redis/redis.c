@@ -4,6 +4,7 @@
  * Connections are made by the thread that needs one, kept while the server is up, and closed all
  * together when the breaker opens.
  */
+#include "base/monotonic.h"
 #include "redis/redis_internal.h"
 
 #include <assert.h>
@@ -15,32 +16,6 @@ static uint32_t
 or_default(uint32_t value, uint32_t def)
 {
 	return value ? value : def;
-}
-
-static void
-init_waiting(pthread_cond_t *cond)
-{
-	pthread_condattr_t attributes;
-
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(cond, &attributes);
-	pthread_condattr_destroy(&attributes);
-}
-
-struct timespec
-redis_in_ms(uint32_t ms)
-{
-	struct timespec at;
-
-	clock_gettime(CLOCK_MONOTONIC, &at);
-	at.tv_sec += (time_t)(ms / 1000u);
-	at.tv_nsec += (long)(ms % 1000u) * 1000000;
-	if (at.tv_nsec >= 1000000000) {
-		at.tv_sec++;
-		at.tv_nsec -= 1000000000;
-	}
-	return at;
 }
 
 static void
@@ -85,8 +60,8 @@ redis_new(const struct redis_options *options, struct redis **out)
 	redis->log = options->log;
 	redis->clock = options->clock ? options->clock : clock_system();
 	pthread_mutex_init(&redis->lock, NULL);
-	init_waiting(&redis->freed);
-	init_waiting(&redis->wake);
+	monotonic_cond_init(&redis->freed);
+	monotonic_cond_init(&redis->wake);
 	make_metrics(redis, options->metrics);
 	if (status_ok(&st) && redis->url.is_tls)
 		st = redis_tls_new(options, &redis->tls);
@@ -131,7 +106,7 @@ must_wait(const struct redis *redis)
 static struct redis_conn *
 wait_for_one(struct redis *redis, uint32_t wait_ms, bool *is_up)
 {
-	struct timespec until = redis_in_ms(wait_ms);
+	struct timespec until = monotonic_in_ms(wait_ms);
 	struct redis_conn *conn = NULL;
 
 	pthread_mutex_lock(&redis->lock);

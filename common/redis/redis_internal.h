@@ -84,9 +84,6 @@ struct redis {
 	size_t sha_count;
 };
 
-/* Waiting that a clock cannot make endless. */
-struct timespec redis_in_ms(uint32_t ms);
-
 /* Resolves the name; blocks as long as the resolver does. The probe's thread only. */
 struct status redis_resolve(struct redis *redis);
 /* Connects and says AUTH and SELECT, all within the connect time-out. */

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/monotonic.h"
 #include "base/random.h"
 #include "redis/redis_internal.h"
 
@@ -157,7 +158,7 @@ static void
 rest(struct redis *redis, uint32_t tries)
 {
 	bool was_up = atomic_load_explicit(&redis->is_up, memory_order_relaxed);
-	struct timespec until = redis_in_ms(was_up ? WATCH_MS : pause_ms(tries));
+	struct timespec until = monotonic_in_ms(was_up ? WATCH_MS : pause_ms(tries));
 
 	while (!redis->is_stopping && was_up == atomic_load_explicit(&redis->is_up, memory_order_relaxed)) {
 		if (pthread_cond_timedwait(&redis->wake, &redis->lock, &until) != 0)

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/monotonic.h"
 #include "base/random.h"
 #include "store/store_internal.h"
 
@@ -107,21 +108,6 @@ conn_ensure(struct store_conn *conn)
 
 /* ---------------------------------------------------------------- taking and giving back */
 
-struct timespec
-store_in_ms(uint32_t ms)
-{
-	struct timespec at;
-
-	clock_gettime(CLOCK_MONOTONIC, &at);
-	at.tv_sec += (time_t)(ms / 1000u);
-	at.tv_nsec += (long)(ms % 1000u) * 1000000;
-	if (at.tv_nsec >= 1000000000) {
-		at.tv_sec++;
-		at.tv_nsec -= 1000000000;
-	}
-	return at;
-}
-
 static struct store_conn *
 conn_new(struct store *store)
 {
@@ -144,7 +130,7 @@ is_free(const struct store *store)
 static struct store_conn *
 wait_for_one(struct store *store, uint32_t wait_ms)
 {
-	struct timespec until = store_in_ms(wait_ms);
+	struct timespec until = monotonic_in_ms(wait_ms);
 	struct store_conn *conn = NULL;
 
 	pthread_mutex_lock(&store->lock);

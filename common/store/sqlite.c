@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/monotonic.h"
 #include "store/sqlite_internal.h"
 
 #define PROGRESS_STEPS 20000 /* about a millisecond of work */
@@ -207,7 +208,7 @@ static bool
 writer_enter(struct store_conn *conn)
 {
 	struct store *store = conn->store;
-	struct timespec until = store_in_ms(conn->timeout_ms);
+	struct timespec until = monotonic_in_ms(conn->timeout_ms);
 	bool is_entered;
 
 	pthread_mutex_lock(&store->lock);

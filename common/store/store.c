@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/monotonic.h"
 #include "store/store_internal.h"
 
 #define DEFAULT_CONNECTIONS 4u
@@ -58,17 +59,6 @@ make_metrics(struct store *store)
 	store->connect_failures = metrics_counter(store->metrics, &failures, values);
 }
 
-static void
-init_waiting(pthread_cond_t *cond)
-{
-	pthread_condattr_t attributes;
-
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(cond, &attributes);
-	pthread_condattr_destroy(&attributes);
-}
-
 struct status
 store_new(const struct store_options *options, struct store **out)
 {
@@ -89,8 +79,8 @@ store_new(const struct store_options *options, struct store **out)
 	store->metrics = options->metrics;
 	store->clock = options->clock ? options->clock : clock_system();
 	pthread_mutex_init(&store->lock, NULL);
-	init_waiting(&store->freed);
-	init_waiting(&store->write_done);
+	monotonic_cond_init(&store->freed);
+	monotonic_cond_init(&store->write_done);
 	make_metrics(store);
 	*out = store;
 	return status_ok_value();

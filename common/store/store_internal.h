@@ -129,8 +129,6 @@ void conn_close(struct store_conn *conn);
 /* Sets the deadline of what runs next. */
 void conn_start_timer(struct store_conn *conn);
 uint64_t store_now_ms(const struct store *store);
-/* That far ahead on CLOCK_MONOTONIC, for waiting at a condition. */
-struct timespec store_in_ms(uint32_t ms);
 
 /* Finds the statement in the cache of the connection, or prepares it. */
 struct status statement_get(struct store_conn *conn, const struct store_sql *sql,

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/arena.h"
+#include "base/monotonic.h"
 #include "telemetry/otlp.h"
 #include "telemetry/otlp_client.h"
 
@@ -39,18 +40,11 @@ push_once(struct metric_push *push)
 	strbuf_fini(&body);
 }
 
-static struct timespec
-from_now(uint64_t ms)
-{
-	uint64_t at_ms = clock_mono_ms(clock_system()) + ms;
-	return (struct timespec){.tv_sec = (time_t)(at_ms / 1000), .tv_nsec = (long)(at_ms % 1000) * 1000000};
-}
-
 /* True when the interval is over, false when the end has come. */
 static bool
 wait_for_turn(struct metric_push *push)
 {
-	struct timespec until = from_now(push->options.interval_ms);
+	struct timespec until = monotonic_in_ms(push->options.interval_ms);
 	int waited = 0;
 
 	pthread_mutex_lock(&push->lock);
@@ -86,13 +80,9 @@ destroy(struct metric_push *push)
 static void
 init_sync(struct metric_push *push)
 {
-	pthread_condattr_t monotonic;
 
 	pthread_mutex_init(&push->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&push->wake, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	monotonic_cond_init(&push->wake);
 }
 
 struct metric_push *

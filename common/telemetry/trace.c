@@ -14,11 +14,13 @@
 #include <time.h>
 
 #include "base/arena.h"
+#include "base/monotonic.h"
 #include "base/random.h"
 #include "telemetry/otlp.h"
 #include "telemetry/otlp_client.h"
 
-#define BATCH 256u
+#define BATCH         256u
+#define BATCH_WAIT_MS 1000u
 
 struct tracer {
 	pthread_mutex_t lock;
@@ -128,11 +130,9 @@ span_end(struct tracer *tracer, struct span *span, enum status_code code)
 static size_t
 take_batch(struct tracer *tracer, struct span *batch, bool *is_stopping)
 {
-	struct timespec until;
+	struct timespec until = monotonic_in_ms(BATCH_WAIT_MS);
 	size_t taken = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += 1;
 	pthread_mutex_lock(&tracer->lock);
 	while (tracer->count < BATCH && !tracer->is_stopping)
 		if (pthread_cond_timedwait(&tracer->wake, &tracer->lock, &until) != 0)
@@ -250,13 +250,9 @@ struct tracer *
 tracer_new(const struct tracer_options *options)
 {
 	struct tracer *tracer = mem_alloc(sizeof(*tracer));
-	pthread_condattr_t monotonic;
 
 	pthread_mutex_init(&tracer->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&tracer->wake, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	monotonic_cond_init(&tracer->wake);
 	tracer->clock = options->clock ? options->clock : clock_system();
 	tracer->sample_below = (uint64_t)(options->sample_ratio * 4294967296.0);
 	tracer->capacity = options->queue_spans ? options->queue_spans : 4096;

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/monotonic.h"
 #include "change_journal.h"
 #include "errands.h"
 #include "fleet_internal.h"
@@ -56,11 +57,7 @@ pending_new(struct fleet *fleet)
 	pending->widen_at = CHANGES_MAX;
 	pending->refusal = status_make(STATUS_UNAVAILABLE, "it has no data directory");
 	pthread_mutex_init(&pending->lock, NULL);
-	pthread_condattr_t monotonic;
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&pending->all_told, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	monotonic_cond_init(&pending->all_told);
 	return pending;
 }
 
@@ -350,16 +347,9 @@ size_t
 fleet_await_told(struct fleet *fleet, uint32_t wait_ms)
 {
 	struct pending *pending = fleet->pending;
-	struct timespec end;
+	struct timespec end = monotonic_in_ms(wait_ms);
 	int error = 0;
 
-	clock_gettime(CLOCK_MONOTONIC, &end);
-	end.tv_sec += wait_ms / 1000;
-	end.tv_nsec += (long)(wait_ms % 1000) * 1000000;
-	if (end.tv_nsec >= 1000000000) {
-		end.tv_sec++;
-		end.tv_nsec -= 1000000000;
-	}
 	pthread_mutex_lock(&pending->lock);
 	while (count_untold(pending) > 0 && error != ETIMEDOUT)
 		error = pthread_cond_timedwait(&pending->all_told, &pending->lock, &end);

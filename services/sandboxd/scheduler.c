@@ -7,6 +7,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/monotonic.h"
 #include "daemon/call.h"
 
 #define CANCEL_MS 1000u /* for what is cancelled by a drain */
@@ -272,13 +273,8 @@ refuse_waiting(struct scheduler *self)
 static void
 wait_until_empty(struct scheduler *self, uint32_t ms)
 {
-	struct timespec until;
+	struct timespec until = monotonic_in_ms(ms);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += ms / 1000;
-	until.tv_nsec += (long)(ms % 1000) * 1000000;
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
 	while (self->first)
 		if (pthread_cond_timedwait(&self->emptied, &self->lock, &until) != 0)
 			break;
@@ -305,15 +301,11 @@ scheduler_new(const struct scheduler_options *options)
 {
 	static const double SECONDS[] = {0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30};
 	struct scheduler *self = mem_alloc(sizeof(*self));
-	pthread_condattr_t monotonic;
 
 	self->options = *options;
 	self->fair = fair_new(options->slots, options->waiting_max);
 	pthread_mutex_init(&self->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&self->emptied, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	monotonic_cond_init(&self->emptied);
 	self->waiting = metrics_gauge(
 	    options->metrics,
 	    &(struct metric_spec){.name = "corbel_sandbox_waiting", .help = "Runs that wait for a slot"}, NULL);

@@ -1,6 +1,7 @@
 /*
  * courier: see courier.h.
  */
+#include "base/monotonic.h"
 #include "courier.h"
 
 #include <stdio.h>
@@ -172,16 +173,9 @@ pause_ms(const struct courier *courier)
 static void
 wait_for_news(struct courier *courier)
 {
-	struct timespec until;
 	uint64_t pause = has_urgent_work(courier) ? 0 : pause_ms(courier);
+	struct timespec until = monotonic_in_ms(pause);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += (time_t)(pause / 1000);
-	until.tv_nsec += (long)(pause % 1000) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_nsec -= 1000000000;
-		until.tv_sec++;
-	}
 	pthread_mutex_lock(&courier->lock);
 	while (pause > 0 && !courier->finished && courier->hint_count == 0 && !courier->has_more_hints &&
 	       !courier->has_settled && !courier->is_stopping &&
@@ -229,7 +223,6 @@ struct status
 courier_new(struct webhookd *self, const struct outbound_options *http, struct courier **out)
 {
 	struct courier *courier = mem_alloc(sizeof(*courier));
-	pthread_condattr_t monotonic;
 
 	courier->self = self;
 	courier->in_flight_max = http->max_in_flight;
@@ -241,11 +234,8 @@ courier_new(struct webhookd *self, const struct outbound_options *http, struct c
 	courier->swept_mono = clock_mono_ms(self->env.clock);
 	arena_init(&courier->arena, 256u << 10, SIZE_MAX);
 	pthread_mutex_init(&courier->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&courier->wake, &monotonic);
-	pthread_cond_init(&courier->emptied, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	monotonic_cond_init(&courier->wake);
+	monotonic_cond_init(&courier->emptied);
 	courier_register_metrics(courier);
 	*out = courier;
 	struct status st = settler_new(self, courier, &courier->settler);
@@ -268,10 +258,8 @@ courier_sinks(struct courier *courier)
 void
 courier_drain(struct courier *courier, uint32_t grace_ms)
 {
-	struct timespec until;
+	struct timespec until = monotonic_in_ms((uint64_t)grace_ms + 1000);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += grace_ms / 1000 + 1;
 	pthread_mutex_lock(&courier->lock);
 	courier->is_asked_to_drain = true;
 	pthread_cond_signal(&courier->wake);

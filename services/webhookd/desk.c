@@ -1,6 +1,7 @@
 /*
  * desk: see desk.h.
  */
+#include "base/monotonic.h"
 #include "desk.h"
 
 #include <stdio.h>
@@ -250,12 +251,11 @@ static void
 wait_for_work(struct desk *desk)
 {
 	uint64_t now = now_mono(desk), next = next_look(desk, now);
-	struct timespec until;
 
 	if (!desk->first) {
 		pthread_cond_wait(&desk->wake, &desk->lock);
 	} else if (next > now) {
-		until = (struct timespec){.tv_sec = (time_t)(next / 1000), .tv_nsec = (long)(next % 1000) * 1000000};
+		struct timespec until = monotonic_at_ms(next);
 		(void)pthread_cond_timedwait(&desk->wake, &desk->lock, &until);
 	}
 }
@@ -368,17 +368,13 @@ struct status
 desk_new(struct webhookd *self, struct desk **out)
 {
 	struct desk *desk = mem_alloc(sizeof(*desk));
-	pthread_condattr_t monotonic;
 
 	desk->self = self;
 	desk->waiting_max = (size_t)config_integer(self->env.config, "webhookd.queue_waiting");
 	desk->last = &desk->first;
 	arena_init(&desk->arena, 4096, SIZE_MAX);
 	pthread_mutex_init(&desk->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&desk->wake, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	monotonic_cond_init(&desk->wake);
 	*out = desk;
 	desk->has_thread = pthread_create(&desk->thread, NULL, desk_main, desk) == 0;
 	return desk->has_thread ? status_ok_value()

@@ -1,6 +1,7 @@
 /*
  * mailer: see mailer.h.
  */
+#include "base/monotonic.h"
 #include "mailer.h"
 
 #include <pthread.h>
@@ -231,10 +232,8 @@ send_one(struct mailer *mailer)
 static void
 wait_for_news(struct mailer *mailer)
 {
-	struct timespec until;
+	struct timespec until = monotonic_in_ms(POLL_MS);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += POLL_MS / 1000;
 	pthread_mutex_lock(&mailer->lock);
 	while (!mailer->has_news && !atomic_load(&mailer->stop))
 		if (pthread_cond_timedwait(&mailer->wake, &mailer->lock, &until) != 0)
@@ -301,7 +300,6 @@ mailer_new(struct webhookd *self, struct mailer **out)
 {
 	const struct config *config = self->env.config;
 	const char *url = config_text(config, "webhookd.mail_url");
-	pthread_condattr_t monotonic;
 
 	if (!url)
 		return status_ok_value();
@@ -318,10 +316,7 @@ mailer_new(struct webhookd *self, struct mailer **out)
 	mailer->lease_ms = 2 * (int64_t)mailer->server.timeout_ms;
 	arena_init(&mailer->arena, 16u << 10, SIZE_MAX);
 	pthread_mutex_init(&mailer->lock, NULL);
-	pthread_condattr_init(&monotonic);
-	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-	pthread_cond_init(&mailer->wake, &monotonic);
-	pthread_condattr_destroy(&monotonic);
+	monotonic_cond_init(&mailer->wake);
 	make_metrics(mailer);
 	*out = mailer;
 	return mail_box_parse(config_text(config, "webhookd.mail_from"), &mailer->from);

@@ -132,3 +132,14 @@ def test_what_the_leak_detector_overlooks_is_one_function_each():
     for name in overlooked:
         places = [path for path in sources("common", "services", "clients") if re.search(rf"^{name}\(", path.read_text(), re.M)]
         assert len(places) == 1 and room(places[0]).as_posix().startswith("common/bus/"), f"{name}: {places}"
+
+
+def test_who_waits_until_a_time_does_so_by_the_monotonic_clock():
+    """A condition that is made otherwise goes by the wall clock."""
+    for path in sources("common", "services", "clients"):
+        text = code(path)
+        assert "pthread_condattr" not in text or room(path).as_posix() == "common/base/monotonic.c", room(path)
+        for waited in re.findall(r"pthread_cond_timedwait\(&([\w>.-]+),", text):
+            member = re.split(r"\.|->", waited)[-1]
+            made = [p for p in path.parent.glob("*.c") if re.search(rf"monotonic_cond_init\(&[\w>.-]*\b{member}\)", code(p))]
+            assert made, f"{room(path)}: {waited}"

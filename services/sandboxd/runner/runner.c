@@ -16,6 +16,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/cpus.h"
+#include "base/monotonic.h"
 #include "base/text.h"
 #include "runner/measure.h"
 #include "runner/policy.h"
@@ -59,7 +60,6 @@ static struct runner *
 runner_new(const struct runner_options *options)
 {
 	struct runner *runner = mem_alloc(sizeof(*runner));
-	pthread_condattr_t attributes;
 
 	runner->zygote_path = zygote_path(options->zygote);
 	runner->policy = mem_strdup(options->policy ? options->policy : RUNNER_POLICY_DEFAULT);
@@ -74,10 +74,7 @@ runner_new(const struct runner_options *options)
 	for (unsigned i = 0; i < RUNNER_LAYERS; i++)
 		runner->isolation.layers[i].state = RUNNER_OFF;
 	pthread_mutex_init(&runner->lock, NULL);
-	pthread_condattr_init(&attributes);
-	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-	pthread_cond_init(&runner->changed, &attributes);
-	pthread_condattr_destroy(&attributes);
+	monotonic_cond_init(&runner->changed);
 	runner->epoll = epoll_create1(EPOLL_CLOEXEC);
 	runner->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	runner->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
