@@ -238,6 +238,19 @@ def test_selectors_choose_exactly_the_pods_that_are_meant(overlay):
         assert (target["kind"], target["name"]) == ("Deployment", one["metadata"]["name"])
 
 
+def test_the_printed_restore_stops_every_daemon_and_waits_for_them_alone(overlay):
+    """`scale deploy --all` stops what is a Deployment; what the label chooses has to be gone then."""
+    block = re.search(r"```sh\n(kubectl -n corbel scale.*?)```", (SOURCE / "docs/operations.md").read_text(), re.S).group(1)
+    there, other = re.search(r"-l '(\S+),(\S+)'", block).groups()
+    key, unwanted = other.split("!=")
+    assert there == key
+    for holder, pod in overlay.pods():
+        is_chosen = labels_of(pod).get(key, unwanted) != unwanted
+        assert is_chosen == (holder["kind"] == "Deployment"), holder["metadata"]["name"]
+    stores = {one["metadata"]["name"] for one in overlay.kind("StatefulSet")}
+    assert not stores or set(re.findall(r"exec (?:-i )?(\S+)-0 ", block)) <= stores
+
+
 def test_every_port_says_its_protocol_and_every_target_is_a_port_of_the_pod(overlay):
     for where, container in overlay.containers():
         assert all("protocol" in port and "name" in port for port in container.get("ports", [])), where

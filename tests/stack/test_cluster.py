@@ -10,6 +10,7 @@ import time
 import pytest
 from cluster import Cluster, has_kinds_of, kubectl, read
 from compose import DAEMONS
+from engine import SOURCE, run
 from load import Load
 from stack import until
 from test_stack import OUTAGE_S, pasted
@@ -215,3 +216,22 @@ def test_the_data_outlives_the_pods(cluster):
     cluster.until_ready()
     until(lambda: cluster.operator.get(f"/v1/tenants/{tenant.tenant_id}").status_code == 200, "the tenant is there")
     assert cluster.client(tenant.key).get("/v1/keys").status_code == 200
+
+
+def test_the_printed_commands_dump_the_database_and_restore_it_into_an_empty_one(cluster, tmp_path):
+    page = (SOURCE / "docs/operations.md").read_text()
+    dump = re.search(r"^\| Kubernetes \| `(.*?)`", page, re.M).group(1)
+    restore = re.search(r"```sh\n(kubectl -n corbel scale.*?)```", page, re.S).group(1)
+
+    def shell(lines):
+        run("bash", "-euc", f"cd {tmp_path}\n" + lines.replace("-n corbel ", f"-n {cluster.namespace} "), timeout=600)
+
+    kept = cluster.tenant(plan="free", scopes=["*"])
+    shell(dump)
+    later = cluster.tenant(plan="free", scopes=["*"])
+    shell(restore)
+    cluster.replicas.update(dict.fromkeys(DAEMONS, 2))
+    cluster.until_ready()
+    until(lambda: cluster.operator.get(f"/v1/tenants/{kept.tenant_id}").status_code == 200, "what was dumped is there")
+    assert cluster.operator.get(f"/v1/tenants/{later.tenant_id}").status_code == 404
+    assert cluster.client(kept.key).get("/v1/keys").status_code == 200
