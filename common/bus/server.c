@@ -184,13 +184,15 @@ everybody_knows(struct server *server, uint64_t since_ms)
 static void
 wait_until_idle(struct server *server, uint32_t grace_ms)
 {
-	uint64_t begin = bus_now_ms(server->bus), now = begin, taken = atomic_load(&server->taken);
-	uint64_t since = begin > TELL_MS ? begin - TELL_MS : 0;
+	/* An injected clock, by which calls are noted, may stand still meanwhile. */
+	const struct clock *clock = clock_system();
+	uint64_t called = bus_now_ms(server->bus), since = called > TELL_MS ? called - TELL_MS : 0;
+	uint64_t begin = clock_mono_ms(clock), now = begin, taken = atomic_load(&server->taken);
 	const struct timespec pause = {.tv_nsec = LOOK_NS};
 
 	for (unsigned quiet = 0; now < begin + grace_ms && quiet < FLUSH_LOOKS;) {
 		clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
-		now = bus_now_ms(server->bus);
+		now = clock_mono_ms(clock);
 		bool is_told = now >= begin + TELL_MS || everybody_knows(server, since);
 		uint64_t taken_now = atomic_load(&server->taken);
 		quiet = is_told && taken_now == taken && atomic_load(&server->busy) == 0 ? quiet + 1 : 0;
