@@ -149,9 +149,9 @@ START_TEST(a_late_joiner_learns_that_it_missed_what_came_before)
 	static struct ear ear;
 	publish(publisher, "keys", 1, 10);
 	struct subscriber *subscriber = subscribe(bus, "inproc://pub-late", &ear);
-	uint64_t start = test_now_ms();
+	uint64_t start = test_calm_ms();
 	await_count(&ear.events[SUBSCRIBER_JOINED], 1, "joined");
-	ck_assert_uint_lt(test_now_ms() - start, 900); /* at once, not at the next heartbeat */
+	ck_assert_uint_lt(test_calm_ms() - start, 900); /* at once, not at the next heartbeat */
 	ck_assert_uint_eq(ear.messages, 0);
 	publish(publisher, "keys", 11, 1);
 	await_count(&ear.messages, 1, "messages");
@@ -173,7 +173,7 @@ START_TEST(a_subscriber_too_slow_for_the_buffers_hears_of_the_gap)
 	publish(publisher, "keys", 1, 40000);
 	atomic_store(&ear.is_blocked, false);
 	await_count(&ear.events[SUBSCRIBER_GAP], 1, "gaps");
-	for (uint64_t end = test_now_ms() + 5000; atomic_load(&ear.last) != 40000; test_pause())
+	for (uint64_t end = test_now_ms() + 20000; atomic_load(&ear.last) != 40000; test_pause())
 		ck_assert_msg(test_now_ms() < end, "the newest publication did not arrive");
 	ck_assert_uint_lt(ear.messages, 40000);
 	ck_assert_uint_eq(ear.in_order, ear.messages);

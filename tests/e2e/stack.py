@@ -224,6 +224,13 @@ class Stack:
         except requests.RequestException:
             return False
 
+    def metric(self, process, line):
+        """The value of a line of a process's metrics, such as 'corbel_redis_up'; None when there is none."""
+        address = process.wait_for(r"admin port.* address=(\S+)").group(1)
+        text = requests.get(f"http://{address}/metrics", timeout=60).text
+        found = re.search(rf"^{re.escape(line)} (\S+)", text, re.M)
+        return float(found.group(1)) if found else None
+
     def logs(self, limit=6000):
         parts = []
         for process in self.processes:
@@ -443,13 +450,6 @@ class Processes(Stack):
         process.wait_for(r"^ready$")
         self.by_name[name, number] = process
         return process
-
-    def metric(self, process, line):
-        """The value of a line of a process's metrics, such as 'corbel_redis_up'; None when there is none."""
-        address = process.wait_for(r"admin port.* address=(\S+)").group(1)
-        text = requests.get(f"http://{address}/metrics", timeout=5).text
-        found = re.search(rf"^{re.escape(line)} (\S+)", text, re.M)
-        return float(found.group(1)) if found else None
 
     def until_connected(self, name):
         """Waits until the ingress can call every replica of the daemon."""

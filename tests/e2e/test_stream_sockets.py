@@ -222,9 +222,12 @@ def test_a_server_that_stops_says_so_and_a_slow_client_is_told(own):
     slow.send(f"GET /v1/stream HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-API-Key: {client.key}\r\n"
               "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n")
     assert slow.answer(has_body=False).status == 101
-    for _ in range(60):
+
+    def is_dropped():  # it has some time then to take its goodbye
         publish(client, 4, size=200000)
         take(made, 4)
+        return stack.metric(stack.serve, "corbel_streams_slow_total") == 1
+    until(is_dropped, "the slow client is dropped")
     assert refusal(slow) == 1013
     made.close()
     last = opened(stack, client, None)

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,6 +164,32 @@ test_now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
+
+/* Since the machine started. */
+static uint64_t
+starved_ms(void)
+{
+	char line[256];
+	FILE *file = fopen("/proc/pressure/cpu", "r");
+	bool is_there = file && fgets(line, sizeof(line), file);
+	const char *total = is_there ? strstr(line, "total=") : NULL;
+
+	if (file)
+		fclose(file);
+	return total ? strtoull(total + strlen("total="), NULL, 10) / 1000 : 0;
+}
+
+uint64_t
+test_calm_ms(void)
+{
+	static _Atomic uint64_t latest; /* the kernel adds up now and then, and never takes back */
+	uint64_t now = test_now_ms(), starved = starved_ms(), calm = now > starved ? now - starved : 0;
+	uint64_t before = atomic_load(&latest);
+
+	while (before < calm && !atomic_compare_exchange_weak(&latest, &before, calm))
+		;
+	return before < calm ? calm : before;
 }
 
 void

@@ -36,6 +36,10 @@ void test_process_print_log(const char *log_path);
 uint16_t test_free_port(void);
 /* Milliseconds of the monotonic clock. */
 uint64_t test_now_ms(void);
+/* Milliseconds of a clock that stands still while anything on this machine waits for a processor, as far as
+ * the kernel tells (proc(5), pressure stall information). What is promised within a time is promised of a
+ * machine that has time for it: bounds from above are of this clock. */
+uint64_t test_calm_ms(void);
 /* A short pause between two looks at a condition. */
 void test_pause(void);
 
