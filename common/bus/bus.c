@@ -99,6 +99,7 @@ bus_new(const struct bus_options *options, struct bus **out)
 	bus->tls_cert = copy_or_null(options->tls_cert);
 	bus->tls_key = copy_or_null(options->tls_key);
 	pthread_mutex_init(&bus->lock, NULL);
+	pthread_mutex_init(&bus->replies_lock, NULL);
 	monotonic_cond_init(&bus->wake);
 	if (pthread_create(&bus->timer, NULL, timer_main, bus) != 0)
 		return status_make(STATUS_RESOURCE_EXHAUSTED, "cannot start the bus's timer thread");
@@ -117,7 +118,9 @@ bus_free(struct bus *bus)
 	pthread_mutex_unlock(&bus->lock);
 	pthread_join(bus->timer, NULL);
 	ports_free_idle(bus);
+	replies_free_spare(bus);
 	series_free_all(bus);
+	pthread_mutex_destroy(&bus->replies_lock);
 	pthread_cond_destroy(&bus->wake);
 	pthread_mutex_destroy(&bus->lock);
 	mem_free(bus->node);

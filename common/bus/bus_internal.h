@@ -27,6 +27,7 @@ struct ticker {
 };
 
 struct lookup;
+struct replies;
 
 /* An address whose host names are resolved again and again; `changed` gets all URLs it stands for, in one
  * thread at a time. */
@@ -47,6 +48,10 @@ struct bus {
 	uint32_t resolve_ms;
 	char *tls_ca, *tls_cert, *tls_key;
 	_Atomic bool is_stuck; /* a socket of this process did not close: closing.c */
+
+	pthread_mutex_t replies_lock; /* a leaf; guards the two below */
+	struct replies *spare_replies;
+	size_t spare_count;
 
 	pthread_mutex_t lock; /* guards all below */
 	pthread_cond_t wake;
@@ -74,6 +79,8 @@ void bus_remove_watch(struct watch *watch);
 
 /* Frees the ports kept for pool_call_wait(). */
 void ports_free_idle(struct bus *bus);
+/* Frees the memory kept for replies. */
+void replies_free_spare(struct bus *bus);
 
 struct status status_from_nng(int rv, const char *what);
 /* Bounds and, for tls+tcp, certificates. */

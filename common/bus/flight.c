@@ -14,15 +14,6 @@
 #define SPARE_MAX   256u
 #define SPARE_BYTES 512u /* of what travels; larger flights are not kept */
 
-void
-replies_release(struct replies *replies)
-{
-	if (!replies || atomic_fetch_sub(&replies->holders, 1) != 1)
-		return;
-	arena_fini(&replies->arena);
-	mem_free(replies);
-}
-
 bool
 flight_let_go(struct flight *flight)
 {

@@ -17,8 +17,10 @@ struct replica;
 /* What a call asks of its replica: the three do not hold each other up. */
 enum lane_kind { LANE_FAST, LANE_SLOW, LANE_WAITING, LANE_KINDS };
 
-/* Replies of one message: freed when the last flight that points into it is done. */
+/* Replies of one message: over when the last flight that points into it is done. */
 struct replies {
+	struct bus *bus;      /* outlives them */
+	struct replies *next; /* spare ones */
 	_Atomic size_t holders;
 	struct arena arena;
 };
@@ -67,6 +69,11 @@ void flight_release(struct flight *flight);
 /* Hands the pool's hold on flights, which have their outcomes, to their ports: each port is woken once for
  * those of its own that follow each other. */
 void port_complete(struct flight *flights[], size_t count);
+
+/* ---- replies.c: any thread ---- */
+/* Held once, and empty. */
+struct replies *replies_take(struct bus *bus);
+/* Ends one hold; NULL has none. */
 void replies_release(struct replies *replies);
 
 /* The pool's end: queues and sends; each flight comes back by port_complete(). */

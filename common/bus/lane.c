@@ -19,9 +19,8 @@
 #include "pool_internal.h"
 #include "wire.h"
 
-#define REPLY_ARENA_BLOCK (16u << 10)
-#define HEAD_MAX          256u /* bytes of a message before its calls */
-#define CALL_MAX          24u  /* bytes of a call beside what its flight has packed */
+#define HEAD_MAX 256u /* bytes of a message before its calls */
+#define CALL_MAX 24u  /* bytes of a call beside what its flight has packed */
 
 static void on_event(void *arg);
 
@@ -305,11 +304,9 @@ take_reply(struct lane *lane)
 {
 	struct pool *pool = lane->replica->pool;
 	nng_msg *message = nng_aio_get_msg(lane->aio);
-	struct replies *replies = mem_alloc(sizeof(*replies));
+	struct replies *replies = replies_take(pool->bus);
 	struct flight *flights[BATCH_CALLS];
 
-	replies->holders = 1;
-	arena_init(&replies->arena, REPLY_ARENA_BLOCK, pool->bus->message_max * 4 + (1u << 20));
 	struct arena_allocator allocator = arena_allocator(&replies->arena);
 	ProtobufCAllocator protobuf = {
 	    .alloc = allocator.alloc, .free = allocator.free, .allocator_data = allocator.arena};

@@ -32,9 +32,12 @@ struct bound_method {
 	_Atomic(struct metric_counter *) outcomes[STATUS_CODES];
 };
 
+enum batch_kind { BATCH_LONE, BATCH_GATHERED, BATCH_KINDS };
+
 /* Calls that share an arena. Whoever ends the last gives the batch back to the dispatcher. */
 struct batch {
 	struct batch *next; /* among the dispatcher's free ones */
+	enum batch_kind kind;
 	struct dispatcher *dispatcher;
 	struct arena arena;
 	atomic_uint open;
@@ -60,6 +63,11 @@ struct call {
 	struct work work;
 };
 
+struct free_batches {
+	struct batch *first;
+	size_t count;
+};
+
 struct dispatcher {
 	struct dispatcher_options options;
 	struct bound_method *methods;
@@ -67,17 +75,17 @@ struct dispatcher {
 	struct bound_method **table; /* by method id, open addressing; size a power of two */
 	uint32_t table_mask;
 	struct metric_counter *unknown;
-	pthread_mutex_t lock; /* guards the two below */
-	struct batch *free_batches;
-	size_t free_count;
+	pthread_mutex_t lock; /* guards what is below */
+	struct free_batches free_batches[BATCH_KINDS];
 };
 
 /* The series of one outcome of one method; NULL without metrics. Any thread. */
 struct metric_counter *bound_outcome(struct dispatcher *dispatcher, struct bound_method *bound,
                                      enum status_code code);
 
-/* A batch for so many calls, each of which leaves it once; whoever leaves last gives it back. */
-struct batch *batch_new(struct dispatcher *dispatcher, size_t calls);
+/* A batch that is open once; each call of it, and who opened it, leaves it once, and the last gives it back.
+ */
+struct batch *batch_new(struct dispatcher *dispatcher, enum batch_kind kind);
 void batch_leave(struct batch *batch);
 void batch_free_all(struct dispatcher *dispatcher);
 

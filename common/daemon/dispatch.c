@@ -144,7 +144,7 @@ run_work(struct work *work, struct store_conn *conn, const struct status *store)
 static void
 to_worker(const struct turn *turn, struct bound_method *bound, struct server_call *wire)
 {
-	struct batch *batch = batch_new(turn->dispatcher, 1);
+	struct batch *batch = batch_new(turn->dispatcher, BATCH_LONE);
 	struct call *call = ARENA_NEW(&batch->arena, struct call);
 
 	call_init(call, turn, bound, wire, batch);
@@ -177,7 +177,7 @@ static void
 run_batch(const struct turn *turn, struct bound_method *bound, struct bound_method **bounds,
           struct server_call **wires, size_t count)
 {
-	struct batch *batch = batch_new(turn->dispatcher, 1);
+	struct batch *batch = batch_new(turn->dispatcher, count > 1 ? BATCH_GATHERED : BATCH_LONE);
 	struct call **calls = ARENA_ARRAY(&batch->arena, struct call *, count);
 	size_t ready = 0;
 
