@@ -17,6 +17,7 @@
 #include "bus_internal.h"
 #include "bus/threads.h"
 #include "series.h"
+#include "standby.h"
 
 static void *
 timer_main(void *arg)
@@ -103,6 +104,7 @@ bus_new(const struct bus_options *options, struct bus **out)
 	monotonic_cond_init(&bus->wake);
 	if (pthread_create(&bus->timer, NULL, timer_main, bus) != 0)
 		return status_make(STATUS_RESOURCE_EXHAUSTED, "cannot start the bus's timer thread");
+	bus->standby = options->is_only_one ? standby_new(bus) : NULL;
 	*out = bus;
 	return status_ok_value();
 }
@@ -112,6 +114,7 @@ bus_free(struct bus *bus)
 {
 	if (!bus)
 		return;
+	standby_free(bus->standby);
 	pthread_mutex_lock(&bus->lock);
 	bus->is_stopping = true;
 	pthread_cond_broadcast(&bus->wake);

@@ -8,6 +8,7 @@
 #ifndef CORBEL_BUS_BUS_H
 #define CORBEL_BUS_BUS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -25,6 +26,7 @@ struct bus_options {
 	const struct clock *clock;  /* borrowed */
 	uint32_t message_max_bytes; /* largest message either way (RECVMAXSZ); 0: 16 MiB */
 	uint32_t resolve_ms;        /* how often names are resolved again; 0: 3000 */
+	bool is_only_one;           /* the process has no other: one of two threads of nng's may stand aside */
 	const char *tls_ca, *tls_cert, *tls_key; /* files for tls+tcp://; NULL: none */
 };
 

@@ -28,6 +28,7 @@ struct ticker {
 
 struct lookup;
 struct replies;
+struct standby;
 
 /* An address whose host names are resolved again and again; `changed` gets all URLs it stands for, in one
  * thread at a time. */
@@ -47,7 +48,8 @@ struct bus {
 	size_t message_max;
 	uint32_t resolve_ms;
 	char *tls_ca, *tls_cert, *tls_key;
-	_Atomic bool is_stuck; /* a socket of this process did not close: closing.c */
+	struct standby *standby; /* NULL: none */
+	_Atomic bool is_stuck;   /* a socket of this process did not close: closing.c */
 
 	pthread_mutex_t replies_lock; /* a leaf; guards the two below */
 	struct replies *spare_replies;

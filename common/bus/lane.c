@@ -17,6 +17,7 @@
 
 #include "base/hash.h"
 #include "pool_internal.h"
+#include "standby.h"
 #include "wire.h"
 
 #define HEAD_MAX 256u /* bytes of a message before its calls */
@@ -325,9 +326,8 @@ take_reply(struct lane *lane)
 }
 
 static void
-on_event(void *arg)
+go_on(struct lane *lane)
 {
-	struct lane *lane = arg;
 	int rv = nng_aio_result(lane->aio);
 
 	if (lane->state == LANE_SENDING && rv == 0) {
@@ -343,4 +343,15 @@ on_event(void *arg)
 	} else {
 		fail_all(lane, true, rv == NNG_ECANCELED);
 	}
+}
+
+static void
+on_event(void *arg)
+{
+	struct lane *lane = arg;
+	struct standby *standby = lane->replica->pool->bus->standby;
+
+	standby_enter(standby);
+	go_on(lane);
+	standby_leave(standby);
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "server_internal.h"
+#include "standby.h"
 #include "wire.h"
 
 #define CALLS_MAX     1024u /* of one batch */
@@ -239,9 +240,8 @@ take_message(struct server_batch *batch)
 }
 
 static void
-on_event(void *arg)
+go_on(struct server_batch *batch)
 {
-	struct server_batch *batch = arg;
 	int rv = nng_aio_result(batch->aio);
 
 	if (batch->state == SENDING) {
@@ -262,6 +262,17 @@ on_event(void *arg)
 		take_message(batch);
 	else if (rv != NNG_ECLOSED && rv != NNG_ECANCELED && !atomic_load(&batch->server->is_closed))
 		server_batch_receive(batch);
+}
+
+static void
+on_event(void *arg)
+{
+	struct server_batch *batch = arg;
+	struct standby *standby = batch->server->bus->standby; /* the server may be gone before the end */
+
+	standby_enter(standby);
+	go_on(batch);
+	standby_leave(standby);
 }
 
 struct status

@@ -16,6 +16,7 @@
 #include "bus_internal.h"
 #include "corbel/bus.pb-c.h"
 #include "pubsub_internal.h"
+#include "standby.h"
 
 #define TOPICS_MAX  10
 #define NODES_MAX   256
@@ -164,7 +165,10 @@ static void
 on_message(void *arg)
 {
 	struct source *source = arg;
+	struct standby *standby = source->subscriber->bus->standby;
 	int rv = nng_aio_result(source->aio);
+
+	standby_enter(standby);
 
 	if (rv == 0) {
 		nng_msg *message = nng_aio_get_msg(source->aio);
@@ -174,6 +178,7 @@ on_message(void *arg)
 	}
 	if (rv != NNG_ECLOSED && rv != NNG_ECANCELED && !atomic_load(&source->subscriber->is_closing))
 		nng_recv_aio(source->socket, source->aio);
+	standby_leave(standby);
 }
 
 static void

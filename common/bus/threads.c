@@ -26,12 +26,24 @@ sysconf(int name)
 	return told > 0 && name == _SC_NPROCESSORS_ONLN ? told : __sysconf(name);
 }
 
+static size_t
+processors_told(void)
+{
+	return (cpus_available(NULL) + 1) / 2;
+}
+
+size_t
+threads_count(void)
+{
+	return 2 * processors_told();
+}
+
 void
 threads_start(void)
 {
 	nng_socket first;
 
-	told = (long)(cpus_available(NULL) + 1) / 2;
+	told = (long)processors_told();
 	if (nng_pair0_open(&first) == 0)
 		(void)nng_close(first);
 	told = 0;
