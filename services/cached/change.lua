@@ -15,6 +15,7 @@
 -- another release wrote, is as good as none.
 local DONE, LOST, DIFFERS, ABSENT, NO_NUMBER, OVERFLOW, JUDGE = 0, 1, 2, 3, 4, 5, 6
 local LAYOUT = 1
+local NUMBER_TYPE = 'application/json' -- of a number that I makes
 local LOG_MAX, NAMES_MAX, NAMES_LEFT, GLOBS_MAX = 16384, 65536, 61440, 1024
 local kind, name = ARGV[1], ARGV[4]
 local time = redis.call('TIME')
@@ -143,7 +144,8 @@ local function incr()
     redis.call('SET', KEYS[6], struct.pack('>I8I8', seq, now) .. string.sub(entry, 17, behind - 1) .. sum,
                'KEEPTTL')
   else
-    write(now, tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), 0, '\0\0\0' .. string.char(LAYOUT) .. sum)
+    write(now, tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), 0,
+          string.char(0, 0, #NUMBER_TYPE, LAYOUT) .. NUMBER_TYPE .. sum)
   end
   return {DONE, text(seq), sum}
 end

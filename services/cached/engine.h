@@ -202,7 +202,7 @@ struct incr {
 	int64_t value;             /* out */
 	uint64_t version;          /* out */
 };
-/* The value is a whole decimal number, as in JSON. */
+/* The value is a whole decimal number, as in JSON; one that is made is application/json, as in change.lua. */
 void engine_incr(struct space *space, struct incr *incr);
 
 /* Gives the token back without a value: the next caller gets one at once. False: it was lost before. */

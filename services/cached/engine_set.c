@@ -11,6 +11,7 @@
 
 #define JITTER_PERMILLE 100u
 #define GRACE_MAX_MS    UINT32_MAX
+#define NUMBER_TYPE     "application/json"
 
 bool
 space_find_living(const struct space *space, uint64_t hash, const char *key, size_t length, uint64_t now_ms,
@@ -329,6 +330,7 @@ incr_locked(struct space *space, struct incr *incr, uint64_t hash)
 	uint64_t now_ms = engine_now_ms(space->engine);
 	struct set set = {.key = incr->key,
 	                  .key_length = incr->key_length,
+	                  .content_type = NUMBER_TYPE,
 	                  .ttl_ms = incr->ttl_ms,
 	                  .grace_ms = ENGINE_DEFAULT_MS,
 	                  .error_grace_ms = ENGINE_DEFAULT_MS};

@@ -274,6 +274,7 @@ def test_counting_is_exact_among_many(tenant):
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: ask(stack_client(tenant), "counts", "incr", {"key": "n", "by": 2, "initial": 100}), range(200)))
     assert get(tenant, "counts/n").content == b"500"
+    assert ask(tenant, "counts", "get-many", {"keys": ["n"]})["entries"][0]["json"] == 500
     put(tenant, "counts/text", b"abc")
     assert ask(tenant, "counts", "incr", {"key": "text"}, 409)["code"] == "FAILED_PRECONDITION"
     ask(tenant, "counts", "incr", {"key": "big", "initial": 2 ** 63 - 1, "by": 0})

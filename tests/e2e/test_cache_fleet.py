@@ -106,6 +106,7 @@ def test_callers_of_all_replicas_count_together(tenant):
     with concurrent.futures.ThreadPoolExecutor(12) as pool:
         values = list(pool.map(lambda _: int(ask(tenant, "pages", "incr", {"key": "n"})["value"]), range(60)))
     assert sorted(values) == list(range(1, 61))
+    assert ask(tenant, "pages", "get-many", {"keys": ["n"]})["entries"][0]["json"] == 60
 
 
 def test_of_two_conditional_writes_one_is_kept(tenant):

@@ -238,6 +238,7 @@ START_TEST(counting_up_makes_keeps_and_refuses_as_it_should)
 	ck_assert_int_eq(count_up("n", -205, 100).value, -100);
 	struct get get = look("n");
 	assert_value(&get, "-100");
+	ck_assert_str_eq(get.content_type, "application/json");
 	int64_t fresh_ms = get.fresh_ms;
 	fake_clock_advance_ms(&fake, 1000);
 	ck_assert_int_eq(count_up("n", INT64_MIN, 0).outcome, INCR_OVERFLOW);
