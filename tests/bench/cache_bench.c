@@ -6,6 +6,7 @@
  *   cache_bench [ENTRIES]     a million when absent
  */
 #include <malloc.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +23,7 @@
 #define VALUE      100u
 #define SECONDS    1u
 #define BATCH_MAX  64u
+#define DRAWS      (1u << 20)
 
 /* Made rather than read from a list: in a service the key comes with the message, and is in the processor's
  * cache already. */
@@ -208,8 +210,32 @@ chase_free(struct chase *chase)
 
 /* ---- look-ups ---- */
 
+/* Keys as callers of a cache ask for them: the n-th most popular one as often as 1/n says, popular ones
+ * anywhere in memory. Drawn before the clock runs. */
+struct popularity {
+	uint32_t *draws;
+};
+
+static struct popularity
+popularity_new(uint32_t entries)
+{
+	struct popularity popularity = {mem_array(DRAWS, sizeof(uint32_t))};
+	struct seeded_random seeded;
+	double sum = log((double)entries + 1);
+
+	seeded_random_init(&seeded, 2);
+	for (uint32_t i = 0; i < DRAWS; i++) {
+		/* The sum of 1/n up to n is ln n, near enough. */
+		double u = (double)(random_u64(&seeded.random) >> 11) / 9007199254740992.0;
+		uint32_t rank = (uint32_t)exp(u * sum) - 1;
+		popularity.draws[i] = scattered(rank < entries ? rank : entries - 1, entries);
+	}
+	return popularity;
+}
+
 struct run {
 	struct space *space;
+	const struct popularity *popularity; /* NULL: each key as often as any other */
 	const struct bare *bare;
 	const struct chase *chase;
 	uint32_t entries, batch;
@@ -228,9 +254,12 @@ now_s(void)
 }
 
 static const char *
-draw_key(const struct run *run, const struct random *random, char key[KEY_LENGTH])
+draw_key(const struct run *run, const struct random *random, uint64_t turn, char key[KEY_LENGTH])
 {
-	key_of((uint32_t)((random_u64(random) >> 32) * run->entries >> 32), key);
+	if (run->popularity)
+		key_of(run->popularity->draws[turn % DRAWS], key);
+	else
+		key_of((uint32_t)((random_u64(random) >> 32) * run->entries >> 32), key);
 	return key;
 }
 
@@ -249,8 +278,9 @@ run_engine(void *arg)
 	for (; (run->seconds = now_s() - begin) < SECONDS; run->gets += 64 * run->batch)
 		for (unsigned turn = 0; turn < 64; turn++) {
 			for (uint32_t i = 0; i < run->batch; i++)
-				gets[i] =
-				    (struct get){.key = draw_key(run, &seeded.random, keys[i]), .key_length = KEY_LENGTH};
+				gets[i] = (struct get){
+				    .key = draw_key(run, &seeded.random, run->gets + turn * run->batch + i, keys[i]),
+				    .key_length = KEY_LENGTH};
 			arena_reset(&arena);
 			engine_get(run->space, gets, run->batch, &arena, NULL);
 			for (uint32_t i = 0; i < run->batch; i++)
@@ -271,7 +301,7 @@ run_bare(void *arg)
 	seeded_random_init(&seeded, run->seed);
 	for (; (run->seconds = now_s() - begin) < SECONDS; run->gets += 4096)
 		for (unsigned turn = 0; turn < 4096; turn++)
-			run->wrong += !bare_get(run->bare, draw_key(run, &seeded.random, key), value);
+			run->wrong += !bare_get(run->bare, draw_key(run, &seeded.random, run->gets + turn, key), value);
 	return NULL;
 }
 
@@ -336,6 +366,24 @@ print_waits(const struct run *run, bool is_large)
 }
 
 static void
+print_popular(struct run run)
+{
+	struct popularity popularity = popularity_new(run.entries);
+	struct run bare = run;
+
+	run.popularity = bare.popularity = &popularity;
+	run.batch = 1;
+	run_bare(&bare);
+	struct run one = run;
+	run_engine(&one);
+	printf(
+	    "gets, 1 at once, some keys asked for more than others (Zipf 1): %.2f M/s a core, %.2f of the bare "
+	    "table's %.2f\n",
+	    rate(&one), rate(&one) / rate(&bare), rate(&bare));
+	mem_free(popularity.draws);
+}
+
+static void
 print_rates(uint32_t entries)
 {
 	struct engine *engine = engine_new(&(struct engine_options){.bytes_max = UINT64_C(8) << 30});
@@ -357,6 +405,7 @@ print_rates(uint32_t entries)
 		printf("gets, %2u at once: %.2f M/s a core, %.2f of the bare table's; two threads %.2f M/s\n",
 		       run.batch, rate(&one), rate(&one) / rate(&alone), rate_of_two(&run));
 	}
+	print_popular(run);
 	engine_free(engine);
 	for (size_t i = 0; i <= bare.mask; i++)
 		mem_free(bare.slots[i]);
