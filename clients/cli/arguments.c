@@ -8,7 +8,6 @@
  * What a value means follows from its field: texts stay texts, messages are JSON, maps take key=value.
  * "null" clears a field in an update.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,28 +25,14 @@ complain(const char *what, const char *detail)
 	return false;
 }
 
-/* "@file" and "-" stand for what is in them. */
+/* "@file" and "-" stand for what is in them; NULL, having told why, when they cannot be read. */
 static const char *
 content_of(struct command *command, const char *text)
 {
 	bool is_standard = strcmp(text, "-") == 0;
 	if (text[0] != '@' && !is_standard)
 		return text;
-	FILE *file = is_standard ? stdin : fopen(text + 1, "re");
-	if (!file) {
-		complain(text + 1, strerror(errno));
-		return NULL;
-	}
-	struct strbuf out;
-	char buffer[4096];
-	strbuf_init(&out, command->arena);
-	out.ceiling = FILE_MAX;
-	strbuf_add(&out, "", 0);
-	for (size_t got; (got = fread(buffer, 1, sizeof(buffer), file)) > 0;)
-		strbuf_add(&out, buffer, got);
-	if (!is_standard)
-		(void)fclose(file);
-	return out.data;
+	return text_file_read(is_standard ? text : text + 1, FILE_MAX, command->arena);
 }
 
 static json_t *
@@ -288,6 +273,9 @@ arguments_read(struct command *command, int argc, char *const *argv)
 {
 	int positional = 0;
 
+	for (int i = 0; i < argc; i++)
+		if (!text_is_utf8(argv[i], strlen(argv[i])))
+			return complain("what is said must be text in UTF-8", NULL);
 	for (int i = 0; i < argc;) {
 		int used = 1;
 		bool is_ok = strncmp(argv[i], "--", 2) == 0 ? read_flag(command, argc - i, argv + i, &used)

@@ -64,6 +64,11 @@ int exit_code_of(long status);
 /* Reads flags and positional path parameters; prints what is wrong and returns false. */
 bool arguments_read(struct command *command, int argc, char *const *argv);
 
+/* ---- text_file.c ---- */
+/* What a file, or for "-" standard input, holds: text in UTF-8 without NUL, in the arena. NULL, having told
+ * why on standard error, when it is something else, longer than `max_bytes` or cannot be read. */
+const char *text_file_read(const char *path, size_t max_bytes, struct arena *arena);
+
 /* ---- profile.c ---- */
 /* Fills what neither flags nor environment said from the profile's file. */
 bool profile_apply(struct settings *settings, struct arena *arena);

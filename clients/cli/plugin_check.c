@@ -1,41 +1,12 @@
 /*
  * plugin_check: `corbel plugins validate FILE`: what is wrong with a program, as compilers say it.
  */
-#include <errno.h>
 #include <string.h>
 
-#include "base/text.h"
 #include "corbel/contract.gen.h"
 #include "own.h"
 
 #define CODE_MAX (256u << 10)
-
-/* NULL, having told why. */
-static const char *
-read_code(const char *path, struct arena *arena)
-{
-	bool is_standard = strcmp(path, "-") == 0;
-	FILE *file = is_standard ? stdin : fopen(path, "re");
-	struct strbuf out;
-	char buffer[4096];
-
-	if (!file) {
-		fprintf(stderr, "corbel: %s: %s\n", path, strerror(errno));
-		return NULL;
-	}
-	strbuf_init(&out, arena);
-	out.ceiling = CODE_MAX;
-	strbuf_add(&out, "", 0);
-	for (size_t got; (got = fread(buffer, 1, sizeof(buffer), file)) > 0;)
-		strbuf_add(&out, buffer, got);
-	if (!is_standard)
-		(void)fclose(file);
-	if (out.is_cut || strlen(out.data) != out.length || !text_is_utf8(out.data, out.length)) {
-		fprintf(stderr, "corbel: %s: must be UTF-8 text of at most 256 KiB\n", path);
-		return NULL;
-	}
-	return out.data;
-}
 
 static const char *
 text_of(struct arena *arena, const json_t *one, const char *name)
@@ -75,7 +46,7 @@ run(int argc, char **argv, struct arena *arena)
 		fputs("corbel: say which file, or - for standard input\n", stderr);
 		return EXIT_CODE_USAGE;
 	}
-	const char *text = read_code(argv[0], arena);
+	const char *text = text_file_read(argv[0], CODE_MAX, arena);
 	if (!text)
 		return EXIT_CODE_USAGE;
 	command.fields = json_object();

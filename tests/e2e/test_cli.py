@@ -69,6 +69,17 @@ def test_errors_name_the_field_and_have_their_exit_code(corbel):
     assert "there is no command" in corbel("plans", "explode", code=2).stderr
 
 
+def test_a_file_is_taken_whole_or_not_at_all(corbel, tmp_path):
+    for name, content, why in (("binary", b"a\0b", "is no text in UTF-8"), ("latin", b"caf\xe9", "is no text in UTF-8"),
+                               ("large", b"x" * ((16 << 20) + 1), "is larger than 16384 KiB")):
+        (tmp_path / name).write_bytes(content)
+        told = corbel("cache", "set", "files", name, "--value", f"@{tmp_path / name}", code=2)
+        assert f"{name}: {why}" in told.stderr
+        corbel("cache", "get", "files", name, code=4)
+    assert "Is a directory" in corbel("cache", "set", "files", "k", "--value", f"@{tmp_path}", code=2).stderr
+    assert "UTF-8" in corbel("cache", "set", "files", "k", "--value", b"caf\xe9".decode(errors="surrogateescape"), code=2).stderr
+
+
 def test_what_cannot_be_undone_is_asked(corbel):
     user = as_json(corbel("users", "create", "--email", "gone@example.com", "--output", "json"))
     assert "--yes" in corbel("users", "delete", user["id"], code=1, stdin="").stderr
