@@ -113,7 +113,12 @@ read_secret(struct config *config, const char *path, const char *origin)
 		return NULL;
 	}
 	size_t length = fread(text, 1, size, file);
+	bool is_whole = !ferror(file) && fgetc(file) == EOF;
 	(void)fclose(file);
+	if (!is_whole) {
+		config_complain(config, origin, "cannot read the file '%s', or it is larger than 64 KiB", path);
+		return NULL;
+	}
 	while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == '\r'))
 		length--;
 	text[length] = '\0';

@@ -212,6 +212,10 @@ START_TEST(a_secret_may_stand_in_a_file_of_its_own)
 	config_free(config);
 	ck_assert_ptr_null(load(ARGUMENTS("--room.password=file:/nonexistent/x"), NULL));
 	ck_assert_str_eq(errors, "flag --room.password: cannot read the file '/nonexistent/x'\n");
+	ck_assert_ptr_null(load(ARGUMENTS("--room.password=file:/"), NULL));
+	ck_assert_ptr_null(load(ARGUMENTS("--room.password=file:/dev/zero"), NULL));
+	ck_assert_str_eq(errors, "flag --room.password: cannot read the file '/dev/zero', or it is larger than "
+	                         "64 KiB\n");
 }
 END_TEST
 
