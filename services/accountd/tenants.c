@@ -136,6 +136,7 @@ tenants_update(struct call *call, const Corbel__V1__UpdateTenantRequest *request
 	st = store_query(&tx, &TENANT_LOCK, STORE_PARAMS(store_text(request->id)), 1, arena, &rows);
 	if (status_ok(&st))
 		st = tenant_find(call, rows, reply);
+	bool was_suspended = status_ok(&st) && reply->suspended;
 	if (status_ok(&st) && request->has_suspended && request->suspended && strcmp(reply->id, ROOT_TENANT) == 0)
 		st = status_make(STATUS_FAILED_PRECONDITION, "the tenant of the operators cannot be suspended");
 	if (status_ok(&st)) {
@@ -155,9 +156,9 @@ tenants_update(struct call *call, const Corbel__V1__UpdateTenantRequest *request
 	}
 	if (status_ok(&st))
 		st = tell_tenant(call, &tx,
-		                 request->has_suspended
-		                     ? request->suspended ? "tenant.suspended" : "tenant.reactivated"
-		                     : "tenant.updated",
+		                 reply->suspended == was_suspended ? "tenant.updated"
+		                 : reply->suspended                ? "tenant.suspended"
+		                                                   : "tenant.reactivated",
 		                 reply->id, reply->name);
 	st = store_end(&tx, st);
 	if (status_ok(&st))

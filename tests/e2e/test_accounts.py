@@ -153,3 +153,14 @@ def test_what_was_acknowledged_survives_kill_9(own):
     stack.restart(signal.SIGKILL)
     for tenant in made:
         assert tenant.get("/v1/keys").status_code == 200
+
+
+def test_only_a_tenant_that_changes_its_state_is_told_of_as_suspended_or_reactivated(stack):
+    tenant = stack.operator.post("/v1/tenants", {"name": "Told"}).json()["id"]
+    for change in {"suspended": True}, {"suspended": True}, {"suspended": False}, {"suspended": False, "name": "Told of"}:
+        assert stack.operator.patch(f"/v1/tenants/{tenant}", change).status_code == 200
+
+    def types():
+        told = stack.operator.get("/v1/events", params={"type": "tenant.*", "subject": tenant, "after": 0})
+        return [event["type"].removeprefix("tenant.") for event in told.json().get("events", [])]
+    until(lambda: types() == ["created", "suspended", "updated", "reactivated", "updated"], "all five are told")
