@@ -5,6 +5,7 @@
  *   streams.c      the thread: its loop, its inbox, the life of a stream
  *   stream_life.c  a stream from its offer to its end
  *   stream_feed.c  a tenant's log: following it, and pages of it for streams that are behind
+ *   stream_kept.c  the newest events of a log, for all of its streams
  *   stream_keys.c  the keys that streams were opened with, and what becomes of them
  *   stream_out.c   writing
  *   stream_words.c what a stream says beside events

@@ -13,13 +13,10 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "stream.h"
+#include "stream_kept.h"
 #include "stream_read.h"
 
 #define BUCKETS       1024u
-#define KEPT_EVENTS   1000u
-#define KEPT_BYTES    (4u << 20)
-#define ALL_BYTES     (64u << 20) /* of all feeds together */
 #define PAGES_AT_ONCE 16u
 #define SWEEP_MS      1000u
 /* So that feeds beyond some hundreds are looked after less often. */
@@ -34,11 +31,8 @@ struct feed {
 	char *tenant;
 	struct stream_list members;
 	struct stream_line line;
-	struct stream_item **items; /* with room for more than are kept, so that they seldom move */
-	size_t begin, count, capacity, bytes;
-	uint64_t from, to;
-	uint64_t cloud_from; /* behind it, all that is kept has its CloudEvent */
-	uint64_t known;      /* last sequence of the log, as last heard */
+	struct stream_kept kept;
+	uint64_t known; /* last sequence of the log, as last heard */
 	struct stream_read *tail, *page;
 	uint64_t tail_ms, page_at_ms; /* when it was last read; not before */
 	bool is_hungry;               /* streams wait for a page, and none is being read */
@@ -88,60 +82,6 @@ slot_of(struct feeds *feeds, const char *tenant)
 	return slot;
 }
 
-/* ---- what is kept ---- */
-
-static void
-drop_oldest(struct feed *feed)
-{
-	struct stream_item *item = feed->items[feed->begin++];
-
-	feed->count--;
-	feed->bytes -= item->sse_size;
-	feed->feeds->bytes -= item->sse_size;
-	feed->from = item->sequence;
-	stream_item_release(item);
-}
-
-static void
-make_room(struct feed *feed)
-{
-	if (feed->begin > feed->count) {
-		memcpy(feed->items, feed->items + feed->begin, feed->count * sizeof(struct stream_item *));
-		feed->begin = 0;
-		return;
-	}
-	feed->capacity = feed->capacity ? 2 * feed->capacity : 16;
-	feed->items = mem_resize(feed->items, feed->capacity, sizeof(struct stream_item *));
-}
-
-static void
-keep(struct feed *feed, struct stream_item *item)
-{
-	if (feed->begin + feed->count == feed->capacity)
-		make_room(feed);
-	feed->items[feed->begin + feed->count++] = item;
-	feed->bytes += item->sse_size;
-	feed->feeds->bytes += item->sse_size;
-	feed->to = item->sequence;
-	if (!item->cloud)
-		feed->cloud_from = item->sequence;
-	stream_item_hold(item);
-}
-
-static void
-trim(struct feed *feed)
-{
-	while (feed->count > 0 &&
-	       (feed->count > KEPT_EVENTS || feed->bytes > KEPT_BYTES || feed->feeds->bytes > ALL_BYTES))
-		drop_oldest(feed);
-}
-
-static struct stream_run
-kept_of(const struct feed *feed)
-{
-	return (struct stream_run){feed->items + feed->begin, feed->count, feed->from, feed->to};
-}
-
 /* ---- members ---- */
 
 static void tail_read_done(void *arg, const struct stream_page *page);
@@ -154,7 +94,8 @@ feed_new(struct feeds *feeds, struct feed **slot, const char *tenant, uint64_t l
 
 	feed->feeds = feeds;
 	feed->tenant = mem_strdup(tenant);
-	feed->from = feed->to = feed->known = last;
+	stream_kept_init(&feed->kept, last, &feeds->bytes);
+	feed->known = last;
 	feed->tail = stream_read_new(feeds->streams, feed->tenant, tail_read_done, feed);
 	feed->page = stream_read_new(feeds->streams, feed->tenant, page_read_done, feed);
 	LIST_INIT(&feed->members);
@@ -194,7 +135,7 @@ learn(struct feed *feed, uint64_t last)
 {
 	if (last > feed->known)
 		feed->known = last;
-	set_due(feed, feed->known > feed->to);
+	set_due(feed, feed->known > feed->kept.to);
 }
 
 static void
@@ -207,13 +148,11 @@ feed_free(struct feed *feed)
 	feed->feeds->count--;
 	set_hungry(feed, false);
 	set_due(feed, false);
-	while (feed->count > 0)
-		drop_oldest(feed);
+	stream_kept_fini(&feed->kept);
 	if (stream_read_is_busy(feed->page))
 		feed->feeds->pages--;
 	stream_read_free(feed->tail);
 	stream_read_free(feed->page);
-	mem_free(feed->items);
 	mem_free(feed->tenant);
 	mem_free(feed);
 }
@@ -263,14 +202,14 @@ kept_from(const struct stream *stream)
 	const struct feed *feed = stream->feed;
 	bool is_cloud = stream->kind == STREAM_CLOUDEVENTS_SOCKET;
 
-	return is_cloud && feed->cloud_from > feed->from ? feed->cloud_from : feed->from;
+	return is_cloud && feed->kept.cloud_from > feed->kept.from ? feed->kept.cloud_from : feed->kept.from;
 }
 
 void
 feeds_serve(struct stream *stream)
 {
 	struct feed *feed = stream->feed;
-	struct stream_run kept = kept_of(feed);
+	struct stream_run kept = stream_kept_run(&feed->kept);
 
 	if (!stream_flush(stream))
 		return;
@@ -281,7 +220,7 @@ feeds_serve(struct stream *stream)
 	}
 	stand_in_line(stream, false);
 	stream_write(stream, &kept);
-	if (!stream->is_dead && !stream->item && stream->at >= feed->to) {
+	if (!stream->is_dead && !stream->item && stream->at >= feed->kept.to) {
 		stream->has_caught_up = true;
 		stream->waiting_bytes = 0;
 	}
@@ -340,15 +279,13 @@ tail_read_done(void *arg, const struct stream_page *page)
 		return;
 	}
 	/* All that was kept is gone from the log, and more. */
-	if (page->first > feed->to + 1) {
-		while (feed->count > 0)
-			drop_oldest(feed);
-		feed->from = feed->to = page->first - 1;
+	if (page->first > feed->kept.to + 1) {
+		stream_kept_skip(&feed->kept, page->first - 1);
 	}
 	for (size_t i = 0; i < page->run.count; i++)
-		keep(feed, page->run.items[i]);
+		stream_kept_add(&feed->kept, page->run.items[i]);
 	if (page->run.count == 0)
-		feed->known = feed->to; /* whatever was said: the sweep looks again */
+		feed->known = feed->kept.to; /* whatever was said: the sweep looks again */
 	for (struct stream *stream = LIST_FIRST(&feed->members), *next; stream; stream = next) {
 		next = next_member(stream);
 		if (!stream->waits_in_line && page->first > 0)
@@ -358,7 +295,7 @@ tail_read_done(void *arg, const struct stream_page *page)
 		else if (!stream->waits_in_line)
 			feeds_serve(stream);
 	}
-	trim(feed);
+	stream_kept_trim(&feed->kept);
 	if (page->run.count > 0)
 		learn(feed, page->last);
 }
@@ -430,8 +367,8 @@ feeds_turn(struct feeds *feeds)
 		set_due(feed, false);
 		if (LIST_EMPTY(&feed->members))
 			feed_free(feed);
-		else if (feed->known > feed->to && !stream_read_is_busy(feed->tail))
-			stream_read_start(feed->tail, feed->to);
+		else if (feed->known > feed->kept.to && !stream_read_is_busy(feed->tail))
+			stream_read_start(feed->tail, feed->kept.to);
 	}
 }
 
@@ -445,5 +382,5 @@ feeds_sweep(struct feeds *feeds, uint64_t now_ms)
 		each_ms = SWEEP_MS;
 	LIST_FOREACH(feed, &feeds->all, of_all)
 	if (!stream_read_is_busy(feed->tail) && now_ms - feed->tail_ms >= each_ms)
-		stream_read_start(feed->tail, feed->to);
+		stream_read_start(feed->tail, feed->kept.to);
 }
