@@ -37,6 +37,12 @@ static const struct config_option OPTIONS[] = {
      .min = 0,
      .max = (int64_t)1 << 44,
      .help = "Most of it that one tenant gets; 0: as much as the others leave."},
+    {.name = "cached.tenant_entries",
+     .type = CONFIG_INTEGER,
+     .def = "0",
+     .min = 0,
+     .max = 1000000000,
+     .help = "Most entries that one tenant has; 0: as many as there is memory for."},
     {.name = "cached.lease",
      .type = CONFIG_DURATION,
      .def = "10s",
@@ -127,6 +133,7 @@ create(const struct service_env *env, void **out)
 	self->definitions = definitions_new();
 	pthread_mutex_init(&self->refresh_lock, NULL);
 	self->tenant_bytes = config_size_bytes(env->config, "cached.tenant_memory");
+	self->tenant_entries = (uint64_t)config_integer(env->config, "cached.tenant_entries");
 	self->lease_ms = config_duration_ms(env->config, "cached.lease");
 	self->outage_ms = config_duration_ms(env->config, "cached.outage");
 	self->epoch = env->redis ? 0 : (uint32_t)random_u64(env->random);

@@ -37,7 +37,7 @@ struct cached {
 	struct warming *warming;   /* after a start */
 	struct snapshot *snapshot; /* NULL: there is none */
 	struct keyring *keyring;   /* that headers of origins are sealed under; NULL: there is none */
-	uint64_t tenant_bytes, lease_ms, outage_ms;
+	uint64_t tenant_bytes, tenant_entries, lease_ms, outage_ms;
 	uint32_t epoch; /* entity tags of another process's versions differ; 0 where replicas share them */
 	/* the upkeep thread */
 	pthread_t upkeep;

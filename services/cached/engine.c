@@ -323,7 +323,7 @@ configure(struct space *space, const struct space_options *options, bool is_conf
 
 	pthread_mutex_lock(&space->lock);
 	space->options = *options;
-	space->is_configured = is_configured;
+	atomic_store_explicit(&space->is_configured, is_configured, memory_order_release);
 	room_in_space(space, 0, false);
 	pthread_mutex_unlock(&space->lock);
 	atomic_store_explicit(&space->early_permille, (uint32_t)(early * 1000), memory_order_relaxed);
@@ -349,12 +349,7 @@ engine_drop_space(struct space *space)
 bool
 space_is_configured(const struct space *space)
 {
-	struct space *own = (struct space *)(uintptr_t)space;
-
-	pthread_mutex_lock(&own->lock);
-	bool is_configured = own->is_configured;
-	pthread_mutex_unlock(&own->lock);
-	return is_configured;
+	return atomic_load_explicit(&space->is_configured, memory_order_acquire);
 }
 
 struct space_options

@@ -64,13 +64,13 @@ struct space {
 	struct hot_keys *hot_keys;
 	struct tier *tier;
 	_Atomic uint32_t early_permille;
-	struct copies *copies; /* NULL: this process decides alone, always */
+	_Atomic bool is_configured; /* read at every call; written under `lock`, with the options */
+	struct copies *copies;      /* NULL: this process decides alone, always */
 	struct stripe stripes[STRIPES];
 
 	pthread_mutex_t lock; /* guards what follows, and calls of the tier */
 	struct leases *leases;
 	struct space_options options;
-	bool is_configured;
 	struct space_stats counts; /* those that are not striped */
 	uint32_t sweep_cursor;
 	bool is_sweeping;

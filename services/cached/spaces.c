@@ -60,7 +60,8 @@ spaces_configure(struct cached *self)
 static void
 put_in_force(struct cached *self, struct space *space)
 {
-	const struct tenant_quota quota = {.bytes_max = self->tenant_bytes, .weight = 1};
+	const struct tenant_quota quota = {
+	    .bytes_max = self->tenant_bytes, .entries_max = self->tenant_entries, .weight = 1};
 
 	if (space_is_configured(space))
 		return;

@@ -478,6 +478,20 @@ def test_a_full_cache_keeps_to_its_bytes_and_one_tenant_does_not_push_out_anothe
     assert reply.status_code == 400 and reply.json()["errors"][0]["pointer"] == "/value"
 
 
+def test_a_tenant_keeps_within_its_bytes_and_entries_and_another_loses_none(own):
+    stack = own(Serve, "--cached.tenant_entries=50", "--cached.tenant_memory=1MiB")
+    other, many, large = (stack.tenant(plan="unlimited", scopes=SCOPES) for _ in range(3))
+    for i in range(50):
+        put(other, f"o/{i}")
+    for i in range(100):
+        put(many, f"{'ab'[i % 2]}/{i}")
+        put(large, f"l/{i}", bytes(60000), "application/octet-stream")
+    told = {client: client.get("/v1/cache-statistics").json() for client in (other, many, large)}
+    assert told[other]["entries"] == 50 and told[many]["entries"] == 50
+    assert 10 <= told[large]["entries"] < 18 and told[large]["bytes"] <= 1 << 20
+    assert all(is_there(other, f"o/{i}") for i in range(50))
+
+
 def test_a_tenant_defines_a_thousand_namespaces_and_no_more(own):
     stack = own(Serve)
     tenant = stack.tenant(plan="unlimited", scopes=SCOPES)
