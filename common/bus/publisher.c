@@ -15,6 +15,7 @@
 #include "bus_internal.h"
 #include "corbel/bus.pb-c.h"
 #include "pubsub_internal.h"
+#include "standby.h"
 
 #define HEARTBEAT_MS    1000u
 #define HEARTBEAT_TOPIC ""
@@ -79,9 +80,14 @@ tick(void *arg, uint64_t now_ms)
 static void
 on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
 {
+	struct publisher *publisher = arg;
+	struct standby *standby = publisher->bus->standby;
+
 	(void)pipe;
 	(void)event;
-	heartbeat(arg); /* whoever joins hears at once where the numbers stand */
+	standby_enter(standby);
+	heartbeat(publisher); /* whoever joins hears at once where the numbers stand */
+	standby_leave(standby);
 }
 
 struct status

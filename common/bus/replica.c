@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "pool_internal.h"
+#include "standby.h"
 
 struct replica *
 replica_new(struct pool *pool, const char *url)
@@ -39,14 +40,12 @@ replica_release(struct replica *replica)
 }
 
 static void
-on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
+note_connection(struct replica *replica, bool has_come)
 {
-	struct replica *replica = arg;
 	struct pool *pool = replica->pool;
-	(void)pipe;
 
 	pthread_mutex_lock(&pool->lock);
-	if (event == NNG_PIPE_EV_ADD_POST) {
+	if (has_come) {
 		replica->pipes++;
 		/* A new connection starts with a clean slate, and is asked for its name at once. */
 		replica->is_aside = false;
@@ -61,6 +60,18 @@ on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
 	}
 	pthread_mutex_unlock(&pool->lock);
 	pool_pump(pool);
+}
+
+static void
+on_pipe(nng_pipe pipe, nng_pipe_ev event, void *arg)
+{
+	struct replica *replica = arg;
+	struct standby *standby = replica->pool->bus->standby;
+
+	(void)pipe;
+	standby_enter(standby);
+	note_connection(replica, event == NNG_PIPE_EV_ADD_POST);
+	standby_leave(standby);
 }
 
 struct status

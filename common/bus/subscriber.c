@@ -169,7 +169,6 @@ on_message(void *arg)
 	int rv = nng_aio_result(source->aio);
 
 	standby_enter(standby);
-
 	if (rv == 0) {
 		nng_msg *message = nng_aio_get_msg(source->aio);
 		if (!atomic_load(&source->subscriber->is_closing))
