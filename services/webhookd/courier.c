@@ -14,17 +14,30 @@
 
 /* ---- what other threads say ---- */
 
+static bool
+is_hinted(const struct courier *courier, const char *tenant)
+{
+	for (size_t i = 0; i < courier->hint_count; i++)
+		if (strcmp(courier->hints[i], tenant) == 0)
+			return true;
+	return false;
+}
+
+/* A busy tenant is named once a turn, however many commits it has meanwhile: each name is compared with that
+ * of every lane, and too many make all lanes ask the store. */
 void
 courier_hint(struct courier *courier, const char *tenant)
 {
 	if (!courier)
 		return;
 	pthread_mutex_lock(&courier->lock);
-	if (courier->hint_count < HINTS_MAX)
-		snprintf(courier->hints[courier->hint_count++], sizeof(courier->hints[0]), "%s", tenant);
-	else
-		courier->has_more_hints = true;
-	pthread_cond_signal(&courier->wake);
+	if (!is_hinted(courier, tenant)) {
+		if (courier->hint_count < HINTS_MAX)
+			snprintf(courier->hints[courier->hint_count++], sizeof(courier->hints[0]), "%s", tenant);
+		else
+			courier->has_more_hints = true;
+		pthread_cond_signal(&courier->wake);
+	}
 	pthread_mutex_unlock(&courier->lock);
 }
 

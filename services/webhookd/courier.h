@@ -4,9 +4,9 @@
  *   claim endpoints that are due  ->  load what is due for them  ->  send  ->  record how it went
  *
  * The courier's thread reads; a settler (settler.h) records, and sinks (sink.h) have threads of their own. An
- * endpoint is owned by one
- * replica at a time, for LEASE_MS, renewed while it has work, so that its order, rate and concurrency need no
- * agreement between replicas. Whoever lost it finds its token stale and records nothing.
+ * endpoint is owned by one replica at a time, for webhookd.lease, renewed while it has work, so that its
+ * order, rate and concurrency need no agreement between replicas. Whoever lost it finds its token stale and
+ * records nothing.
  */
 #ifndef CORBEL_WEBHOOKD_COURIER_H
 #define CORBEL_WEBHOOKD_COURIER_H
