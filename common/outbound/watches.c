@@ -22,6 +22,7 @@ watch_of(struct outbound *self, int fd)
 	return &self->watches[fd];
 }
 
+/* What could not be set is taken for not watched, so that it is tried again when it is next asked for. */
 static bool
 set_events(struct outbound *self, struct watch *watch, int fd, uint32_t events)
 {
@@ -30,8 +31,9 @@ set_events(struct outbound *self, struct watch *watch, int fd, uint32_t events)
 
 	if (watch->events == events)
 		return true;
-	watch->events = events;
-	return epoll_ctl(self->epoll, what, fd, &event) == 0;
+	bool is_set = epoll_ctl(self->epoll, what, fd, &event) == 0;
+	watch->events = is_set ? events : 0;
+	return is_set;
 }
 
 void
