@@ -283,11 +283,10 @@ settle_end(struct courier *courier)
 	if (!batch)
 		return status_ok_value();
 	courier->is_settling = false;
-	if (status_ok(&batch->outcome)) {
-		finish_lanes(batch);
+	finish_lanes(batch); /* also of a batch that failed: of one recorded in parts, some were committed */
+	if (status_ok(&batch->outcome))
 		finish_parcels(courier, batch);
-	} else {
+	else
 		put_back(courier, batch);
-	}
 	return batch->outcome;
 }
