@@ -7,6 +7,7 @@
 
 #include "corbel/webhookd.methods.gen.h"
 #include "redeliver.h"
+#include "settler.h"
 #include "waiting.h"
 
 #define TAKE_MS   1000u
@@ -146,6 +147,24 @@ clearing_finish(struct call *call, const char *endpoint_id)
 
 /* ---- the task ---- */
 
+/* What cannot be cleared for the sake of a row keeps no other from being cleared: it is tried again at the
+ * next look. */
+static struct status
+clear_one(const struct webhookd *self, struct store_conn *conn, step_fn step, const char *id, bool *is_over)
+{
+	struct status st = status_ok_value();
+
+	*is_over = false;
+	for (int i = 0; i < STEPS && !*is_over && status_ok(&st); i++)
+		st = take_step(conn, step, id, clock_wall_ms(self->env.clock), is_over);
+	if (!settler_blames_row(&st))
+		return st;
+	log_error(self->env.log, "deliveries of an endpoint cannot be cleared", LOG_TEXT("endpoint", id),
+	          LOG_STATUS(&st));
+	*is_over = true;
+	return status_ok_value();
+}
+
 static struct status
 clear_found(struct webhookd *self, struct store_conn *conn, struct arena *arena, const struct store_sql *find,
             step_fn step, bool *is_more)
@@ -154,9 +173,8 @@ clear_found(struct webhookd *self, struct store_conn *conn, struct arena *arena,
 	struct status st = store_read(conn, find, STORE_PARAMS(store_i64(FOUND_MAX)), FOUND_MAX, arena, &rows);
 
 	for (size_t r = 0; status_ok(&st) && r < rows_count(rows); r++) {
-		bool is_over = false;
-		for (int i = 0; i < STEPS && !is_over && status_ok(&st); i++)
-			st = take_step(conn, step, row_text(rows, r, 0), clock_wall_ms(self->env.clock), &is_over);
+		bool is_over;
+		st = clear_one(self, conn, step, row_text(rows, r, 0), &is_over);
 		*is_more = *is_more || !is_over;
 	}
 	return st;
