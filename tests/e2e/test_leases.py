@@ -140,10 +140,11 @@ def test_a_replica_that_stands_still_within_its_transaction_has_neither_the_endp
 def test_an_endpoint_is_switched_while_its_deliveries_fail_and_nothing_waits_for_each_other_for_ever(own):
     stack = own(Processes)
     client, stop, statuses = tenant(stack), threading.Event(), collections.Counter()
+    batches = threading.Semaphore(0)  # some a switch: enabling takes as long as skipping what waited does
 
     def publish():
         mine = stack.client(client.key)
-        while not stop.is_set():
+        while batches.acquire() and not stop.is_set():
             statuses[mine.post("/v1/events", {"events": [{"type": "a.b"}] * 20}).status_code] += 1
 
     with RoughSink(random.Random(1), {"bad": 0.3}) as sink:
@@ -153,10 +154,13 @@ def test_an_endpoint_is_switched_while_its_deliveries_fail_and_nothing_waits_for
             thread.start()
         for made in mades * 8:
             for verb in ("disable", "enable"):
+                batches.release(10)
                 until(lambda: client.post(f"/v1/webhooks/{made}/{verb}").status_code == 200, f"it can {verb}")
                 seen = len(sink.arrivals)
+                batches.release(10)
                 until(lambda: len(sink.arrivals) > seen + 10, "deliveries go on")
         stop.set()
+        batches.release(len(publishers))
         for thread in publishers:
             thread.join()
     assert statuses[200] > 0 and set(statuses) <= {200, 503, 504}  # a machine that is starved makes some wait too long
