@@ -400,7 +400,8 @@ check_redis(struct check *check)
 {
 	const char *url = config_text(check->config, "redis.url");
 
-	if (url && !begins_with(url, "redis://") && !begins_with(url, "rediss://") && !begins_with(url, "unix://"))
+	if (url && !begins_with(url, "redis://") && !begins_with(url, "rediss://") &&
+	    !begins_with(url, "unix://"))
 		complain(check, "redis.url", "expected redis://host:port/db, rediss://host:port/db or unix:///path");
 	if (!config_text(check->config, "redis.tls_cert") != !config_text(check->config, "redis.tls_key"))
 		complain(check, "redis.tls_cert", "is of use only with redis.tls_key, and the reverse");

@@ -35,8 +35,8 @@ struct fleet_options {
 struct fleet *fleet_new(const struct fleet_options *options);
 /* Follows the logs from now on, for an engine whose spaces have their trust from here. */
 struct status fleet_start(struct fleet *fleet, struct engine *engine);
-/* Waits until the other replicas were told of everything that was done without Redis, which takes a Redis that
- * comes back. Returns how many changes are left, which the journal has for the next process. */
+/* Waits until the other replicas were told of everything that was done without Redis, which takes a Redis
+ * that comes back. Returns how many changes are left, which the journal has for the next process. */
 size_t fleet_await_told(struct fleet *fleet, uint32_t wait_ms);
 /* Ends what is queued. Nobody may ask any more. */
 void fleet_free(struct fleet *fleet);
