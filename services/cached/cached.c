@@ -14,6 +14,7 @@
 #include "fleet.h"
 #include "outbound/policy.h"
 #include "snapshot.h"
+#include "tenant_weights.h"
 #include "warming.h"
 #include "windows.h"
 
@@ -43,6 +44,12 @@ static const struct config_option OPTIONS[] = {
      .min = 0,
      .max = 1000000000,
      .help = "Most entries that one tenant has; 0: as many as there is memory for."},
+    {.name = "cached.tenant_weights",
+     .type = CONFIG_LIST,
+     .max = TENANT_WEIGHTS_MAX,
+     .help = "Shares of the memory, as TENANT=WEIGHT: 4 for one that is to keep four times as much as "
+             "others, whose "
+             "weight is 1. The tenant furthest above its share loses entries first."},
     {.name = "cached.lease",
      .type = CONFIG_DURATION,
      .def = "10s",
@@ -265,6 +272,7 @@ check(const struct config *config, service_complain complain, void *arg)
 	struct status st = policy_parse(config_text(config, "cached.allow"), &policy);
 	if (!status_ok(&st))
 		complain(arg, "cached.allow", st.message);
+	tenant_weights_check(config, complain, arg);
 }
 
 static service_batch

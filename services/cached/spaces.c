@@ -8,6 +8,7 @@
 
 #include "cached_internal.h"
 #include "daemon/scope.h"
+#include "tenant_weights.h"
 
 #define ORIGIN_MARGIN_MS 1000u
 
@@ -60,11 +61,11 @@ spaces_configure(struct cached *self)
 static void
 put_in_force(struct cached *self, struct space *space)
 {
-	const struct tenant_quota quota = {
-	    .bytes_max = self->tenant_bytes, .entries_max = self->tenant_entries, .weight = 1};
-
 	if (space_is_configured(space))
 		return;
+	const struct tenant_quota quota = {.bytes_max = self->tenant_bytes,
+	                                   .entries_max = self->tenant_entries,
+	                                   .weight = tenant_weight(self->env.config, space_tenant(space))};
 	engine_set_quota(self->engine, space_tenant(space), &quota);
 	configure(self, space);
 }

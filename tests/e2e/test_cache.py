@@ -492,6 +492,27 @@ def test_a_tenant_keeps_within_its_bytes_and_entries_and_another_loses_none(own)
     assert all(is_there(other, f"o/{i}") for i in range(50))
 
 
+def test_tenants_share_a_full_cache_by_their_weights(own):
+    stack = own(Serve, "--cached.memory=8MiB")
+    heavy, light = (stack.tenant(plan="unlimited", scopes=SCOPES) for _ in range(2))
+    stack.options = ("--cached.memory=8MiB", f"--cached.tenant_weights={heavy.tenant_id}=3")
+    assert stack.restart() == 0
+    for i in range(300):
+        for tenant in (light, heavy):
+            put(tenant, f"n/{i}", bytes(50000), "application/octet-stream")
+    kept = [tenant.get("/v1/cache-statistics").json()["bytes"] for tenant in (heavy, light)]
+    assert 2.5 < kept[0] / kept[1] < 3.5 and sum(kept) > 6 << 20
+
+
+@pytest.mark.parametrize("weights, named", [("ten_1=2", "'ten_1=2' must be"), (f"ten_{'0' * 32}=0", "from 1 to 1000"),
+                                            (f"ten_{'0' * 32}=1001", "from 1 to 1000"),
+                                            (f"ten_{'0' * 32}=2,ten_{'0' * 32}=3", "is there twice")])
+def test_a_weight_that_is_none_is_named(tmp_path, weights, named):
+    wrong = subprocess.run([BIN / "corbel", "serve", f"--data={tmp_path}", f"--cached.tenant_weights={weights}"],
+                           capture_output=True, text=True, timeout=60)
+    assert wrong.returncode == 2 and "cached.tenant_weights" in wrong.stderr and named in wrong.stderr
+
+
 def test_a_tenant_defines_a_thousand_namespaces_and_no_more(own):
     stack = own(Serve)
     tenant = stack.tenant(plan="unlimited", scopes=SCOPES)
