@@ -179,9 +179,9 @@ bwrap_once(void)
 	    "-I",
 	    "-S",
 	    "-c",
-	    "import json, math, statistics, datetime, re, decimal, itertools, functools,"
-	    " collections, string, random, hashlib\n"
-	    "assert sum(json.loads('[1, 2, 3]')) * 2 == 12",
+	    ("import json, math, statistics, datetime, re, decimal, itertools, functools,"
+	     " collections, string, random, hashlib\n"
+	     "assert sum(json.loads('[1, 2, 3]')) * 2 == 12"),
 	    NULL};
 	union {
 		const char *const *constant;

@@ -94,8 +94,8 @@ static const char *const URLS[] = {
     "http://127．0．0．1:@/",
     "http://127｡0｡0｡1:@/",
     "http://ⓛⓞⓒⓐⓛⓗⓞⓢⓣ:@/",
-    "http://loc\xc2\xad"
-    "alhost:@/",
+    ("http://loc\xc2\xad"
+     "alhost:@/"),
     /* who is the host? */
     "http://example.com@127.0.0.1:@/",
     "http://example.com:80@127.0.0.1:@/",

@@ -212,15 +212,14 @@ START_TEST(room_is_what_would_begin)
 			fair = fair_new(slots, 100);
 			made = 0;
 			size_t under_way = 0, begun = 0;
-			struct fair_item *item;
 			for (size_t i = 0; i < others; i++)
 				push((char)('b' + i));
-			while ((item = fair_pop(fair)))
+			while (fair_pop(fair))
 				under_way++;
 			size_t room = fair_room(fair, "a");
 			for (size_t i = 0; i < 12; i++)
 				push('a');
-			while ((item = fair_pop(fair)))
+			while (fair_pop(fair))
 				begun++;
 			ck_assert_msg(begun == room, "%zu slots, %zu others: %zu said, %zu began", slots, under_way, room,
 			              begun);
