@@ -27,6 +27,7 @@ struct host_options {
 	int stop_fd;       /* while it starts: readable means give up; -1: none */
 	FILE *out;         /* announcements; NULL: nowhere */
 	bool has_no_admin; /* without the admin port, whatever its option says */
+	bool is_only_one;  /* the process has no other host, and no bus beside this one's */
 };
 
 /* The directory and those above it, for nobody else to read. */

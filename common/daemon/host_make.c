@@ -99,7 +99,7 @@ host_make_bus(struct host *self)
 	                              .clock = self->clock,
 	                              .message_max_bytes = (uint32_t)config_size_bytes(config, "bus.message_max"),
 	                              .resolve_ms = (uint32_t)config_duration_ms(config, "bus.resolve"),
-	                              .is_only_one = true,
+	                              .is_only_one = self->options.is_only_one,
 	                              .tls_ca = config_text(config, "bus.tls_ca"),
 	                              .tls_cert = config_text(config, "bus.tls_cert"),
 	                              .tls_key = config_text(config, "bus.tls_key")};

@@ -256,6 +256,7 @@ run_config(const struct daemon_options *options, const struct config *config)
 	                                    .services = options->services,
 	                                    .stop_fd = signals,
 	                                    .out = stdout,
+	                                    .is_only_one = true,
 	                                    .has_no_admin = options->only_migrates};
 	struct status st = host_new(&host_options, &host);
 	int code = EXIT_FAILED;
