@@ -5,6 +5,7 @@
  * is text goes out as text, and everything else as bytes.
  */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -95,84 +96,47 @@ answer_entry(struct call *call, const struct get *get, bool is_raw, Entry *out)
 		put_value(arena, get, is_raw, out);
 }
 
-/* At least so many digits. */
-static void
-put_hex(struct strbuf *out, uint64_t value, size_t least)
-{
-	char digits[16];
-	size_t at = sizeof(digits);
-
-	do {
-		digits[--at] = "0123456789abcdef"[value & 15];
-		value >>= 4;
-	} while (value > 0 || sizeof(digits) - at < least);
-	strbuf_add(out, digits + at, sizeof(digits) - at);
-}
-
-/* What follows is said with every get, so without printf.
- *
- * RFC 9211: how the answer came about. */
+/* RFC 9211: how the answer came about. */
 static void
 put_status(struct call *call, const struct get *get, bool was_parked)
 {
-	struct strbuf text;
+	char text[96];
 
-	strbuf_init(&text, call_arena(call));
-	if (get->outcome == GET_MISS) {
-		strbuf_puts(&text, NAME "; fwd=uri-miss");
-		strbuf_puts(&text, get->is_filling ? "; collapsed" : "");
-	} else {
-		strbuf_puts(&text, was_parked ? NAME "; fwd=uri-miss; stored; ttl=" : NAME "; hit; ttl=");
-		strbuf_i64(&text, get->fresh_ms / 1000);
-		strbuf_puts(&text, !was_parked && get->outcome == GET_NEGATIVE ? "; detail=negative" : "");
-	}
-	call_header(call, "Cache-Status", text.data);
-}
-
-static void
-put_number(struct call *call, const char *name, const char *before, int64_t number)
-{
-	struct strbuf text;
-
-	strbuf_init(&text, call_arena(call));
-	strbuf_puts(&text, before);
-	strbuf_i64(&text, number);
-	call_header(call, name, text.data);
-}
-
-static void
-put_tag(struct call *call, uint32_t epoch, uint64_t version)
-{
-	struct strbuf text;
-
-	strbuf_init(&text, call_arena(call));
-	strbuf_putc(&text, '"');
-	put_hex(&text, epoch, 8);
-	strbuf_putc(&text, '-');
-	put_hex(&text, version, 1);
-	strbuf_putc(&text, '"');
-	call_header(call, "ETag", text.data);
+	if (was_parked && get->outcome != GET_MISS)
+		snprintf(text, sizeof(text), NAME "; fwd=uri-miss; stored; ttl=%lld",
+		         (long long)(get->fresh_ms / 1000));
+	else if (get->outcome == GET_MISS)
+		snprintf(text, sizeof(text), NAME "; fwd=%s%s", "uri-miss", get->is_filling ? "; collapsed" : "");
+	else
+		snprintf(text, sizeof(text), NAME "; hit; ttl=%lld%s", (long long)(get->fresh_ms / 1000),
+		         get->outcome == GET_NEGATIVE ? "; detail=negative" : "");
+	call_header(call, "Cache-Status", text);
 }
 
 void
 answer_headers(struct call *call, const struct get *get, bool was_parked)
 {
 	const struct cached *self = call_service(call);
+	char text[64];
 
 	if (call_is_internal(call))
 		return;
 	put_status(call, get, was_parked);
 	if (get->token) {
 		call_header(call, "Corbel-Lease", token_text(call_arena(call), get->token));
-		put_number(call, "Corbel-Lease-Ms", "", (int64_t)get->lease_ms);
+		snprintf(text, sizeof(text), "%llu", (unsigned long long)get->lease_ms);
+		call_header(call, "Corbel-Lease-Ms", text);
 	}
 	if (get->outcome == GET_MISS)
 		return;
-	put_number(call, "Age", "", (int64_t)(get->age_ms / 1000));
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)(get->age_ms / 1000));
+	call_header(call, "Age", text);
+	snprintf(text, sizeof(text), "\"%08x-%llx\"", self->epoch, (unsigned long long)get->version);
 	/* What a replica wrote while Redis was away has a version that others may give to something else. */
 	if (!self->fleet || !shared_is_own(get->version))
-		put_tag(call, self->epoch, get->version);
+		call_header(call, "ETag", text);
 	/* Age counts against max-age, so it is the whole of the freshness: RFC 9111 section 4.2. */
-	int64_t whole_s = ((int64_t)get->age_ms + get->fresh_ms) / 1000;
-	put_number(call, "Cache-Control", "private, max-age=", whole_s > 0 ? whole_s : 0);
+	long long whole_s = ((long long)get->age_ms + get->fresh_ms) / 1000;
+	snprintf(text, sizeof(text), "private, max-age=%lld", whole_s > 0 ? whole_s : 0);
+	call_header(call, "Cache-Control", text);
 }
