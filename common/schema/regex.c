@@ -60,20 +60,39 @@ check_features(const pcre2_code *code)
 	return status_ok_value();
 }
 
-/* Whether something has to come more often than the bound. Braces that are no quantifier, such as those of a
- * class, are taken for one: nobody misses "[{2000}]". */
+/* Behind the item that the backslash at `i` begins, and the brace that opens a character's number: \x{2014}.
+ */
+static size_t
+behind_escape(const char *pattern, size_t length, size_t i)
+{
+	bool has_number =
+	    i + 2 < length && (pattern[i + 1] == 'x' || pattern[i + 1] == 'o') && pattern[i + 2] == '{';
+	return has_number ? i + 3 : i + 2;
+}
+
+/* The number behind the brace at `i`, or one beyond the bound. Releases from 10.43 on take blanks before it.
+ */
+static unsigned
+minimum_at(const char *pattern, size_t length, size_t i)
+{
+	unsigned count = 0;
+
+	for (i++; i < length && (pattern[i] == ' ' || pattern[i] == '\t'); i++)
+		continue;
+	for (; i < length && pattern[i] >= '0' && pattern[i] <= '9'; i++)
+		count = count > MINIMUM_MAX ? count : 10 * count + (unsigned)(pattern[i] - '0');
+	return count;
+}
+
+/* Whether something has to come more often than the bound. Other braces that are no quantifier, such as those
+ * of a class, are taken for one: nobody misses "[{2000}]". */
 static bool
 repeats_too_often(const char *pattern, size_t length)
 {
-	for (size_t i = 0; i < length; i++) {
-		unsigned count = 0;
-		if (pattern[i] == '\\')
-			i++;
-		else if (pattern[i] == '{')
-			for (size_t at = i + 1; at < length && pattern[at] >= '0' && pattern[at] <= '9'; at++)
-				count = count > MINIMUM_MAX ? count : 10 * count + (unsigned)(pattern[at] - '0');
-		if (count > MINIMUM_MAX)
+	for (size_t i = 0; i < length;) {
+		if (pattern[i] == '{' && minimum_at(pattern, length, i) > MINIMUM_MAX)
 			return true;
+		i = pattern[i] == '\\' ? behind_escape(pattern, length, i) : i + 1;
 	}
 	return false;
 }

@@ -40,6 +40,8 @@ START_TEST(an_expression_is_found_anywhere_unless_it_is_anchored)
 	ck_assert_int_eq(search("", ""), REGEX_FOUND);
 	ck_assert_int_eq(search("^.$", "\xC3\xA9"), REGEX_FOUND);
 	ck_assert_int_eq(search("(?i)ERROR", "some error"), REGEX_FOUND);
+	ck_assert_int_eq(search("^[\\x{2014}]\\x{2014}{2}$", "\xE2\x80\x94\xE2\x80\x94\xE2\x80\x94"),
+	                 REGEX_FOUND);
 	ck_assert_int_eq(search("a(?=b)(?!bc)", "abd"), REGEX_FOUND);
 }
 END_TEST
@@ -62,7 +64,10 @@ START_TEST(what_is_no_expression_is_refused_with_the_reason)
 	               "))))",
 	               "nested");
 	assert_refused("a{1001}", "more than 1000");
+	assert_refused("a{ 1001}", "more than 1000");
 	assert_refused("(?:ab){65535}", "more than 1000");
+	assert_refused("\\x{2014}{1001}", "more than 1000");
+	assert_refused("\\\\x{1001}", "more than 1000");
 	assert_refused("(?<=(?:a{1000}){2})b", "look behind");
 }
 END_TEST
