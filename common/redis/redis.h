@@ -91,7 +91,7 @@ struct status redis_eval(struct redis_conn *conn, const struct redis_script *scr
                          size_t arg_count, struct arena *arena, struct redis_reply *out);
 /* Many runs of scripts in one round trip (two when a script has to be loaded); replies in order. */
 struct redis_eval_item {
-	const struct redis_script *script;
+	const struct redis_script *script; /* NULL: `args` is a command, and there are no keys */
 	const struct redis_arg *keys;
 	size_t key_count;
 	const struct redis_arg *args;

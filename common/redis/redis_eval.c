@@ -54,8 +54,10 @@ sha_of(struct redis *redis, const struct redis_script *script, struct arena *are
 }
 
 static struct redis_pipeline_item
-evalsha(struct redis *redis, const struct redis_eval_item *item, struct arena *arena)
+command_of(struct redis *redis, const struct redis_eval_item *item, struct arena *arena)
 {
+	if (!item->script)
+		return (struct redis_pipeline_item){.args = item->args, .count = item->arg_count};
 	size_t count = 3 + item->key_count + item->arg_count;
 	struct redis_arg *args = ARENA_ARRAY(arena, struct redis_arg, count);
 
@@ -133,7 +135,7 @@ redis_eval_pipeline(struct redis_conn *conn, const struct redis_eval_item *items
 	struct redis_pipeline_item *commands = ARENA_ARRAY(arena, struct redis_pipeline_item, count);
 
 	for (size_t i = 0; i < count; i++)
-		commands[i] = evalsha(conn->redis, &items[i], arena);
+		commands[i] = command_of(conn->redis, &items[i], arena);
 	struct status st = redis_pipeline(conn, commands, count, arena, out);
 	return status_ok(&st) ? load_and_repeat(conn, items, commands, count, arena, out) : st;
 }

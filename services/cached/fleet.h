@@ -15,6 +15,7 @@
 
 #include "errands.h"
 #include "redis/redis.h"
+#include "value_room.h"
 
 #define FLEET_HOLDER_MS 350u
 
@@ -52,8 +53,9 @@ struct reading {
 	struct space *space;
 	struct get *gets;
 	size_t count;
-	struct arena *arena; /* nobody else uses it until `done` */
-	bool has_room;       /* false: what did not fit is a miss */
+	struct arena *arena;     /* nobody else uses it until `done` */
+	struct value_room *room; /* NULL: as much as the arena takes; of all readings of the arena */
+	bool has_room;           /* false: what did not fit is a miss */
 	void (*done)(struct reading *reading);
 	void *user;
 	unsigned turns; /* the fleet's */

@@ -7,8 +7,11 @@
  */
 #include "fleet_internal.h"
 
-#define RUNS_MAX    256u
+#define RUNS_MAX    256u       /* of changes in one turn */
+#define GETS_MAX    1024u      /* in one turn, and what the last reading has beyond it */
+#define READS_MAX   64u        /* runs of read.lua in one round trip */
 #define TURN_BYTES  (4u << 20) /* of values to write in one turn */
+#define TRIP_BYTES  (4u << 20) /* of values to read in one round trip, unless a single one is larger */
 #define TURNS_MAX   64u        /* that one reading takes */
 #define ARENA_BLOCK (256u << 10)
 
@@ -85,8 +88,8 @@ take_readings(struct fleet *fleet)
 {
 	struct reading *first = fleet->readings, **last = &fleet->readings;
 
-	for (size_t runs = 0; *last && runs < RUNS_MAX; runs++)
-		last = &(*last)->next;
+	for (size_t gets = 0; *last && gets < GETS_MAX; last = &(*last)->next)
+		gets += (*last)->count;
 	if (last == &fleet->readings)
 		return NULL;
 	fleet->readings = *last;
@@ -109,94 +112,145 @@ take_work(struct fleet *fleet, struct work_list *work)
 	return work->errands || work->readings;
 }
 
-/* ---- one round trip ---- */
+/* ---- round trips ---- */
 
-/* Whose run it is: an operation's, or a reading's. */
+/* Whose replies these are: an operation's, a look's, or a run's of read.lua. */
 struct run {
 	struct errand *errand;
 	struct op *op;
-	struct reading *reading;
+	struct inquiry *looking;
+	struct read_run read;
 };
 
+/* What a round trip asks, and what it takes to understand the answers. */
 struct runs {
 	struct redis_eval_item *items;
 	struct run *whose;
-	size_t count;
+	size_t item_count, count;
+	struct inquiry *inquiries; /* of the turn */
+	size_t bytes_max;          /* of an entry, in the first look */
 };
 
-static size_t
-count_runs(const struct work_list *work)
+static void
+make_room(struct turn *turn, const struct work_list *work, struct runs *runs)
 {
-	size_t count = 0;
+	size_t items = READS_MAX, whose = READS_MAX, gets = 0;
 
-	for (const struct errand *errand = work->errands; errand; errand = errand->next)
-		count += errand->count;
-	for (const struct reading *reading = work->readings; reading; reading = reading->next)
-		count++;
-	return count;
+	for (const struct errand *errand = work->errands; errand; errand = errand->next) {
+		items += errand->count;
+		whose += errand->count;
+	}
+	for (const struct inquiry *inquiry = runs->inquiries; inquiry; inquiry = inquiry->next) {
+		items += look_items(inquiry);
+		whose++;
+		gets += inquiry->count;
+	}
+	runs->items = ARENA_ARRAY(turn->arena, struct redis_eval_item, items);
+	runs->whose = ARENA_ARRAY(turn->arena, struct run, whose);
+	runs->bytes_max = TRIP_BYTES / (gets + 1);
 }
 
 static void
-add_errand(struct turn *turn, struct errand *errand, struct runs *runs)
+add_op(struct turn *turn, struct errand *errand, struct op *op, struct runs *runs)
 {
-	for (size_t i = 0; i < errand->count && errand->space; i++) {
-		struct op *op = &errand->ops[i];
-		if (op_encode(turn, errand, op, &runs->items[runs->count]))
-			runs->whose[runs->count++] = (struct run){.errand = errand, .op = op};
+	if (op_encode(turn, errand, op, &runs->items[runs->item_count])) {
+		runs->whose[runs->count++] = (struct run){.errand = errand, .op = op};
+		runs->item_count++;
 	}
 }
 
 static void
-encode(struct turn *turn, const struct work_list *work, struct runs *runs)
+add_look(struct turn *turn, struct inquiry *inquiry, struct runs *runs)
 {
-	size_t most = count_runs(work);
+	if (inquiry->count == 0)
+		return;
+	look_encode(turn, inquiry, runs->bytes_max, &runs->items[runs->item_count]);
+	runs->item_count += look_items(inquiry);
+	runs->whose[runs->count++] = (struct run){.looking = inquiry};
+}
 
-	runs->items = ARENA_ARRAY(turn->arena, struct redis_eval_item, most + 1);
-	runs->whose = ARENA_ARRAY(turn->arena, struct run, most + 1);
-	runs->count = 0;
+/* Changes, and a first look at what is to be read. */
+static void
+begin(struct turn *turn, const struct work_list *work, struct runs *runs)
+{
+	*runs = (struct runs){.inquiries = inquiries_of(turn, work->readings)};
+	make_room(turn, work, runs);
 	for (struct errand *errand = work->errands; errand; errand = errand->next)
-		add_errand(turn, errand, runs);
-	for (struct reading *reading = work->readings; reading; reading = reading->next) {
-		reading_encode(turn, reading, &runs->items[runs->count]);
-		runs->whose[runs->count++] = (struct run){.reading = reading};
-	}
+		for (size_t i = 0; i < errand->count && errand->space; i++)
+			add_op(turn, errand, &errand->ops[i], runs);
+	for (struct inquiry *inquiry = runs->inquiries; inquiry; inquiry = inquiry->next)
+		add_look(turn, inquiry, runs);
 }
 
-static struct status
-decode(struct turn *turn, const struct run *run, const struct redis_reply *reply)
-{
-	bool is_settled;
-
-	if (run->op)
-		return op_decode(turn, run->errand, run->op, reply);
-	return reading_decode(turn, run->reading, reply, &is_settled);
-}
-
-/* Operations that were judged meanwhile come once more. */
-static void
-repeat(struct turn *turn, struct runs *runs)
+static size_t
+count_reads(const struct runs *runs)
 {
 	size_t count = 0;
 
-	for (size_t i = 0; i < runs->count; i++) {
+	for (const struct inquiry *inquiry = runs->inquiries; inquiry && count < READS_MAX;
+	     inquiry = inquiry->next)
+		count += reads_left(inquiry);
+	return count < READS_MAX ? count : READS_MAX;
+}
+
+/* What the first look left open. Each run returns its part of a trip's bytes at most, but the first, which is
+ * of the reading that waits longest, one value in any case: so all come to their end. */
+static void
+add_reads(struct turn *turn, struct runs *runs)
+{
+	size_t count = count_reads(runs), bytes = count > 0 ? TRIP_BYTES / count : 0;
+	struct inquiry *inquiry = runs->inquiries;
+
+	for (size_t i = 0; i < count; i++) {
+		struct run *run = &runs->whose[runs->count++];
+		while (reads_left(inquiry) == 0)
+			inquiry = inquiry->next;
+		*run = (struct run){0};
+		read_encode(turn, inquiry, &(struct read_bounds){bytes, i == 0}, &run->read,
+		            &runs->items[runs->item_count++]);
+	}
+}
+
+/* Operations that were judged meanwhile come once more, and readings move on. */
+static void
+go_on(struct turn *turn, struct runs *runs)
+{
+	size_t before = runs->count;
+
+	runs->count = runs->item_count = 0;
+	for (size_t i = 0; i < before; i++) {
 		struct run run = runs->whose[i];
 		if (!run.op || !run.op->is_again)
 			continue;
 		run.op->is_again = false;
-		if (op_encode(turn, run.errand, run.op, &runs->items[count]))
-			runs->whose[count++] = run;
+		add_op(turn, run.errand, run.op, runs);
 	}
-	runs->count = count;
+	add_reads(turn, runs);
+}
+
+/* Takes the run's replies off. */
+static struct status
+decode(struct turn *turn, const struct runs *runs, struct run *run, const struct redis_reply **replies)
+{
+	const struct redis_reply *first = *replies;
+
+	*replies += run->looking ? look_items(run->looking) : 1;
+	if (run->op)
+		return op_decode(turn, run->errand, run->op, first);
+	if (run->looking)
+		return look_decode(turn, run->looking, runs->bytes_max, first);
+	return read_decode(turn, &run->read, first);
 }
 
 static struct status
 exchange(struct turn *turn, struct runs *runs)
 {
-	struct redis_reply *replies = ARENA_ARRAY(turn->arena, struct redis_reply, runs->count + 1);
-	struct status st = redis_eval_pipeline(turn->conn, runs->items, runs->count, turn->arena, replies);
+	struct redis_reply *replies = ARENA_ARRAY(turn->arena, struct redis_reply, runs->item_count);
+	struct status st = redis_eval_pipeline(turn->conn, runs->items, runs->item_count, turn->arena, replies);
+	const struct redis_reply *at = replies;
 
 	for (size_t i = 0; i < runs->count && status_ok(&st); i++)
-		st = decode(turn, &runs->whose[i], &replies[i]);
+		st = decode(turn, runs, &runs->whose[i], &at);
 	return st;
 }
 
@@ -209,11 +263,11 @@ run_all(struct fleet *fleet, const struct work_list *work, struct arena *arena)
 
 	if (!status_ok(&st))
 		return st;
-	encode(&turn, work, &runs);
+	begin(&turn, work, &runs);
 	while (status_ok(&st) && runs.count > 0) {
 		st = exchange(&turn, &runs);
 		if (status_ok(&st))
-			repeat(&turn, &runs);
+			go_on(&turn, &runs);
 	}
 	redis_put(fleet->options.redis, turn.conn);
 	return st;
@@ -255,32 +309,60 @@ is_settled(const struct reading *reading)
 	return true;
 }
 
-/* Without Redis, or with what is still open after many turns. */
+/* Without Redis, or without room for more, or with what is still open after many turns. */
 static void
 settle_alone(struct reading *reading)
 {
+	if (reading->room)
+		value_room_enter(reading->room, reading->arena);
 	for (size_t i = 0; i < reading->count; i++) {
 		bool has_room = true;
 		if (reading->gets[i].is_shared)
 			engine_settle_alone(reading->space, &reading->gets[i], reading->arena, &has_room);
 		reading->has_room = reading->has_room && has_room;
 	}
+	if (reading->room)
+		value_room_leave(reading->room, reading->arena);
+}
+
+/* What has more to come goes before all that has come meanwhile. */
+static void
+read_on(struct fleet *fleet, struct reading *list, struct reading *last)
+{
+	if (!list)
+		return;
+	pthread_mutex_lock(&fleet->lock);
+	last->next = fleet->readings;
+	if (!fleet->readings)
+		fleet->last_reading = &last->next;
+	fleet->readings = list;
+	pthread_mutex_unlock(&fleet->lock);
+}
+
+static bool
+goes_on(struct reading *reading, bool is_done)
+{
+	return is_done && !is_settled(reading) && reading->has_room && reading->turns++ < TURNS_MAX;
 }
 
 static void
 end_readings(struct fleet *fleet, struct reading *list, bool is_done)
 {
+	struct reading *first = NULL, *last = NULL;
+
 	for (struct reading *reading = list, *next; reading; reading = next) {
 		next = reading->next;
 		reading->next = NULL;
-		if (is_done && !is_settled(reading) && reading->turns++ < TURNS_MAX) {
-			fleet_read(fleet, reading);
+		if (goes_on(reading, is_done)) {
+			*(last ? &last->next : &first) = reading;
+			last = reading;
 			continue;
 		}
 		if (!is_settled(reading))
 			settle_alone(reading);
 		reading->done(reading);
 	}
+	read_on(fleet, first, last);
 }
 
 static void

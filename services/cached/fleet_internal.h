@@ -4,7 +4,9 @@
  *	fleet.c          life
  *	fleet_ask.c      the queue of questions and changes, and the thread that asks Redis
  *	fleet_keys.c     names in Redis
- *	fleet_read.c     questions as runs of read.lua, and its answers
+ *	fleet_inquiry.c  what readings of one namespace want together, and what becomes of the answers
+ *	fleet_look.c     the first look at entries, by plain commands
+ *	fleet_read.c     what that leaves open as runs of read.lua, and its answers
  *	fleet_change.c   changes as runs of change.lua, and its answers
  *	fleet_follow.c   the thread that follows the logs
  *	fleet_pending.c  what the other replicas are still to be told
@@ -69,6 +71,7 @@ struct space_keys {
 	unsigned shard;
 	const char *space; /* "tenant/name" */
 	struct redis_arg head, log, names, meta, globs, scratch;
+	struct redis_arg entry, lease; /* what names of these begin with */
 };
 void fleet_keys(const struct space *space, struct arena *arena, struct space_keys *out);
 struct redis_arg fleet_entry_key(const struct space_keys *keys, const char *key, size_t length,
@@ -100,23 +103,72 @@ void put_big_endian(void *bytes, uint64_t number, size_t size);
 /* An integer or its text; 0 when it is neither. */
 uint64_t reply_number(const struct redis_reply *reply);
 
-/* ---- fleet_read.c, fleet_change.c ---- */
 /* A connection and the memory of one round trip. */
 struct turn {
 	struct fleet *fleet;
 	struct redis_conn *conn;
 	struct arena *arena;
 };
-void reading_encode(struct turn *turn, struct reading *reading, struct redis_eval_item *out);
-/* Settles what was answered; false: some of it is to be asked again. */
-struct status reading_decode(struct turn *turn, struct reading *reading, const struct redis_reply *reply,
-                             bool *is_settled);
+
+/* ---- fleet_inquiry.c ---- */
+struct wanted {
+	struct reading *reading;
+	struct get *get;
+};
+/* What all readings of one space want in a turn. */
+struct inquiry {
+	struct space *space;
+	struct space_keys keys;
+	uint64_t lease_ms;
+	struct wanted *wanted;
+	size_t count, capacity;
+	size_t read; /* so many have had their run of read.lua, or need none */
+	struct inquiry *next;
+};
+/* One for each space, in the order of the readings. */
+struct inquiry *inquiries_of(struct turn *turn, struct reading *readings);
+/* Where a namespace stood when its entries were looked up, or before: numbers of changes, and Redis' time. */
+struct stand {
+	uint64_t seq, now_ms, floor, tags, prefixes, globs;
+};
+enum read_code { READ_DONE, READ_GRANTED, READ_HELD, READ_LEFT_OUT };
+/* Ends the get, unless it is left out or a pattern covers the entry: then it stays `is_shared`. */
+struct status inquiry_settle(struct turn *turn, struct inquiry *inquiry, struct wanted *wanted,
+                             const struct stand *stand, enum read_code code, const struct redis_reply *value);
+/* Patterns of the space up to `latest` are known when this is OK. */
+struct status globs_learn(struct turn *turn, struct space *space, uint64_t latest);
+
+/* ---- fleet_look.c ---- */
+/* How many items the first look takes. */
+size_t look_items(const struct inquiry *inquiry);
+/* `bytes_max` is what is returned of an entry at most; what is longer stays open. */
+void look_encode(struct turn *turn, struct inquiry *inquiry, size_t bytes_max, struct redis_eval_item *out);
+struct status look_decode(struct turn *turn, struct inquiry *inquiry, size_t bytes_max,
+                          const struct redis_reply *replies);
+
+/* ---- fleet_read.c ---- */
+/* Some of an inquiry that one run of read.lua asks for. */
+struct read_run {
+	struct inquiry *inquiry;
+	struct wanted *wanted;
+	size_t count;
+};
+struct read_bounds {
+	size_t bytes; /* of values, */
+	bool has_one; /* or one value, however long */
+};
+/* How many runs those that are still open take. */
+size_t reads_left(const struct inquiry *inquiry);
+/* The next run; there is one left. */
+void read_encode(struct turn *turn, struct inquiry *inquiry, const struct read_bounds *bounds,
+                 struct read_run *run, struct redis_eval_item *out);
+struct status read_decode(struct turn *turn, const struct read_run *run, const struct redis_reply *reply);
+
+/* ---- fleet_change.c ---- */
 /* False: the operation needs no run (any more). */
 bool op_encode(struct turn *turn, struct errand *errand, struct op *op, struct redis_eval_item *out);
 struct status op_decode(struct turn *turn, struct errand *errand, struct op *op,
                         const struct redis_reply *reply);
-/* Patterns of the space up to `latest` are known when this is OK. */
-struct status globs_learn(struct turn *turn, struct space *space, uint64_t latest);
 
 /* ---- fleet_ask.c ---- */
 void *fleet_ask_main(void *fleet);

@@ -58,33 +58,32 @@ fleet_keys(const struct space *space, struct arena *arena, struct space_keys *ou
 	    .meta = text_arg(arena_printf(arena, PREFIX "meta:%s", shard, name)),
 	    .globs = text_arg(arena_printf(arena, PREFIX "globs:%s", shard, name)),
 	    .scratch = text_arg(arena_printf(arena, PREFIX "scratch", shard)),
+	    .entry = text_arg(arena_printf(arena, PREFIX "entry:%s/", shard, name)),
+	    .lease = text_arg(arena_printf(arena, PREFIX "lease:%s/", shard, name)),
 	};
 }
 
 /* Keys may have any byte. */
 static struct redis_arg
-key_of(const struct space_keys *keys, const char *what, const char *key, size_t length, struct arena *arena)
+key_of(struct redis_arg head, const char *key, size_t length, struct arena *arena)
 {
-	const char *head = arena_printf(arena, PREFIX "%s:%s/", keys->shard, what, keys->space);
-	size_t head_length = strlen(head);
-	char *text = arena_alloc_raw(arena, head_length + length + 1);
+	char *text = arena_alloc_raw(arena, head.size + length);
 
-	memcpy(text, head, head_length);
-	memcpy(text + head_length, key, length);
-	text[head_length + length] = '\0';
-	return (struct redis_arg){.data = text, .size = head_length + length};
+	memcpy(text, head.data, head.size);
+	memcpy(text + head.size, key, length);
+	return (struct redis_arg){.data = text, .size = head.size + length};
 }
 
 struct redis_arg
 fleet_entry_key(const struct space_keys *keys, const char *key, size_t length, struct arena *arena)
 {
-	return key_of(keys, "entry", key, length, arena);
+	return key_of(keys->entry, key, length, arena);
 }
 
 struct redis_arg
 fleet_lease_key(const struct space_keys *keys, const char *key, size_t length, struct arena *arena)
 {
-	return key_of(keys, "lease", key, length, arena);
+	return key_of(keys->lease, key, length, arena);
 }
 
 /* ---- arguments ---- */

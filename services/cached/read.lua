@@ -1,8 +1,8 @@
--- Entries of a namespace, and leases for what is not there: one call for many keys.
+-- Entries of a namespace, and leases for what is not there: one call for many keys. For what fleet_look.c leaves open.
 --
 -- KEYS: head, names, meta; then for each key its entry and its lease. ARGV: what the names of holders'
 -- signs of life begin with, the holder's own name, how long such a sign lasts (ms), how many bytes of values
--- are returned at most; then for each key: mode, version that is known, version that is the oldest wanted,
+-- are returned at most, 1 when a single one may be longer; then for each key: mode, version that is known, version that is the oldest wanted,
 -- token, lease_ms, number of prefixes, a hash for each.
 -- Modes: 0 looks; 1 claims a lease when there is nothing fresh; 2 also when what is known is fresh.
 -- Answers: sequence, now (ms), number of the latest pattern; then for each key 0 nothing more, 1 the lease is
@@ -16,7 +16,7 @@ local seq = tonumber(head)
 local meta = redis.call('HMGET', KEYS[3], 'floor', 'tags', 'prefixes', 'globs')
 local floor, tags, prefixes, globs =
   tonumber(meta[1] or 0), tonumber(meta[2] or 0), tonumber(meta[3] or 0), tonumber(meta[4] or 0)
-local life, holder, life_ms, budget = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local life, holder, life_ms, budget, has_one = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5] == '1'
 
 local function prefix_covers(version, first, count)
   if version >= prefixes then return false end
@@ -52,7 +52,7 @@ local function claim(key, token, lease_ms, first, count)
 end
 
 local out = {head, string.format('%.0f', now), string.format('%.0f', globs)}
-local arg, sent = 5, 0
+local arg, sent = 6, 0
 for i = 4, #KEYS, 2 do
   local mode, known, oldest = ARGV[arg], tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2])
   local token, lease_ms, count = ARGV[arg + 3], ARGV[arg + 4], tonumber(ARGV[arg + 5])
@@ -69,7 +69,7 @@ for i = 4, #KEYS, 2 do
   end
   if is_there then
     local size = redis.call('STRLEN', KEYS[i])
-    if sent > 0 and sent + size > budget then
+    if sent + size > budget and not (has_one and sent == 0) then
       code, is_wanted = 3, false
     else
       sent = sent + size

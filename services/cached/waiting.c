@@ -173,6 +173,7 @@ look_or_park(struct parked *parked)
 			                                   .gets = get,
 			                                   .count = 1,
 			                                   .arena = call_arena(parked->call),
+			                                   .has_room = true,
 			                                   .done = answered,
 			                                   .user = parked};
 			fleet_read(self->fleet, &parked->reading);

@@ -121,6 +121,7 @@ warm(struct cached *self, const struct warm_key *key)
 	warm->reading.gets = &warm->get;
 	warm->reading.count = 1;
 	warm->reading.arena = &warm->arena;
+	warm->reading.has_room = true;
 	warm->reading.done = warmed;
 	if (status_ok(&st))
 		engine_get(warm->reading.space, &warm->get, 1, &warm->arena, NULL);

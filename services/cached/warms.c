@@ -48,6 +48,7 @@ warm(struct cached *self, struct call *call, struct space *space)
 	                                 .gets = ARENA_ARRAY(arena, struct get, request->n_keys),
 	                                 .count = request->n_keys,
 	                                 .arena = arena,
+	                                 .has_room = true,
 	                                 .done = start_fetches};
 	for (size_t i = 0; i < request->n_keys; i++) {
 		struct get *get = &warm->reading.gets[i];

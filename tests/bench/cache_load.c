@@ -169,7 +169,6 @@ send_one(struct load *load, struct pool_call *call)
 
 	*call = (struct pool_call){.method = load->method->id,
 	                           .is_fast = load->is_fast,
-	                           .is_waiting = load->method == CACHE_FETCH,
 	                           .deadline_mono_ms = now_ms() + 5000,
 	                           .principal = &load->principal,
 	                           .payload = load->requests[number],
@@ -208,11 +207,9 @@ run_bus(const char *address, uint64_t run_ms, const char *way)
 	load.principal.scopes = scopes;
 	load.principal.n_scopes = 1;
 	load.keys_each = strcmp(way, "many") == 0 ? BATCH : 1;
-	load.is_fast = strcmp(way, "single") == 0;
+	load.is_fast = strcmp(way, "single") == 0 || strcmp(way, "shared") == 0;
 	load.space = strcmp(way, "shared") == 0 ? unkept : kept;
-	load.method = load.keys_each > 1     ? CACHE_GET_MANY
-	              : load.space == unkept ? CACHE_FETCH /* who is not answered from memory */
-	                                     : CACHE_GET;
+	load.method = load.keys_each > 1 ? CACHE_GET_MANY : CACHE_GET;
 	must(status_ok(&st), "bus");
 	st = pool_new(bus, &(struct pool_options){.service = "cached", .address = address}, &load.pool);
 	must(status_ok(&st), "pool");
