@@ -138,7 +138,7 @@ function(corbel_tests)
     add_library(corbel_test_support_c STATIC ${support})
     target_include_directories(corbel_test_support_c PUBLIC ${CMAKE_SOURCE_DIR}/tests PRIVATE ${CMAKE_SOURCE_DIR}/services)
     corbel_protobuf(TARGET corbel_test_messages ROOT ${CMAKE_SOURCE_DIR}/tests/support FILES otlp.proto)
-    target_link_libraries(corbel_test_support_c PUBLIC corbel_daemon corbel_outbound sandboxd_runner sandboxd_filter corbel_test_messages PkgConfig::CHECK PkgConfig::JANSSON
+    target_link_libraries(corbel_test_support_c PUBLIC corbel_daemon corbel_outbound $<LINK_ONLY:service_cached> sandboxd_runner sandboxd_filter corbel_test_messages PkgConfig::CHECK PkgConfig::JANSSON
       PRIVATE corbel_warnings)
     target_link_libraries(corbel_test_support INTERFACE corbel_test_support_c)
   endif()
