@@ -13,7 +13,6 @@
 #define ENTRY_SHARE   16u
 #define SPACES_MAX    4096u
 #define NAMES_MAX     16384u /* tags, and as many prefixes, that a space remembers */
-#define LEASES_MAX    65536u
 #define SPACE_BYTES   16384u /* that one takes when it has an entry or two */
 #define FIRST_BUCKETS 64u
 #define BEGIN_MS      UINT64_C(7776000000) /* 90 days: what the engine begins with may be older than it is */
@@ -236,10 +235,11 @@ space_new(struct engine *engine, struct tenant *tenant, const char *name)
 	space->engine = engine;
 	space->tenant = tenant;
 	space->name = mem_strdup(name);
+	space->options = space_options_default();
 	space->l1 = l1_new();
 	space->invalidations = invalidations_new(NAMES_MAX, engine->seed);
 	space->hot_keys = hot_keys_new();
-	space->leases = leases_new(LEASES_MAX);
+	space->leases = leases_new(room_leases_max(space));
 	space->tier = tier_local(space->invalidations, space->leases, &engine->watch, space);
 	if (engine->options.trust_of) {
 		space->tier->between = shared_version(1) - 1;
@@ -249,7 +249,6 @@ space_new(struct engine *engine, struct tenant *tenant, const char *name)
 		atomic_init(&space->copies->outage_ms, space->options.outage_ms);
 	}
 	pthread_mutex_init(&space->lock, NULL);
-	space->options = space_options_default();
 	atomic_init(&space->early_permille, (uint32_t)(space->options.early * 1000));
 	return space;
 }

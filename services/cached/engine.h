@@ -34,7 +34,6 @@
 #define ENGINE_TAG_MAX    128u  /* bytes; at least 1 */
 #define ENGINE_TAGS_MAX   16u
 #define ENGINE_TYPE_MAX   127u       /* bytes of a content type; "" means none was given */
-#define ENGINE_GLOB_MAX   512u       /* bytes of a pattern */
 #define ENGINE_NAME_MAX   64u        /* bytes of a namespace's or tenant's name */
 #define ENGINE_DEFAULT_MS UINT64_MAX /* as the space says */
 
@@ -217,9 +216,8 @@ uint64_t engine_invalidate_tag(struct space *space, const char *tag, size_t leng
  * nothing left, every key is covered. Segments beyond the 32nd are left off. */
 uint64_t engine_invalidate_prefix(struct space *space, const char *prefix, size_t length);
 /* '*' stands for anything, also nothing and also '/', '?' for one byte, '\' takes the next literally.
- * INVALID_ARGUMENT: empty, longer than ENGINE_GLOB_MAX, more than 64 bytes between two '*', or ends in a lone
- * '\'. Beyond 1024 live patterns the oldest
- * is widened to everything older than it. */
+ * INVALID_ARGUMENT: as glob_new() has it. Beyond 1024 live patterns the oldest is widened to everything older
+ * than it. */
 struct status engine_invalidate_glob(struct space *space, const char *pattern, size_t length,
                                      uint64_t *sequence);
 uint64_t engine_invalidate_all(struct space *space);

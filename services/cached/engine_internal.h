@@ -34,6 +34,7 @@
 struct tenant {
 	char *name;
 	_Atomic uint64_t bytes, entries; /* bytes: with what is reserved for an entry that comes */
+	_Atomic uint64_t remembered;     /* of the bytes: by its spaces, beside entries */
 	_Atomic uint64_t bytes_max, entries_max;
 	_Atomic uint32_t weight;
 	struct space **spaces; /* guarded by the registry's lock, as their number */
@@ -74,11 +75,12 @@ struct space {
 	struct space_stats counts; /* those that are not striped */
 	uint32_t sweep_cursor;
 	bool is_sweeping;
-	uint64_t sweep_target;  /* the sequence when the sweep began */
-	uint64_t swept;         /* that of the last whole sweep */
-	uint64_t forgotten;     /* invalidations up to this number */
-	uint64_t next_sweep_ms; /* for what has expired */
-	uint64_t charged_bytes; /* beside entries; counted with the tenant's */
+	uint64_t sweep_target;     /* the sequence when the sweep began */
+	uint64_t swept;            /* that of the last whole sweep */
+	uint64_t forgotten;        /* invalidations up to this number */
+	uint64_t next_sweep_ms;    /* for what has expired */
+	uint64_t charged_bytes;    /* beside entries; counted with the tenant's */
+	uint64_t remembered_bytes; /* of these: leases, what was invalidated, hot keys */
 };
 
 struct engine {
@@ -86,8 +88,9 @@ struct engine {
 	uint64_t start_ms, seed;
 	uint64_t entry_bytes_max;
 	_Atomic uint64_t draws;
-	_Atomic uint64_t bytes;    /* with what is reserved */
-	struct change_watch watch; /* note: NULL, or set before calls come */
+	_Atomic uint64_t bytes;      /* with what is reserved */
+	_Atomic uint64_t remembered; /* of these, beside entries */
+	struct change_watch watch;   /* note: NULL, or set before calls come */
 
 	pthread_rwlock_t registry; /* guards what follows */
 	struct tenant **tenants;
@@ -130,8 +133,11 @@ struct fill_level {
 };
 struct fill_level room_level(const struct space *space);
 void room_account(struct space *space, struct fill_level before);
-/* Bytes beside the entries; its lock is held. */
+/* Counts the bytes beside the entries; where the tenant's spaces remember too much, this one forgets. Its
+ * lock is held. */
 void room_charge(struct space *space);
+/* How many leases the space may have at this time. */
+size_t room_leases_max(const struct space *space);
 /* Back within the tenant's and the engine's bounds, which may have changed. No lock is held. */
 void room_enforce(struct engine *engine, uint64_t bytes_max, enum eviction_cause cause);
 

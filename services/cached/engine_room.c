@@ -8,10 +8,11 @@
  */
 #include "engine_internal.h"
 
-#define VICTIM_TURNS   16u /* that one choice serves */
-#define ENTRY_TABLES   29u /* bytes of nodes, index and ghosts that are counted with an entry */
-#define HOT_KEYS_BYTES 8192u
-#define NEGATIVE_SHARE 10u /* of a space's capacity, one in so many bytes and entries */
+#define VICTIM_TURNS   16u    /* that one choice serves */
+#define ENTRY_TABLES   29u    /* bytes of nodes, index and ghosts that are counted with an entry */
+#define LEASES_MAX     65536u /* of a space, */
+#define LEASES_LEFT    16u    /* and where its tenant has too much remembered */
+#define NEGATIVE_SHARE 10u    /* of a space's capacity, one in so many bytes and entries */
 
 struct fill_level
 room_level(const struct space *space)
@@ -29,17 +30,70 @@ room_account(struct space *space, struct fill_level before)
 	atomic_fetch_add_explicit(&space->engine->bytes, now.bytes - before.bytes, memory_order_relaxed);
 }
 
-void
-room_charge(struct space *space)
+/* ---- beside entries ---- */
+
+static uint64_t
+remembered_by(const struct space *space)
+{
+	return invalidations_bytes(space->invalidations) + leases_bytes(space->leases) +
+	       hot_keys_bytes(space->hot_keys) + (space->copies ? invalidations_bytes(space->copies->globs) : 0);
+}
+
+static void
+charge(struct space *space)
 {
 	struct fill_level before = room_level(space);
 	uint64_t tables = l1_overhead(space->l1), counted = l1_count(space->l1) * ENTRY_TABLES;
+	uint64_t remembered = remembered_by(space), more = remembered - space->remembered_bytes;
 
-	space->charged_bytes = sizeof(*space) + (space->copies ? sizeof(*space->copies) : 0) + HOT_KEYS_BYTES +
-	                       (tables > counted ? tables - counted : 0) +
-	                       invalidations_bytes(space->invalidations) + leases_bytes(space->leases);
+	space->remembered_bytes = remembered;
+	space->charged_bytes = sizeof(*space) + (space->copies ? sizeof(*space->copies) : 0) +
+	                       (tables > counted ? tables - counted : 0) + remembered;
+	atomic_fetch_add(&space->tenant->remembered, more);
+	atomic_fetch_add(&space->engine->remembered, more);
 	room_account(space, before);
 }
+
+/* What is remembered cannot be evicted: a tenant that has its spaces remember much would push out what others
+ * keep. When all together remember half of the bytes, the large ones among them have less. */
+static bool
+is_too_much(const struct space *space)
+{
+	const struct engine *engine = space->engine;
+	uint64_t bytes_max = engine->options.bytes_max;
+	uint64_t part = atomic_load(&engine->remembered) > bytes_max / 2 ? 16 : 4;
+
+	return atomic_load(&space->tenant->remembered) > bytes_max / part;
+}
+
+size_t
+room_leases_max(const struct space *space)
+{
+	return is_too_much(space) ? LEASES_LEFT : LEASES_MAX;
+}
+
+/* Nothing that was invalidated is given again: more goes than was named. Leases end with their time. */
+static void
+forget(struct space *space)
+{
+	invalidations_widen(space->invalidations);
+	if (space->copies)
+		invalidations_widen(space->copies->globs);
+	hot_keys_clear(space->hot_keys);
+}
+
+void
+room_charge(struct space *space)
+{
+	charge(space);
+	leases_set_max(space->leases, room_leases_max(space));
+	if (!is_too_much(space))
+		return;
+	forget(space);
+	charge(space);
+}
+
+/* ---- evicting ---- */
 
 /* Lets one of the space's entries go; its lock is held. */
 static bool

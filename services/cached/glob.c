@@ -102,6 +102,13 @@ glob_free(struct glob *glob)
 	mem_free(glob);
 }
 
+/* The runs are what lies last. */
+size_t
+glob_bytes(const struct glob *glob)
+{
+	return (size_t)((const char *)&glob->runs[glob->run_count] - (const char *)glob);
+}
+
 static bool
 run_matches(const struct glob *glob, const struct run *run, const char *text)
 {

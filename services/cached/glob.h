@@ -21,6 +21,7 @@ struct glob;
 /* INVALID_ARGUMENT: empty, too long, a run too long, or a '\' at the end. */
 struct status glob_new(const char *pattern, size_t length, struct glob **out);
 void glob_free(struct glob *glob);
+size_t glob_bytes(const struct glob *glob);
 bool glob_matches(const struct glob *glob, const char *text, size_t length);
 
 #endif

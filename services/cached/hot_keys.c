@@ -4,6 +4,7 @@
 #include "hot_keys.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,7 @@ struct hot_keys {
 	struct counted counted[HOT_KEYS];
 	size_t count;
 	uint64_t total;
+	_Atomic size_t key_bytes; /* read without the lock, too */
 };
 
 struct hot_keys *
@@ -34,13 +36,37 @@ hot_keys_new(void)
 	return keys;
 }
 
+static void
+forget_all(struct hot_keys *keys)
+{
+	for (size_t i = 0; i < keys->count; i++)
+		mem_free(keys->counted[i].key);
+	memset(keys->counted, 0, sizeof(keys->counted));
+	keys->count = 0;
+	keys->total = 0;
+	atomic_store_explicit(&keys->key_bytes, 0, memory_order_relaxed);
+}
+
+size_t
+hot_keys_bytes(const struct hot_keys *keys)
+{
+	return sizeof(*keys) + atomic_load_explicit(&keys->key_bytes, memory_order_relaxed);
+}
+
+void
+hot_keys_clear(struct hot_keys *keys)
+{
+	pthread_mutex_lock(&keys->lock);
+	forget_all(keys);
+	pthread_mutex_unlock(&keys->lock);
+}
+
 void
 hot_keys_free(struct hot_keys *keys)
 {
 	if (!keys)
 		return;
-	for (size_t i = 0; i < keys->count; i++)
-		mem_free(keys->counted[i].key);
+	forget_all(keys);
 	pthread_mutex_destroy(&keys->lock);
 	mem_free(keys);
 }
@@ -62,6 +88,7 @@ place_for(struct hot_keys *keys, uint64_t hash, const char *key, size_t length)
 	size_t at = keys->count < HOT_KEYS ? keys->count++ : least(keys);
 	struct counted *counted = &keys->counted[at];
 
+	atomic_fetch_add_explicit(&keys->key_bytes, length - counted->length, memory_order_relaxed);
 	counted->key = mem_resize(counted->key, length + 1, 1);
 	memcpy(counted->key, key, length);
 	counted->key[length] = '\0';

@@ -19,6 +19,10 @@ struct hot_keys;
 
 struct hot_keys *hot_keys_new(void);
 void hot_keys_free(struct hot_keys *keys);
+/* Any thread. */
+size_t hot_keys_bytes(const struct hot_keys *keys);
+/* None was seen. */
+void hot_keys_clear(struct hot_keys *keys);
 void hot_keys_see(struct hot_keys *keys, uint64_t hash, const char *key, size_t length, uint64_t weight);
 /* The most asked for first; keys are copied into the arena. */
 size_t hot_keys_list(struct hot_keys *keys, struct hot_key *out, size_t count, struct arena *arena);

@@ -15,6 +15,8 @@
 #include "glob.h"
 #include "sequence_map.h"
 
+#define FIRST_TOMBSTONES 8u /* doubled as often as it takes */
+
 struct tombstone {
 	struct glob *glob;
 	uint64_t sequence;
@@ -23,8 +25,9 @@ struct tombstone {
 struct invalidations {
 	pthread_rwlock_t lock; /* guards the maps and tombstones */
 	struct sequence_map tags, prefixes;
-	struct tombstone *tombstones; /* a ring of INVALIDATIONS_GLOBS_MAX, oldest first */
-	uint32_t oldest, tombstone_count;
+	struct tombstone *tombstones; /* a ring, oldest first; NULL: none */
+	uint32_t oldest, tombstone_count, tombstone_capacity;
+	size_t glob_bytes; /* of their patterns */
 	_Atomic uint64_t floor;
 	_Atomic uint64_t latest; /* of all but the floor */
 	_Atomic uint64_t tag_latest, prefix_latest, glob_latest;
@@ -45,7 +48,7 @@ invalidations_new(size_t names_max, uint64_t seed)
 static struct tombstone *
 tombstone_at(const struct invalidations *inv, uint32_t i)
 {
-	return &inv->tombstones[(inv->oldest + i) % INVALIDATIONS_GLOBS_MAX];
+	return &inv->tombstones[(inv->oldest + i) % inv->tombstone_capacity];
 }
 
 static uint64_t
@@ -54,10 +57,24 @@ drop_oldest_tombstone(struct invalidations *inv)
 	struct tombstone *tombstone = tombstone_at(inv, 0);
 	uint64_t sequence = tombstone->sequence;
 
+	inv->glob_bytes -= glob_bytes(tombstone->glob);
 	glob_free(tombstone->glob);
-	inv->oldest = (inv->oldest + 1) % INVALIDATIONS_GLOBS_MAX;
+	inv->oldest = (inv->oldest + 1) % inv->tombstone_capacity;
 	inv->tombstone_count--;
 	return sequence;
+}
+
+/* Drops those up to a number, and the ring when it is empty. */
+static void
+drop_tombstones(struct invalidations *inv, uint64_t sequence)
+{
+	while (inv->tombstone_count > 0 && tombstone_at(inv, 0)->sequence <= sequence)
+		drop_oldest_tombstone(inv);
+	if (inv->tombstone_count > 0)
+		return;
+	mem_free(inv->tombstones);
+	inv->tombstones = NULL;
+	inv->oldest = inv->tombstone_capacity = 0;
 }
 
 void
@@ -65,9 +82,7 @@ invalidations_free(struct invalidations *inv)
 {
 	if (!inv)
 		return;
-	while (inv->tombstone_count > 0)
-		drop_oldest_tombstone(inv);
-	mem_free(inv->tombstones);
+	drop_tombstones(inv, UINT64_MAX);
 	sequence_map_fini(&inv->tags);
 	sequence_map_fini(&inv->prefixes);
 	pthread_rwlock_destroy(&inv->lock);
@@ -173,6 +188,21 @@ invalidations_add_prefix(struct invalidations *inv, const char *prefix, size_t l
 		add_name(inv, &inv->prefixes, &inv->prefix_latest, hash, sequence);
 }
 
+/* A ring grows when it is full, and never beyond INVALIDATIONS_GLOBS_MAX. */
+static void
+grow_ring(struct invalidations *inv)
+{
+	uint32_t capacity = inv->tombstone_capacity ? 2 * inv->tombstone_capacity : FIRST_TOMBSTONES;
+	struct tombstone *grown = mem_array(capacity, sizeof(grown[0]));
+
+	for (uint32_t i = 0; i < inv->tombstone_count; i++)
+		grown[i] = *tombstone_at(inv, i);
+	mem_free(inv->tombstones);
+	inv->tombstones = grown;
+	inv->oldest = 0;
+	inv->tombstone_capacity = capacity;
+}
+
 /* In the order of their numbers; one that is there already is the same pattern. */
 static void
 put_tombstone(struct invalidations *inv, struct tombstone tombstone)
@@ -185,6 +215,7 @@ put_tombstone(struct invalidations *inv, struct tombstone tombstone)
 		glob_free(tombstone.glob);
 		return;
 	}
+	inv->glob_bytes += glob_bytes(tombstone.glob);
 	for (uint32_t i = inv->tombstone_count++; i > at; i--)
 		*tombstone_at(inv, i) = *tombstone_at(inv, i - 1);
 	*tombstone_at(inv, at) = tombstone;
@@ -199,10 +230,10 @@ invalidations_add_glob(struct invalidations *inv, const char *pattern, size_t le
 	if (!status_ok(&st))
 		return st;
 	pthread_rwlock_wrlock(&inv->lock);
-	if (!inv->tombstones)
-		inv->tombstones = mem_array(INVALIDATIONS_GLOBS_MAX, sizeof(inv->tombstones[0]));
 	if (inv->tombstone_count == INVALIDATIONS_GLOBS_MAX)
 		raise_number(&inv->floor, drop_oldest_tombstone(inv));
+	if (inv->tombstone_count == inv->tombstone_capacity)
+		grow_ring(inv);
 	put_tombstone(inv, (struct tombstone){glob, sequence});
 	raise_number(&inv->glob_latest, sequence);
 	raise_number(&inv->latest, sequence);
@@ -297,8 +328,21 @@ invalidations_forget(struct invalidations *inv, uint64_t sequence)
 	pthread_rwlock_wrlock(&inv->lock);
 	sequence_map_forget(&inv->tags, sequence);
 	sequence_map_forget(&inv->prefixes, sequence);
-	while (inv->tombstone_count > 0 && tombstone_at(inv, 0)->sequence <= sequence)
-		drop_oldest_tombstone(inv);
+	drop_tombstones(inv, sequence);
+	pthread_rwlock_unlock(&inv->lock);
+}
+
+/* The floor rises before anything is forgotten: no look falls between. */
+void
+invalidations_widen(struct invalidations *inv)
+{
+	uint64_t latest = invalidations_latest(inv);
+
+	pthread_rwlock_wrlock(&inv->lock);
+	raise_number(&inv->floor, latest);
+	sequence_map_forget(&inv->tags, latest);
+	sequence_map_forget(&inv->prefixes, latest);
+	drop_tombstones(inv, latest);
 	pthread_rwlock_unlock(&inv->lock);
 }
 
@@ -306,5 +350,5 @@ size_t
 invalidations_bytes(const struct invalidations *inv)
 {
 	return sizeof(*inv) + sequence_map_bytes(&inv->tags) + sequence_map_bytes(&inv->prefixes) +
-	       (inv->tombstones ? INVALIDATIONS_GLOBS_MAX * (sizeof(struct tombstone) + GLOB_MAX * 2) : 0);
+	       inv->tombstone_capacity * sizeof(struct tombstone) + inv->glob_bytes;
 }

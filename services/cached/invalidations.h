@@ -63,6 +63,8 @@ bool invalidations_cover(const struct invalidations *invalidations, const struct
 bool invalidations_allow(const struct invalidations *invalidations, const struct subject *subject,
                          uint64_t since);
 
+/* Forgets all, for which everything that is older than the latest of them is dead. */
+void invalidations_widen(struct invalidations *invalidations);
 /* No dead entry is left whose version is lower than this. */
 void invalidations_forget(struct invalidations *invalidations, uint64_t sequence);
 /* The latest of them; an entry that is not older needs no look. 0: none. */

@@ -44,6 +44,12 @@ leases_free(struct leases *leases)
 	mem_free(leases);
 }
 
+void
+leases_set_max(struct leases *leases, size_t max)
+{
+	leases->max = max;
+}
+
 /* Where the chain points to the lease, or to NULL; there are buckets. */
 static struct held **
 link_of(const struct leases *leases, uint64_t hash)
@@ -182,6 +188,11 @@ leases_expire(struct leases *leases, uint64_t now_ms, struct engine_waiter **wok
 
 	for (; leases->oldest && leases->oldest->lease.expires_ms <= now_ms; count++)
 		leases_end(leases, leases->oldest->lease.hash, woken);
+	if (leases->count == 0) {
+		mem_free(leases->buckets);
+		leases->buckets = NULL;
+		leases->bucket_count = 0;
+	}
 	return count;
 }
 

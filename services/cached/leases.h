@@ -27,6 +27,8 @@ struct lease {
 struct leases *leases_new(size_t max);
 void leases_free(struct leases *leases);
 
+/* How many there may be from now on; those beyond it end as they do. */
+void leases_set_max(struct leases *leases, size_t max);
 /* The lease in force; NULL: none, or it ran out. */
 const struct lease *leases_find(const struct leases *leases, uint64_t hash, uint64_t now_ms);
 /* Grants it, in the place of one that ran out or that the owner wants gone: its waiters are put before

@@ -332,6 +332,158 @@ START_TEST(shrinking_lets_entries_go_until_the_bytes_are_what_was_asked)
 }
 END_TEST
 
+/* ---- what is remembered beside entries ---- */
+
+#define NAMES 400u /* of namespaces of one tenant */
+
+static void
+for_each_name(void (*act)(struct space *space))
+{
+	struct space *other;
+	char name[32];
+
+	for (unsigned i = 0; i < NAMES; i++) {
+		snprintf(name, sizeof(name), "s%u", i);
+		ck_assert_int_eq(engine_space(t.engine, "many", name, &other).code, STATUS_OK);
+		act(other);
+		if (i % 4 == 0)
+			engine_tick(t.engine);
+	}
+	engine_tick(t.engine);
+}
+
+static uint64_t
+bytes_of(const char *tenant)
+{
+	struct tenant_stats stats;
+
+	ck_assert(engine_tenant_stats(t.engine, tenant, &stats));
+	return stats.bytes;
+}
+
+/* Another tenant's entries, which have to stay, and room for its next one. */
+static void
+assert_others_are_left_alone(void)
+{
+	ck_assert_uint_eq(test_entries(t.space), 50000);
+	ck_assert_uint_lt(bytes_of("many"), 64 << 20 >> 1);
+	test_put(t.space, "another", "v");
+	ck_assert_uint_eq(test_entries(t.space), 50001);
+}
+
+static void
+use_a_pattern(struct space *space)
+{
+	uint64_t sequence;
+	ck_assert_int_eq(engine_invalidate_glob(space, "*a*", 3, &sequence).code, STATUS_OK);
+}
+
+START_TEST(a_pattern_takes_what_it_needs_and_nothing_once_it_is_forgotten)
+{
+	test_put_many(t.space, "k", 50000, 100);
+	for_each_name(use_a_pattern);
+	assert_others_are_left_alone();
+	ck_assert_uint_lt(bytes_of("many"), NAMES * 16384);
+}
+END_TEST
+
+static void
+ask_for_long_keys(struct space *space)
+{
+	char key[ENGINE_KEY_MAX + 1];
+
+	memset(key, 'k', ENGINE_KEY_MAX);
+	key[ENGINE_KEY_MAX] = '\0';
+	for (unsigned i = 0; i < 64; i++) {
+		key[i] = 'x';
+		struct get get = {.key = key, .key_length = ENGINE_KEY_MAX};
+		engine_get(space, &get, 1, &t.arena, NULL);
+	}
+}
+
+START_TEST(keys_that_are_counted_as_hot_take_their_tenants_memory)
+{
+	test_put_many(t.space, "k", 50000, 100);
+	for_each_name(ask_for_long_keys);
+	assert_others_are_left_alone();
+	ck_assert_uint_gt(bytes_of("many"), 8 << 20);
+	ck_assert_uint_lt(bytes_of("many"), 24 << 20);
+}
+END_TEST
+
+static void
+take_leases(struct space *space)
+{
+	char key[32];
+
+	for (unsigned i = 0; i < 5000; i++) {
+		snprintf(key, sizeof(key), "key%u", i);
+		struct get get = {.key = key, .key_length = strlen(key), .may_fill = true};
+		engine_get(space, &get, 1, &t.arena, NULL);
+	}
+}
+
+START_TEST(leases_push_out_nothing_of_others_and_are_had_again_when_they_are_over)
+{
+	struct space *last;
+
+	test_put_many(t.space, "k", 50000, 100);
+	for_each_name(take_leases);
+	assert_others_are_left_alone();
+	ck_assert_int_eq(engine_space(t.engine, "many", "s399", &last).code, STATUS_OK);
+	struct get get = {.key = "more", .key_length = 4, .may_fill = true};
+	engine_get(last, &get, 1, &t.arena, NULL);
+	ck_assert_uint_eq(get.token, 0);
+	ck_assert(!get.is_filling);
+	fake_clock_advance_ms(&t.clock, 10000);
+	for (int i = 0; i < 2; i++)
+		engine_tick(t.engine);
+	ck_assert_uint_lt(bytes_of("many"), NAMES * 16384);
+	engine_get(last, &get, 1, &t.arena, NULL);
+	ck_assert_uint_ne(get.token, 0);
+}
+END_TEST
+
+/* A token that is out keeps what was invalidated since from being forgotten. */
+static void
+invalidate_much(struct space *space)
+{
+	struct get get = {.key = "held", .key_length = 4, .may_fill = true};
+	char tag[32];
+
+	engine_get(space, &get, 1, &t.arena, NULL);
+	for (unsigned i = 0; i < 8000; i++) {
+		snprintf(tag, sizeof(tag), "tag%u", i);
+		engine_invalidate_tag(space, tag, strlen(tag));
+		engine_invalidate_prefix(space, tag, strlen(tag));
+	}
+}
+
+START_TEST(what_was_invalidated_pushes_out_nothing_of_others_and_is_never_given)
+{
+	static const char *const tags[] = {"tag7"};
+	struct space *first, *other;
+
+	test_put_many(t.space, "k", 50000, 100);
+	ck_assert_int_eq(engine_space(t.engine, "many", "s0", &first).code, STATUS_OK);
+	struct set set = test_set_of("tagged", "v");
+	set.tags = tags;
+	set.tag_count = 1;
+	ck_assert_int_eq(test_set(first, set), SET_STORED);
+	for_each_name(invalidate_much);
+	assert_others_are_left_alone();
+	struct get get = {.key = "tagged", .key_length = 6};
+	engine_get(first, &get, 1, &t.arena, NULL);
+	ck_assert_int_eq(get.outcome, GET_MISS);
+	/* A value that is written afterwards is nobody's business. */
+	ck_assert_int_eq(engine_space(t.engine, "many", "s399", &other).code, STATUS_OK);
+	ck_assert_int_eq(test_set(other, set), SET_STORED);
+	engine_tick(t.engine);
+	engine_get(other, &get, 1, &t.arena, NULL);
+	ck_assert_int_eq(get.outcome, GET_HIT);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -350,6 +502,10 @@ main(void)
 	tcase_add_test(tests, a_tenant_keeps_to_its_quota_and_cannot_push_out_anothers_share);
 	tcase_add_test(tests, the_whole_keeps_what_its_eviction_promises);
 	tcase_add_test(tests, shrinking_lets_entries_go_until_the_bytes_are_what_was_asked);
+	tcase_add_test(tests, a_pattern_takes_what_it_needs_and_nothing_once_it_is_forgotten);
+	tcase_add_test(tests, keys_that_are_counted_as_hot_take_their_tenants_memory);
+	tcase_add_test(tests, leases_push_out_nothing_of_others_and_are_had_again_when_they_are_over);
+	tcase_add_test(tests, what_was_invalidated_pushes_out_nothing_of_others_and_is_never_given);
 	suite_add_tcase(suite, tests);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
