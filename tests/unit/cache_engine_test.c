@@ -98,6 +98,13 @@ START_TEST(expiring_leaves_the_graces_and_deleting_leaves_nothing)
 	ck_assert_int_eq(test_get(&t, "k", false, true).outcome, GET_MISS);
 	ck_assert(!engine_delete(t.space, "k", 1));
 	ck_assert(!engine_expire(t.space, "k", 1));
+	/* What is stale has its graces from when its freshness ended, whoever expires it then. */
+	test_put(t.space, "k", "v");
+	ck_assert(engine_expire(t.space, "k", 1));
+	fake_clock_advance_ms(&t.clock, 1500);
+	ck_assert(engine_expire(t.space, "k", 1));
+	fake_clock_advance_ms(&t.clock, 1000);
+	ck_assert_int_eq(test_look(&t, "k").outcome, GET_MISS);
 }
 END_TEST
 
@@ -113,6 +120,11 @@ START_TEST(touching_makes_fresh_again_and_keeps_the_version)
 	ck_assert_int_eq(get.fresh_ms, 3000);
 	ck_assert_uint_eq(get.version, version);
 	ck_assert(!engine_touch(t.space, "other", 5, 3000));
+	test_space_configure(&t, 1000, 0, 60000);
+	test_put(t.space, "failing", "v");
+	fake_clock_advance_ms(&t.clock, 2000);
+	ck_assert_int_eq(test_get(&t, "failing", false, true).outcome, GET_STALE);
+	ck_assert(!engine_touch(t.space, "failing", 7, 3000));
 }
 END_TEST
 
@@ -178,6 +190,24 @@ START_TEST(counting_up_makes_keeps_and_refuses_as_it_should)
 }
 END_TEST
 
+START_TEST(counting_begins_anew_where_nothing_fresh_is_and_ends_who_fills)
+{
+	struct set none = test_set_of("none", "");
+
+	test_space_configure(&t, 1000, 60000, 60000);
+	ck_assert_int_eq(count_up("n", 5, 0).value, 5);
+	fake_clock_advance_ms(&t.clock, 2000);
+	ck_assert_int_eq(test_look(&t, "n").outcome, GET_STALE);
+	ck_assert_int_eq(count_up("n", 1, 100).value, 101);
+	none.is_negative = true;
+	ck_assert_int_eq(test_set(t.space, none), SET_STORED);
+	ck_assert_int_eq(count_up("none", 1, 100).value, 101);
+	uint64_t token = test_get(&t, "filled", true, false).token;
+	ck_assert_int_eq(count_up("filled", 1, 0).value, 1);
+	ck_assert_int_eq(test_fill(t.space, "filled", "9", token), SET_LEASE_LOST);
+}
+END_TEST
+
 /* ---- invalidating ---- */
 
 START_TEST(what_is_invalidated_is_not_given_in_any_grace_and_what_is_written_after_is)
@@ -232,6 +262,47 @@ START_TEST(dead_entries_leave_with_time_and_their_invalidations_are_forgotten)
 	engine_space_stats(t.space, &stats);
 	ck_assert_uint_eq(stats.entries, 0);
 	ck_assert_uint_eq(stats.evicted[EVICTED_EXPIRED], 2000);
+}
+END_TEST
+
+/* Every look at it takes 2 ms, so that upkeep gets no further than a part of the entries. */
+struct slow_clock {
+	struct clock clock; /* first */
+	uint64_t *ns;
+};
+
+static uint64_t
+read_slowly(const struct clock *clock)
+{
+	const struct slow_clock *slow = (const struct slow_clock *)clock;
+	return *slow->ns += 2000000;
+}
+
+START_TEST(an_invalidation_that_comes_while_entries_are_looked_through_is_not_forgotten)
+{
+	uint64_t ns = UINT64_C(100000000000);
+	struct slow_clock slow = {*clock_system(), &ns};
+	struct engine *engine;
+	struct get get = {.key = "k0", .key_length = 2};
+	static const char *const tags[] = {"red"};
+
+	slow.clock.mono_ns = read_slowly;
+	engine = engine_new(&(struct engine_options){.bytes_max = 16 << 20, .clock = &slow.clock});
+	ck_assert_int_eq(engine_space(engine, "tenant", "space", &t.space).code, STATUS_OK);
+	struct set set = test_set_of("k0", "v");
+	set.tags = tags;
+	set.tag_count = 1;
+	ck_assert_int_eq(test_set(t.space, set), SET_STORED);
+	test_put_many(t.space, "other", 2000, 10);
+	engine_tick(engine); /* is past k0 and not through */
+	engine_invalidate_tag(t.space, "red", 3);
+	for (int i = 0; i < 30; i++) {
+		engine_tick(engine);
+		engine_get(t.space, &get, 1, &t.arena, NULL);
+		ck_assert_int_eq(get.outcome, GET_MISS);
+	}
+	ck_assert_uint_eq(test_entries(t.space), 2000);
+	engine_free(engine);
 }
 END_TEST
 
@@ -375,6 +446,8 @@ main(void)
 	tcase_add_test(tests, that_there_is_no_value_is_remembered_for_its_own_time_and_without_grace);
 	tcase_add_test(tests, a_set_for_a_version_is_stored_only_over_that_version);
 	tcase_add_test(tests, counting_up_makes_keeps_and_refuses_as_it_should);
+	tcase_add_test(tests, counting_begins_anew_where_nothing_fresh_is_and_ends_who_fills);
+	tcase_add_test(tests, an_invalidation_that_comes_while_entries_are_looked_through_is_not_forgotten);
 	tcase_add_test(tests, what_is_invalidated_is_not_given_in_any_grace_and_what_is_written_after_is);
 	tcase_add_test(tests, dead_entries_leave_with_time_and_their_invalidations_are_forgotten);
 	tcase_add_test(tests, a_space_that_was_dropped_begins_anew_with_higher_versions);

@@ -193,6 +193,12 @@ START_TEST(a_value_that_took_long_to_make_is_renewed_before_its_end_by_one_calle
 			struct get get = test_get(&t, key, true, false);
 			ck_assert_int_eq(get.outcome, GET_HIT);
 			early[left] += get.token != 0;
+			/* To the others it is a value like any other. */
+			struct get other = test_get(&t, key, get.token != 0, false);
+			ck_assert_int_eq(other.outcome, GET_HIT);
+			ck_assert(!other.is_filling);
+			if (get.token)
+				ck_assert_uint_eq(other.token, 0);
 			if (get.token)
 				ck_assert(engine_release(t.space, key, strlen(key), get.token));
 		}

@@ -24,6 +24,15 @@ tear_down(void)
 	test_space_fini(&t);
 }
 
+static uint64_t
+bytes_of(const char *tenant)
+{
+	struct tenant_stats stats;
+
+	ck_assert(engine_tenant_stats(t.engine, tenant, &stats));
+	return stats.bytes;
+}
+
 /* ---- namespaces ---- */
 
 START_TEST(tenants_and_spaces_of_one_name_are_apart_and_their_number_is_bounded)
@@ -72,6 +81,25 @@ START_TEST(no_tenant_fills_the_memory_with_namespaces_alone)
 	struct set set = test_set_of("k", "v");
 	engine_set(other, &set, 1);
 	ck_assert_int_eq(set.outcome, SET_STORED);
+	engine_free(small);
+}
+END_TEST
+
+START_TEST(all_tenants_together_fill_half_of_the_memory_with_namespaces_at_most)
+{
+	struct engine *small = test_space_engine(&t, 8 << 20);
+	struct space *other;
+	char tenant[16], name[16];
+	unsigned made = 0;
+
+	for (int i = 0; i < 1000; i++) {
+		snprintf(tenant, sizeof(tenant), "t%d", i / 100);
+		snprintf(name, sizeof(name), "s%d", i % 100);
+		made += engine_space(small, tenant, name, &other).code == STATUS_OK;
+	}
+	/* Each tenant has one in any case. */
+	ck_assert_uint_ge(made, 200);
+	ck_assert_uint_le(made, (4 << 20) / 16384 + 10);
 	engine_free(small);
 }
 END_TEST
@@ -250,7 +278,47 @@ START_TEST(a_tenant_keeps_to_its_quota_and_cannot_push_out_anothers_share)
 }
 END_TEST
 
-/* Gets of keys that are put in when they miss, in a t.space of a thousand entries. */
+START_TEST(which_of_a_tenants_namespaces_loses_is_drawn_by_what_they_take)
+{
+	struct engine *small = test_space_engine(&t, 4 << 20);
+	struct space *little, *large;
+
+	engine_space(small, "tenant", "little", &little);
+	engine_space(small, "tenant", "large", &large);
+	test_put_many(little, "k", 2000, 100);
+	test_put_many(large, "k", 40000, 100);
+	uint64_t before = test_entries(large);
+	ck_assert_uint_ge(before, 10000);
+	uint64_t kept = test_entries(little);
+	/* A fifth of what there is leaves: each namespace loses about that part of its own. */
+	test_put_many(large, "more", (unsigned)before / 5, 100);
+	ck_assert_uint_ge(test_entries(little), kept * 7 / 10);
+	ck_assert_uint_le(test_entries(little), kept * 9 / 10);
+	engine_free(small);
+}
+END_TEST
+
+START_TEST(room_that_was_not_had_is_given_back)
+{
+	char *value = calloc(1, 30000);
+	struct set set = test_set_of("k", "");
+
+	set.value = value;
+	set.value_length = 30000;
+	test_put(t.space, "small", "v");
+	engine_tick(t.engine);
+	uint64_t beside = bytes_of("tenant"), all = engine_bytes(t.engine);
+	/* Less than the entry and what the namespace takes by itself. */
+	engine_set_quota(t.engine, "tenant", &(struct tenant_quota){.bytes_max = 31000});
+	for (int i = 0; i < 100; i++)
+		ck_assert_int_eq(test_set(t.space, set), SET_TOO_LARGE);
+	ck_assert_uint_le(bytes_of("tenant"), beside);
+	ck_assert_uint_le(engine_bytes(t.engine), all);
+	free(value);
+}
+END_TEST
+
+/* Gets of keys that are put in when they miss, in a space of a thousand entries. */
 static double
 hit_ratio(uint32_t (*draw_key)(uint32_t i), uint32_t gets)
 {
@@ -350,15 +418,6 @@ for_each_name(void (*act)(struct space *space))
 			engine_tick(t.engine);
 	}
 	engine_tick(t.engine);
-}
-
-static uint64_t
-bytes_of(const char *tenant)
-{
-	struct tenant_stats stats;
-
-	ck_assert(engine_tenant_stats(t.engine, tenant, &stats));
-	return stats.bytes;
 }
 
 /* Another tenant's entries, which have to stay, and room for its next one. */
@@ -500,6 +559,9 @@ main(void)
 	tcase_add_test(tests, that_there_is_no_value_takes_a_tenth_of_the_entries_at_most);
 	tcase_add_test(tests, that_there_is_no_value_takes_a_tenth_of_the_bytes_at_most);
 	tcase_add_test(tests, a_tenant_keeps_to_its_quota_and_cannot_push_out_anothers_share);
+	tcase_add_test(tests, all_tenants_together_fill_half_of_the_memory_with_namespaces_at_most);
+	tcase_add_test(tests, which_of_a_tenants_namespaces_loses_is_drawn_by_what_they_take);
+	tcase_add_test(tests, room_that_was_not_had_is_given_back);
 	tcase_add_test(tests, the_whole_keeps_what_its_eviction_promises);
 	tcase_add_test(tests, shrinking_lets_entries_go_until_the_bytes_are_what_was_asked);
 	tcase_add_test(tests, a_pattern_takes_what_it_needs_and_nothing_once_it_is_forgotten);
