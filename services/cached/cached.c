@@ -315,8 +315,10 @@ destroy(void *arg)
 	if (self->has_upkeep)
 		(void)pthread_join(self->upkeep, NULL);
 	subscriber_free(self->changes);
-	fetches_free(self->fetches);
+	/* Each may still call the other: answers of origins are told to the fleet, whose own lead to fetches. */
+	fetches_stop(self->fetches);
 	fleet_free(self->fleet);
+	fetches_free(self->fetches);
 	mem_free(self->journal);
 	waiting_free(self->waiting);
 	warming_free(self->warming);

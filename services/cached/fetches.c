@@ -3,6 +3,7 @@
  */
 #include "fetches.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -22,7 +23,8 @@ struct failure {
 };
 
 struct fetches {
-	struct outbound *outbound;
+	pthread_rwlock_t lock;     /* guards the pointer while it is used */
+	struct outbound *outbound; /* NULL: it is over */
 	struct failure failures[FAILURES];
 	struct metric_counter *fetched, *absent, *failed;
 };
@@ -181,6 +183,15 @@ done(struct outbound_request *request)
 /* ---- questions ---- */
 
 static bool
+send_request(struct fetches *fetches, struct outbound_request *request)
+{
+	pthread_rwlock_rdlock(&fetches->lock);
+	bool is_sent = fetches->outbound && outbound_send(fetches->outbound, request);
+	pthread_rwlock_unlock(&fetches->lock);
+	return is_sent;
+}
+
+static bool
 fetch_send(struct fetch *fetch, const char *key)
 {
 	struct cached *self = fetch->self;
@@ -198,7 +209,7 @@ fetch_send(struct fetch *fetch, const char *key)
 	                                           .max_bytes = DEFINITIONS_VALUE_MAX,
 	                                           .done = done,
 	                                           .user = fetch};
-	return fetch->request.url && outbound_send(self->fetches->outbound, &fetch->request);
+	return fetch->request.url && send_request(self->fetches, &fetch->request);
 }
 
 bool
@@ -246,6 +257,7 @@ fetches_new(struct cached *self, struct fetches **out)
 	                                         .clock = self->env.clock};
 	struct fetches *fetches = mem_alloc(sizeof(*fetches));
 
+	pthread_rwlock_init(&fetches->lock, NULL);
 	fetches->fetched = counter(self, "fetched");
 	fetches->absent = counter(self, "absent");
 	fetches->failed = counter(self, "failed");
@@ -254,18 +266,26 @@ fetches_new(struct cached *self, struct fetches **out)
 	return status_ok(&st) ? outbound_new(&options, &fetches->outbound) : st;
 }
 
+/* What is cancelled is told while nobody holds the lock: who is woken by it may want to fetch. */
 void
-fetches_stop(struct fetches *fetches, uint32_t grace_ms)
+fetches_stop(struct fetches *fetches)
 {
-	if (fetches && fetches->outbound)
-		outbound_free(fetches->outbound, grace_ms);
-	if (fetches)
-		fetches->outbound = NULL;
+	if (!fetches)
+		return;
+	pthread_rwlock_wrlock(&fetches->lock);
+	struct outbound *outbound = fetches->outbound;
+	fetches->outbound = NULL;
+	pthread_rwlock_unlock(&fetches->lock);
+	if (outbound)
+		outbound_free(outbound, 0);
 }
 
 void
 fetches_free(struct fetches *fetches)
 {
-	fetches_stop(fetches, 0);
+	if (!fetches)
+		return;
+	fetches_stop(fetches);
+	pthread_rwlock_destroy(&fetches->lock);
 	mem_free(fetches);
 }

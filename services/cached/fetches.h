@@ -16,8 +16,8 @@
 struct fetches;
 
 struct status fetches_new(struct cached *self, struct fetches **out);
-/* What is under way gets so long. */
-void fetches_stop(struct fetches *fetches, uint32_t grace_ms);
+/* Cancels what is under way; nothing is fetched from then on, whoever still asks. */
+void fetches_stop(struct fetches *fetches);
 void fetches_free(struct fetches *fetches);
 
 /* Whether the namespace has an origin. Any thread, does not wait. */
