@@ -64,7 +64,8 @@ entry_bytes_for(const struct entry_parts *parts)
 {
 	size_t bytes = offsetof(struct entry, rest) + rest_bytes(parts);
 
-	return bytes + TABLES_BYTES + 2 * ENTRY_UNIT_BYTES + (bytes >= MAPPED_BYTES ? PAGE_BYTES : 0);
+	/* Rounded up, a remainder that is too small for a block of its own, and rounded to units. */
+	return bytes + TABLES_BYTES + 3 * ENTRY_UNIT_BYTES + (bytes >= MAPPED_BYTES ? PAGE_BYTES : 0);
 }
 
 static unsigned char *
