@@ -9,17 +9,9 @@
 
 #define RUNS_MAX    256u       /* of changes in one turn */
 #define GETS_MAX    1024u      /* in one turn, and what the last reading has beyond it */
-#define READS_MAX   64u        /* runs of read.lua in one round trip */
 #define TURN_BYTES  (4u << 20) /* of values to write in one turn */
-#define TRIP_BYTES  (4u << 20) /* of values to read in one round trip, unless a single one is larger */
 #define TURNS_MAX   64u        /* that one reading takes */
 #define ARENA_BLOCK (256u << 10)
-
-/* What one turn does. */
-struct work_list {
-	struct errand *errands;
-	struct reading *readings;
-};
 
 /* ---- the queues ---- */
 
@@ -110,167 +102,6 @@ take_work(struct fleet *fleet, struct work_list *work)
 	work->readings = take_readings(fleet);
 	pthread_mutex_unlock(&fleet->lock);
 	return work->errands || work->readings;
-}
-
-/* ---- round trips ---- */
-
-/* Whose replies these are: an operation's, a look's, or a run's of read.lua. */
-struct run {
-	struct errand *errand;
-	struct op *op;
-	struct inquiry *looking;
-	struct read_run read;
-};
-
-/* What a round trip asks, and what it takes to understand the answers. */
-struct runs {
-	struct redis_eval_item *items;
-	struct run *whose;
-	size_t item_count, count;
-	struct inquiry *inquiries; /* of the turn */
-	size_t bytes_max;          /* of an entry, in the first look */
-};
-
-static void
-make_room(struct turn *turn, const struct work_list *work, struct runs *runs)
-{
-	size_t items = READS_MAX, whose = READS_MAX, gets = 0;
-
-	for (const struct errand *errand = work->errands; errand; errand = errand->next) {
-		items += errand->count;
-		whose += errand->count;
-	}
-	for (const struct inquiry *inquiry = runs->inquiries; inquiry; inquiry = inquiry->next) {
-		items += look_items(inquiry);
-		whose++;
-		gets += inquiry->count;
-	}
-	runs->items = ARENA_ARRAY(turn->arena, struct redis_eval_item, items);
-	runs->whose = ARENA_ARRAY(turn->arena, struct run, whose);
-	runs->bytes_max = TRIP_BYTES / (gets + 1);
-}
-
-static void
-add_op(struct turn *turn, struct errand *errand, struct op *op, struct runs *runs)
-{
-	if (op_encode(turn, errand, op, &runs->items[runs->item_count])) {
-		runs->whose[runs->count++] = (struct run){.errand = errand, .op = op};
-		runs->item_count++;
-	}
-}
-
-static void
-add_look(struct turn *turn, struct inquiry *inquiry, struct runs *runs)
-{
-	if (inquiry->count == 0)
-		return;
-	look_encode(turn, inquiry, runs->bytes_max, &runs->items[runs->item_count]);
-	runs->item_count += look_items(inquiry);
-	runs->whose[runs->count++] = (struct run){.looking = inquiry};
-}
-
-/* Changes, and a first look at what is to be read. */
-static void
-begin(struct turn *turn, const struct work_list *work, struct runs *runs)
-{
-	*runs = (struct runs){.inquiries = inquiries_of(turn, work->readings)};
-	make_room(turn, work, runs);
-	for (struct errand *errand = work->errands; errand; errand = errand->next)
-		for (size_t i = 0; i < errand->count && errand->space; i++)
-			add_op(turn, errand, &errand->ops[i], runs);
-	for (struct inquiry *inquiry = runs->inquiries; inquiry; inquiry = inquiry->next)
-		add_look(turn, inquiry, runs);
-}
-
-static size_t
-count_reads(const struct runs *runs)
-{
-	size_t count = 0;
-
-	for (const struct inquiry *inquiry = runs->inquiries; inquiry && count < READS_MAX;
-	     inquiry = inquiry->next)
-		count += reads_left(inquiry);
-	return count < READS_MAX ? count : READS_MAX;
-}
-
-/* What the first look left open. Each run returns its part of a trip's bytes at most, but the first, which is
- * of the reading that waits longest, one value in any case: so all come to their end. */
-static void
-add_reads(struct turn *turn, struct runs *runs)
-{
-	size_t count = count_reads(runs), bytes = count > 0 ? TRIP_BYTES / count : 0;
-	struct inquiry *inquiry = runs->inquiries;
-
-	for (size_t i = 0; i < count; i++) {
-		struct run *run = &runs->whose[runs->count++];
-		while (reads_left(inquiry) == 0)
-			inquiry = inquiry->next;
-		*run = (struct run){0};
-		read_encode(turn, inquiry, &(struct read_bounds){bytes, i == 0}, &run->read,
-		            &runs->items[runs->item_count++]);
-	}
-}
-
-/* Operations that were judged meanwhile come once more, and readings move on. */
-static void
-go_on(struct turn *turn, struct runs *runs)
-{
-	size_t before = runs->count;
-
-	runs->count = runs->item_count = 0;
-	for (size_t i = 0; i < before; i++) {
-		struct run run = runs->whose[i];
-		if (!run.op || !run.op->is_again)
-			continue;
-		run.op->is_again = false;
-		add_op(turn, run.errand, run.op, runs);
-	}
-	add_reads(turn, runs);
-}
-
-/* Takes the run's replies off. */
-static struct status
-decode(struct turn *turn, const struct runs *runs, struct run *run, const struct redis_reply **replies)
-{
-	const struct redis_reply *first = *replies;
-
-	*replies += run->looking ? look_items(run->looking) : 1;
-	if (run->op)
-		return op_decode(turn, run->errand, run->op, first);
-	if (run->looking)
-		return look_decode(turn, run->looking, runs->bytes_max, first);
-	return read_decode(turn, &run->read, first);
-}
-
-static struct status
-exchange(struct turn *turn, struct runs *runs)
-{
-	struct redis_reply *replies = ARENA_ARRAY(turn->arena, struct redis_reply, runs->item_count);
-	struct status st = redis_eval_pipeline(turn->conn, runs->items, runs->item_count, turn->arena, replies);
-	const struct redis_reply *at = replies;
-
-	for (size_t i = 0; i < runs->count && status_ok(&st); i++)
-		st = decode(turn, runs, &runs->whose[i], &at);
-	return st;
-}
-
-static struct status
-run_all(struct fleet *fleet, const struct work_list *work, struct arena *arena)
-{
-	struct turn turn = {.fleet = fleet, .arena = arena};
-	struct runs runs;
-	struct status st = redis_take_hurried(fleet->options.redis, fleet->options.patience_ms, &turn.conn);
-
-	if (!status_ok(&st))
-		return st;
-	begin(&turn, work, &runs);
-	while (status_ok(&st) && runs.count > 0) {
-		st = exchange(&turn, &runs);
-		if (status_ok(&st))
-			go_on(&turn, &runs);
-	}
-	redis_put(fleet->options.redis, turn.conn);
-	return st;
 }
 
 /* ---- what came of it ---- */
@@ -368,7 +199,7 @@ end_readings(struct fleet *fleet, struct reading *list, bool is_done)
 static void
 take_turn(struct fleet *fleet, const struct work_list *work, struct arena *arena)
 {
-	struct status st = run_all(fleet, work, arena);
+	struct status st = trips_run(fleet, work, arena);
 
 	if (!status_ok(&st))
 		fleet_be_alone(fleet, true);

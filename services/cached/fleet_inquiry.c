@@ -12,9 +12,6 @@
 
 #include "fleet_internal.h"
 
-#define HEAD_BYTES 40u
-#define LAYOUT_AT  39u
-
 /* ---- together ---- */
 
 static struct inquiry *
@@ -56,7 +53,7 @@ inquiries_of(struct turn *turn, struct reading *readings)
 		struct inquiry *inquiry = inquiry_of(turn, &first, reading->space);
 		for (size_t i = 0; i < reading->count; i++)
 			if (reading->gets[i].is_shared)
-				want(turn, inquiry, (struct wanted){reading, &reading->gets[i]});
+				want(turn, inquiry, (struct wanted){.reading = reading, .get = &reading->gets[i]});
 	}
 	return first;
 }
@@ -103,7 +100,18 @@ globs_learn(struct turn *turn, struct space *space, uint64_t latest)
 
 /* ---- answers ---- */
 
-/* False: there is none, or what is there was written by something else, or by another release. */
+bool
+entry_is_sound(const struct redis_reply *value)
+{
+	const uint8_t *at = (const uint8_t *)value->text;
+
+	if (value->type != REDIS_TEXT || value->size < ENTRY_HEAD || at[39] != ENTRY_LAYOUT)
+		return false;
+	size_t tag_count = at[37], type_length = at[38];
+	return tag_count <= ENGINE_TAGS_MAX && type_length <= ENGINE_TYPE_MAX &&
+	       value->size >= ENTRY_HEAD + 8 * tag_count + type_length;
+}
+
 static bool
 entry_decode(const struct redis_reply *value, uint64_t now_ms, uint64_t tags[ENGINE_TAGS_MAX],
              struct shared_answer *answer)
@@ -111,20 +119,18 @@ entry_decode(const struct redis_reply *value, uint64_t now_ms, uint64_t tags[ENG
 	const uint8_t *at = (const uint8_t *)value->text;
 	struct entry_parts *parts = &answer->parts;
 
-	if (value->type != REDIS_TEXT || value->size < HEAD_BYTES || at[LAYOUT_AT] != ENTRY_LAYOUT)
+	if (!entry_is_sound(value))
 		return false;
-	size_t tag_count = at[37], type_length = at[38], behind = HEAD_BYTES + 8 * tag_count + type_length;
-	if (tag_count > ENGINE_TAGS_MAX || type_length > ENGINE_TYPE_MAX || value->size < behind)
-		return false;
+	size_t tag_count = at[37], type_length = at[38], behind = ENTRY_HEAD + 8 * tag_count + type_length;
 	uint64_t stored_ms = big_endian(at + 8, 8), fresh_ms = big_endian(at + 16, 8);
 	for (size_t i = 0; i < tag_count; i++)
-		tags[i] = big_endian(at + HEAD_BYTES + 8 * i, 8);
+		tags[i] = big_endian(at + ENTRY_HEAD + 8 * i, 8);
 	*parts = (struct entry_parts){.version = shared_version(big_endian(at, 8)),
 	                              .grace_ms = (uint32_t)big_endian(at + 24, 4),
 	                              .error_grace_ms = (uint32_t)big_endian(at + 28, 4),
 	                              .delta_ms = (uint32_t)big_endian(at + 32, 4),
 	                              .is_negative = at[36] & 1,
-	                              .type = (const char *)at + HEAD_BYTES + 8 * tag_count,
+	                              .type = (const char *)at + ENTRY_HEAD + 8 * tag_count,
 	                              .type_length = type_length,
 	                              .value = at + behind,
 	                              .value_length = value->size - behind,

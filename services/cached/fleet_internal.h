@@ -3,10 +3,12 @@
  *
  *	fleet.c          life
  *	fleet_ask.c      the queue of questions and changes, and the thread that asks Redis
+ *	fleet_trips.c    what it asks in one turn, round trip by round trip
  *	fleet_keys.c     names in Redis
  *	fleet_inquiry.c  what readings of one namespace want together, and what becomes of the answers
  *	fleet_look.c     the first look at entries, by plain commands
- *	fleet_read.c     what that leaves open as runs of read.lua, and its answers
+ *	fleet_names.c    the second, at what tags and prefixes have ended
+ *	fleet_read.c     what these leave open as runs of read.lua, and its answers
  *	fleet_change.c   changes as runs of change.lua, and its answers
  *	fleet_follow.c   the thread that follows the logs
  *	fleet_pending.c  what the other replicas are still to be told
@@ -23,7 +25,9 @@
 #include "follower.h"
 
 #define FLEET_SHARDS 16u
-#define ENTRY_LAYOUT 1u /* of entries in Redis, see change.lua */
+/* Of entries in Redis, see change.lua. */
+#define ENTRY_LAYOUT 1u
+#define ENTRY_HEAD   40u /* bytes before the tags */
 
 struct shard {
 	struct trust trust;
@@ -83,12 +87,14 @@ struct redis_arg fleet_life_prefix(unsigned shard, struct arena *arena);
 struct redis_arg fleet_head_key(unsigned shard, struct arena *arena);
 struct redis_arg fleet_log_key(unsigned shard, struct arena *arena);
 
-/* ---- arguments of scripts ---- */
+/* ---- arguments of scripts and commands ---- */
 struct args {
 	struct arena *arena;
 	struct redis_arg *list;
 	size_t count, capacity;
 };
+/* The words that were put in as a command. */
+struct redis_eval_item args_command(const struct args *args);
 void args_text(struct args *args, const char *text);
 void args_bytes(struct args *args, const void *bytes, size_t size);
 void args_number(struct args *args, uint64_t number);
@@ -111,26 +117,32 @@ struct turn {
 };
 
 /* ---- fleet_inquiry.c ---- */
+/* Where a namespace stood when its entries were looked up, or before: numbers of changes, and Redis' time. */
+struct stand {
+	uint64_t seq, now_ms, floor, tags, prefixes, globs;
+};
 struct wanted {
 	struct reading *reading;
 	struct get *get;
+	/* What the first look found, if it is as good as what is wanted unless a tag or prefix has ended it. */
+	const struct redis_reply *doubtful;
 };
 /* What all readings of one space want in a turn. */
 struct inquiry {
 	struct space *space;
 	struct space_keys keys;
 	uint64_t lease_ms;
+	struct stand stand; /* by the first look */
 	struct wanted *wanted;
 	size_t count, capacity;
-	size_t read; /* so many have had their run of read.lua, or need none */
+	size_t doubts; /* how many are doubtful */
+	size_t read;   /* so many have had their run of read.lua, or need none */
 	struct inquiry *next;
 };
 /* One for each space, in the order of the readings. */
 struct inquiry *inquiries_of(struct turn *turn, struct reading *readings);
-/* Where a namespace stood when its entries were looked up, or before: numbers of changes, and Redis' time. */
-struct stand {
-	uint64_t seq, now_ms, floor, tags, prefixes, globs;
-};
+/* False: there is none, or what is there was written by something else, or by another release. */
+bool entry_is_sound(const struct redis_reply *value);
 enum read_code { READ_DONE, READ_GRANTED, READ_HELD, READ_LEFT_OUT };
 /* Ends the get, unless it is left out or a pattern covers the entry: then it stays `is_shared`. */
 struct status inquiry_settle(struct turn *turn, struct inquiry *inquiry, struct wanted *wanted,
@@ -146,6 +158,13 @@ void look_encode(struct turn *turn, struct inquiry *inquiry, size_t bytes_max, s
 struct status look_decode(struct turn *turn, struct inquiry *inquiry, size_t bytes_max,
                           const struct redis_reply *replies);
 
+/* ---- fleet_names.c ---- */
+/* How many items the second look takes; 0: nothing is doubtful. */
+size_t names_items(const struct inquiry *inquiry);
+void names_encode(struct turn *turn, struct inquiry *inquiry, struct redis_eval_item *out);
+/* Nothing is doubtful afterwards; what is ended, and wanted to be filled, stays open. */
+struct status names_decode(struct turn *turn, struct inquiry *inquiry, const struct redis_reply *replies);
+
 /* ---- fleet_read.c ---- */
 /* Some of an inquiry that one run of read.lua asks for. */
 struct read_run {
@@ -157,7 +176,7 @@ struct read_bounds {
 	size_t bytes; /* of values, */
 	bool has_one; /* or one value, however long */
 };
-/* How many runs those that are still open take. */
+/* How many runs those that are still open take; 0 as long as something is doubtful. */
 size_t reads_left(const struct inquiry *inquiry);
 /* The next run; there is one left. */
 void read_encode(struct turn *turn, struct inquiry *inquiry, const struct read_bounds *bounds,
@@ -169,6 +188,16 @@ struct status read_decode(struct turn *turn, const struct read_run *run, const s
 bool op_encode(struct turn *turn, struct errand *errand, struct op *op, struct redis_eval_item *out);
 struct status op_decode(struct turn *turn, struct errand *errand, struct op *op,
                         const struct redis_reply *reply);
+
+/* ---- fleet_trips.c ---- */
+/* What one turn does. */
+struct work_list {
+	struct errand *errands;
+	struct reading *readings;
+};
+/* Does all of it, but for what is left out of an answer's bytes. When this fails, what was not done by then
+ * is still to be decided. */
+struct status trips_run(struct fleet *fleet, const struct work_list *work, struct arena *arena);
 
 /* ---- fleet_ask.c ---- */
 void *fleet_ask_main(void *fleet);

@@ -102,6 +102,12 @@ add(struct args *args, struct redis_arg arg)
 	args->list[args->count++] = arg;
 }
 
+struct redis_eval_item
+args_command(const struct args *args)
+{
+	return (struct redis_eval_item){.args = args->list, .arg_count = args->count};
+}
+
 void
 args_text(struct args *args, const char *text)
 {

@@ -20,7 +20,6 @@
 
 #include "fleet_internal.h"
 
-#define HEAD_BYTES  40u /* an entry's, see change.lua */
 #define FIXED_ITEMS 3u
 
 /* ---- questions ---- */
@@ -31,40 +30,54 @@ look_items(const struct inquiry *inquiry)
 	return inquiry->count > 0 ? FIXED_ITEMS + inquiry->count : 0;
 }
 
-static struct redis_arg
-word(const char *text)
+/* NULL at the end. */
+static void
+args_words(struct args *args, const char *const *words)
 {
-	return (struct redis_arg){.data = text, .size = strlen(text)};
+	for (; *words; words++)
+		args_text(args, *words);
 }
 
 static struct redis_eval_item
-command(struct arena *arena, const struct redis_arg *words, size_t count)
+time_question(struct arena *arena)
 {
-	struct redis_arg *args = ARENA_ARRAY(arena, struct redis_arg, count);
+	struct args args = {.arena = arena};
 
-	memcpy(args, words, count * sizeof(args[0]));
-	return (struct redis_eval_item){.args = args, .arg_count = count};
+	args_text(&args, "TIME");
+	return args_command(&args);
+}
+
+static struct redis_eval_item
+fields_question(struct arena *arena, const char *command, struct redis_arg key, const char *const *fields)
+{
+	struct args args = {.arena = arena};
+
+	args_text(&args, command);
+	args_bytes(&args, key.data, key.size);
+	args_words(&args, fields);
+	return args_command(&args);
 }
 
 void
 look_encode(struct turn *turn, struct inquiry *inquiry, size_t bytes_max, struct redis_eval_item *out)
 {
+	static const char *const HEAD[] = {"seq", NULL}, *const META[] = {"floor", "tags", "prefixes", "globs",
+	                                                                  NULL};
 	const struct space_keys *keys = &inquiry->keys;
 	struct arena *arena = turn->arena;
-	const struct redis_arg time[] = {word("TIME")};
-	const struct redis_arg head[] = {word("HGET"), keys->head, word("seq")};
-	const struct redis_arg meta[] = {word("HMGET"), keys->meta,       word("floor"),
-	                                 word("tags"),  word("prefixes"), word("globs")};
-	struct redis_arg entry[] = {word("GETRANGE"), {0}, word("0"), {0}};
+	const char *end = arena_printf(arena, "%zu", bytes_max - 1);
 
-	*out++ = command(arena, time, 1);
-	*out++ = command(arena, head, 3);
-	*out++ = command(arena, meta, 6);
-	entry[3] = word(arena_printf(arena, "%zu", bytes_max - 1));
+	*out++ = time_question(arena);
+	*out++ = fields_question(arena, "HGET", keys->head, HEAD);
+	*out++ = fields_question(arena, "HMGET", keys->meta, META);
 	for (size_t i = 0; i < inquiry->count; i++) {
 		const struct get *get = inquiry->wanted[i].get;
-		entry[1] = fleet_entry_key(keys, get->key, get->key_length, arena);
-		*out++ = command(arena, entry, 4);
+		struct redis_arg *words = ARENA_ARRAY(arena, struct redis_arg, 4);
+		words[0] = (struct redis_arg){"GETRANGE", 8};
+		words[1] = fleet_entry_key(keys, get->key, get->key_length, arena);
+		words[2] = (struct redis_arg){"0", 1};
+		words[3] = (struct redis_arg){end, strlen(end)};
+		*out++ = (struct redis_eval_item){.args = words, .arg_count = 4};
 	}
 }
 
@@ -91,25 +104,33 @@ stand_decode(const struct redis_reply replies[FIXED_ITEMS], struct stand *stand)
 	return status_ok_value();
 }
 
-enum seen { SEEN_NOTHING, SEEN_FRESH, SEEN_STALE, SEEN_UNSURE };
+enum seen { SEEN_NOTHING, SEEN_FRESH, SEEN_STALE, SEEN_PART };
 
-/* As read.lua judges. Unsure: it is longer than what was returned, or a tag or prefix may cover it. */
+/* As read.lua judges, but for tags and prefixes. A part: it is longer than what was returned. */
 static enum seen
 judge(const struct stand *stand, const struct get *get, const struct redis_reply *value, size_t bytes_max)
 {
 	const uint8_t *at = (const uint8_t *)value->text;
 
 	if (value->size == bytes_max)
-		return SEEN_UNSURE;
-	if (value->size < HEAD_BYTES || at[39] != ENTRY_LAYOUT)
+		return SEEN_PART;
+	if (!entry_is_sound(value))
 		return SEEN_NOTHING;
 	uint64_t version = big_endian(at, 8), fresh_ms = big_endian(at + 16, 8);
 	if (version < stand->floor || version < shared_number(get->oldest))
 		return SEEN_NOTHING;
-	bool has_tags = at[37] > 0;
-	if (version < stand->prefixes || (has_tags && version < stand->tags))
-		return SEEN_UNSURE;
 	return stand->now_ms < fresh_ms ? SEEN_FRESH : SEEN_STALE;
+}
+
+/* Whether a tag or prefix may have ended it. */
+static bool
+is_doubtful(const struct stand *stand, const struct redis_reply *value)
+{
+	const uint8_t *at = (const uint8_t *)value->text;
+	uint64_t version = big_endian(at, 8);
+	bool has_tags = at[37] > 0;
+
+	return version < stand->prefixes || (has_tags && version < stand->tags);
 }
 
 /* Whether who asked is content with that, and wants no token. */
@@ -117,25 +138,37 @@ static bool
 is_enough(enum seen seen, const struct get *get)
 {
 	bool wants_token = get->may_fill && !get->has_failed && (seen != SEEN_FRESH || get->is_early);
-	return seen != SEEN_UNSURE && !wants_token;
+	return seen != SEEN_PART && !wants_token;
+}
+
+static struct status
+take_one(struct turn *turn, struct inquiry *inquiry, struct wanted *wanted, size_t bytes_max,
+         const struct redis_reply *value)
+{
+	static const struct redis_reply NOTHING = {.type = REDIS_NIL};
+	enum seen seen = judge(&inquiry->stand, wanted->get, value, bytes_max);
+
+	if (!is_enough(seen, wanted->get))
+		return status_ok_value();
+	if (seen != SEEN_NOTHING && is_doubtful(&inquiry->stand, value)) {
+		wanted->doubtful = value;
+		inquiry->doubts++;
+		return status_ok_value();
+	}
+	return inquiry_settle(turn, inquiry, wanted, &inquiry->stand, READ_DONE,
+	                      seen == SEEN_NOTHING ? &NOTHING : value);
 }
 
 struct status
 look_decode(struct turn *turn, struct inquiry *inquiry, size_t bytes_max, const struct redis_reply *replies)
 {
-	static const struct redis_reply NOTHING = {.type = REDIS_NIL};
-	struct stand stand;
-	struct status st = stand_decode(replies, &stand);
+	struct status st = stand_decode(replies, &inquiry->stand);
 
 	for (size_t i = 0; i < inquiry->count && status_ok(&st); i++) {
-		struct wanted *wanted = &inquiry->wanted[i];
 		const struct redis_reply *value = &replies[FIXED_ITEMS + i];
 		if (value->type != REDIS_TEXT)
 			return status_make(STATUS_INTERNAL, "Redis has something else in an entry's place");
-		enum seen seen = judge(&stand, wanted->get, value, bytes_max);
-		if (is_enough(seen, wanted->get))
-			st = inquiry_settle(turn, inquiry, wanted, &stand, READ_DONE,
-			                    seen == SEEN_NOTHING ? &NOTHING : value);
+		st = take_one(turn, inquiry, &inquiry->wanted[i], bytes_max, value);
 	}
 	return st;
 }

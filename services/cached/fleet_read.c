@@ -42,6 +42,8 @@ reads_left(const struct inquiry *inquiry)
 {
 	size_t open = 0;
 
+	if (inquiry->doubts > 0)
+		return 0;
 	for (size_t i = inquiry->read; i < inquiry->count; i++)
 		open += inquiry->wanted[i].get->is_shared;
 	return (open + KEYS_MAX - 1) / KEYS_MAX;

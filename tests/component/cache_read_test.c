@@ -269,7 +269,7 @@ START_TEST(each_namespace_gives_its_own_values_and_tokens)
 }
 END_TEST
 
-/* What a plain look cannot judge: older than the latest tag, prefix or pattern of the namespace, covered or
+/* What a first look cannot judge: older than the latest tag, prefix or pattern of the namespace, covered or
  * not. */
 START_TEST(entries_older_than_an_invalidation_are_each_judged_by_it)
 {
@@ -305,20 +305,27 @@ START_TEST(entries_older_than_an_invalidation_are_each_judged_by_it)
 }
 END_TEST
 
-/* What is there without a doubt needs no script. */
+/* Neither what is there without a doubt, nor what is older than a tag's end. */
 START_TEST(fresh_values_cost_redis_no_run_of_a_script)
 {
-	struct crowd crowd;
-
-	crowd_init(&crowd, 2, KEYS, true);
-	for (size_t i = 0; i < 2 * KEYS; i++)
-		put(crowd.keys[i], SMALL, "t");
-	uint64_t before = test_redis_calls(server, "getrange");
-	crowd_ask(&crowd);
-	ck_assert_uint_eq(test_redis_calls(server, "getrange"), before + 2 * KEYS);
-	for (size_t i = 0; i < 2 * KEYS; i++)
-		ck_assert(is_found(&crowd.gets[i], SMALL));
-	crowd_fini(&crowd);
+	for (unsigned looks = 1; looks <= 2; looks++) {
+		struct crowd crowd;
+		crowd_init(&crowd, 2, KEYS, true);
+		for (size_t i = 0; i < 2 * KEYS; i++) {
+			snprintf(crowd.keys[i], KEY_BYTES, "%u/%zu", looks, i);
+			crowd.gets[i].key_length = strlen(crowd.keys[i]);
+			put(crowd.keys[i], SMALL, "t");
+		}
+		if (looks == 2)
+			(void)test_replica_do(&writer, op_on(OP_TAG, "u"), NULL);
+		uint64_t entries = test_redis_calls(server, "getrange"), names = test_redis_calls(server, "zmscore");
+		crowd_ask(&crowd);
+		ck_assert_uint_eq(test_redis_calls(server, "getrange"), entries + 2 * KEYS);
+		ck_assert_uint_eq(test_redis_calls(server, "zmscore"), names + (looks - 1) * 2 * KEYS);
+		for (size_t i = 0; i < 2 * KEYS; i++)
+			ck_assert(is_found(&crowd.gets[i], SMALL));
+		crowd_fini(&crowd);
+	}
 }
 END_TEST
 
