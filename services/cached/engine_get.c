@@ -244,7 +244,6 @@ is_filled_by_another(struct looking *looking, uint64_t hash)
 {
 	struct space *space = looking->space;
 	struct engine_waiter *woken = NULL;
-	uint64_t lost = 0;
 
 	if (looking->standing != STANDING_IN_STEP)
 		return false;
@@ -254,9 +253,10 @@ is_filled_by_another(struct looking *looking, uint64_t hash)
 	struct lease asking = {.hash = hash,
 	                       .token = SHARED_ASKING,
 	                       .granted_ms = looking->now_ms,
-	                       .expires_ms = looking->now_ms + SHARED_HELD_MS};
+	                       .expires_ms = looking->now_ms + SHARED_HELD_MS,
+	                       .is_others = true};
 	if (!held && looking->get->outcome == GET_MISS)
-		(void)leases_grant(space->leases, &asking, looking->now_ms, &woken, &lost);
+		(void)leases_grant(space->leases, &asking, looking->now_ms, &woken, &space->counts.leases_lost);
 	pthread_mutex_unlock(&space->lock);
 	wake_all(woken);
 	return is_held;

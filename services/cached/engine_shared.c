@@ -87,7 +87,7 @@ give(struct space *space, struct get *get, const struct entry_parts *parts, stru
 static void
 note_lease(struct space *space, uint64_t hash, const struct shared_answer *answer, struct get *get)
 {
-	uint64_t now_ms = engine_now_ms(space->engine), lost = 0;
+	uint64_t now_ms = engine_now_ms(space->engine);
 	struct engine_waiter *woken = NULL;
 
 	pthread_mutex_lock(&space->lock);
@@ -95,11 +95,12 @@ note_lease(struct space *space, uint64_t hash, const struct shared_answer *answe
 	                      .token = answer->is_granted ? get->token : 0,
 	                      .since = answer->at,
 	                      .granted_ms = now_ms,
+	                      .is_others = !answer->is_granted,
 	                      .expires_ms = now_ms + (answer->is_granted ? get->lease_ms : SHARED_HELD_MS)};
 	const struct lease *held = leases_find(space->leases, hash, now_ms);
 	bool is_ours = held && held->token > SHARED_ASKING;
 	if (answer->is_granted || (answer->is_held && !is_ours))
-		(void)leases_grant(space->leases, &lease, now_ms, &woken, &lost);
+		(void)leases_grant(space->leases, &lease, now_ms, &woken, &space->counts.leases_lost);
 	else if (!answer->is_held && !is_ours)
 		leases_end(space->leases, hash, &woken);
 	space->counts.leases += answer->is_granted;

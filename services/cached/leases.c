@@ -162,7 +162,7 @@ leases_grant(struct leases *leases, const struct lease *lease, uint64_t now_ms, 
 	const struct held *before = find(leases, lease->hash);
 
 	if (before) {
-		*lost += before->lease.expires_ms <= now_ms;
+		*lost += before->lease.expires_ms <= now_ms && !before->lease.is_others;
 		leases_end(leases, lease->hash, woken);
 	}
 	if (leases->count >= leases->max)
@@ -186,8 +186,10 @@ leases_expire(struct leases *leases, uint64_t now_ms, struct engine_waiter **wok
 {
 	size_t count = 0;
 
-	for (; leases->oldest && leases->oldest->lease.expires_ms <= now_ms; count++)
+	while (leases->oldest && leases->oldest->lease.expires_ms <= now_ms) {
+		count += !leases->oldest->lease.is_others;
 		leases_end(leases, leases->oldest->lease.hash, woken);
+	}
 	if (leases->count == 0) {
 		mem_free(leases->buckets);
 		leases->buckets = NULL;

@@ -22,6 +22,7 @@ struct lease {
 	uint64_t hash, token;
 	uint64_t since; /* the space's sequence when it was granted */
 	uint64_t granted_ms, expires_ms;
+	bool is_others; /* no token of it was handed out here: its end is no loss */
 };
 
 struct leases *leases_new(size_t max);
@@ -32,12 +33,12 @@ void leases_set_max(struct leases *leases, size_t max);
 /* The lease in force; NULL: none, or it ran out. */
 const struct lease *leases_find(const struct leases *leases, uint64_t hash, uint64_t now_ms);
 /* Grants it, in the place of one that ran out or that the owner wants gone: its waiters are put before
- * `*woken`. False: there are too many. `*lost` counts one that ran out. */
+ * `*woken`. False: there are too many. `*lost` counts tokens that ran out. */
 bool leases_grant(struct leases *leases, const struct lease *lease, uint64_t now_ms,
                   struct engine_waiter **woken, uint64_t *lost);
 /* Ends the lease, whoever has it; its waiters are put before `*woken`. */
 void leases_end(struct leases *leases, uint64_t hash, struct engine_waiter **woken);
-/* Ends what ran out, returns how many. */
+/* Ends what ran out, returns how many tokens that were. */
 size_t leases_expire(struct leases *leases, uint64_t now_ms, struct engine_waiter **woken);
 
 /* False: nobody is filling. */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "leases.h"
 #include "support/test_space.h"
 
 static struct test_space t;
@@ -211,6 +212,25 @@ START_TEST(a_value_that_took_long_to_make_is_renewed_before_its_end_by_one_calle
 }
 END_TEST
 
+START_TEST(a_token_that_ran_out_is_a_lease_lost_and_not_the_mark_of_what_another_replica_fills)
+{
+	struct leases *leases = leases_new(8);
+	struct engine_waiter *woken = NULL;
+	const struct lease ours = {.hash = 1, .token = 7, .expires_ms = 10};
+	const struct lease mark = {.hash = 2, .expires_ms = 10, .is_others = true};
+	uint64_t lost = 0;
+
+	ck_assert(leases_grant(leases, &ours, 0, &woken, &lost));
+	ck_assert(leases_grant(leases, &mark, 0, &woken, &lost));
+	ck_assert(leases_grant(leases, &ours, 10, &woken, &lost));
+	ck_assert(leases_grant(leases, &mark, 10, &woken, &lost));
+	ck_assert_uint_eq(lost, 1);
+	ck_assert_uint_eq(leases_expire(leases, 10, &woken), 1);
+	ck_assert_uint_eq(leases_count(leases), 0);
+	leases_free(leases);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -226,6 +246,8 @@ main(void)
 	tcase_add_test(tests, an_invalidation_makes_place_for_a_holder_that_can_still_fill);
 	tcase_add_test(tests, in_grace_one_caller_renews_and_the_others_take_what_there_is);
 	tcase_add_test(tests, a_value_that_took_long_to_make_is_renewed_before_its_end_by_one_caller);
+	tcase_add_test(tests,
+	               a_token_that_ran_out_is_a_lease_lost_and_not_the_mark_of_what_another_replica_fills);
 	suite_add_tcase(suite, tests);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
