@@ -187,6 +187,25 @@ is_json(const char *type)
 	        strncasecmp(type + length - 5, "+json", 5) == 0);
 }
 
+/* Whether nothing is said of the request that cannot be kept to; answers otherwise. To write in spite of a
+ * condition would lose what another wrote. */
+static bool
+check_terms(struct request *request)
+{
+	bool may_depend = request->method->raw_body || request->verb == API_DELETE;
+	const char *coding = request->body_size > 0 ? request_header(request, "Content-Encoding") : NULL;
+
+	if (coding && strcasecmp(coding, "identity") != 0) {
+		respond_problem(request, "unsupported-media-type", "the body must be without a Content-Encoding");
+		return false;
+	}
+	if (may_depend && (request_header(request, "If-Match") || request_header(request, "If-None-Match"))) {
+		respond_problem(request, "invalid-argument", "this method takes no If-Match and no If-None-Match");
+		return false;
+	}
+	return true;
+}
+
 /* Whether the body is of a type and place that can be read; answers when it is not. */
 static bool
 check_body(struct request *request)
@@ -247,7 +266,7 @@ decode(struct request *request)
 	cloudevents_look(request);
 	const char *known = request->method->raw_answer ? request_header(request, "If-None-Match") : NULL;
 	request->if_none_match = known ? arena_strdup(&request->arena, known) : NULL;
-	if (!check_body(request))
+	if (!check_terms(request) || !check_body(request))
 		return false;
 	struct status st = read_body(request, violations);
 	if (!request->message) {

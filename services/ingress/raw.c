@@ -44,15 +44,16 @@ is_known(const struct request *request)
 	return request->if_none_match && tag && names_tag(request->if_none_match, tag);
 }
 
+/* 304 has the length of what it leaves out: RFC 9110 section 8.6. libmicrohttpd sends no body with it. */
 static void
-give(struct request *request, const struct raw_answer *answer)
+give(struct request *request, unsigned http, const struct raw_answer *answer)
 {
 	struct MHD_Response *response = MHD_create_response_from_buffer(
 	    answer->size, (void *)(uintptr_t)(answer->size > 0 ? answer->body : ""), MHD_RESPMEM_PERSISTENT);
 
 	(void)MHD_add_response_header(response, "Content-Type",
 	                              answer->type ? answer->type : "application/octet-stream");
-	respond_with(request, request->method->success, response);
+	respond_with(request, http, response);
 }
 
 void
@@ -62,8 +63,6 @@ raw_respond(struct request *request, const ProtobufCMessage *message)
 
 	if (!raw_from_message(request->method, message, &answer))
 		respond_problem(request, "not-found", "there is no value");
-	else if (is_known(request))
-		respond_text(request, 304, NULL, "", 0);
 	else
-		give(request, &answer);
+		give(request, is_known(request) ? 304 : request->method->success, &answer);
 }
