@@ -241,6 +241,15 @@ read_flag(struct command *command, int argc, char *const *argv, int *used)
 	return set_field(command, &place, name, value);
 }
 
+/* A word of the path is taken as it is, and so is the one that takes the place of such a word. */
+static bool
+set_word(const struct place *place, const char *word)
+{
+	if (json_object_get(place->object, place->field->name))
+		return complain("does not belong here", word);
+	return json_object_set_new(place->object, place->field->name, json_string(word)) == 0;
+}
+
 /* Behind the words of the path. */
 static bool
 read_further_word(struct command *command, const char *word)
@@ -252,7 +261,10 @@ read_further_word(struct command *command, const char *word)
 	if (!name[0])
 		return complain("does not belong here", word);
 	flags_name(name, flag);
-	return flags_place(command, flag, strlen(flag), &place) && set_field(command, &place, flag, word);
+	if (!flags_place(command, flag, strlen(flag), &place))
+		return false;
+	return place.field->label == PROTOBUF_C_LABEL_REPEATED ? set_field(command, &place, flag, word)
+	                                                       : set_word(&place, word);
 }
 
 /* A word without dashes is the next parameter of the path. */

@@ -172,7 +172,8 @@ outcome(const struct command *command, const struct exchange *exchange, json_t *
 	return code;
 }
 
-/* A body that is one field as it is, and its type; both leave the fields. */
+/* A body that is one field as it is, and its type; both leave the fields. Without the field it is empty, and
+ * has no type that was not said. */
 static char *
 raw_body(struct command *command, const char **type)
 {
@@ -180,7 +181,7 @@ raw_body(struct command *command, const char **type)
 	const json_t *said = json_object_get(command->fields, "content_type");
 	char *body = NULL;
 
-	*type = said ? value_text(command->arena, said) : "application/octet-stream";
+	*type = said ? value_text(command->arena, said) : "";
 	for (unsigned i = 0; i < rules->descriptor->n_fields; i++) {
 		const char *name = rules->descriptor->fields[i].name;
 		const json_t *value = json_object_get(command->fields, name);
@@ -189,7 +190,8 @@ raw_body(struct command *command, const char **type)
 		bool is_json = rules->fields[i].format == API_JSON;
 		char *dumped = is_json ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
 		body = is_json ? dumped : strdup(value_text(command->arena, value));
-		*type = is_json ? "application/json" : *type;
+		if (is_json || !said)
+			*type = is_json ? "application/json" : "application/octet-stream";
 		json_object_del(command->fields, name);
 		break;
 	}

@@ -76,7 +76,7 @@ bool profile_apply(struct settings *settings, struct arena *arena);
 /* ---- http.c ---- */
 struct exchange {
 	const char *verb, *url, *body; /* body NULL: none */
-	const char *content_type;      /* of the body; NULL: JSON */
+	const char *content_type;      /* of the body; NULL: JSON, "": none */
 	const char *api_key;
 	const char *idempotency_key;    /* NULL: none */
 	const char *trace_id, *span_id; /* W3C Trace Context; the call is found by it in traces and logs */

@@ -282,6 +282,14 @@ print_bounds(const struct api_field *rules, FILE *out)
 		fprintf(out, " %s", rules->unit);
 }
 
+static bool
+takes_many(const struct api_method *method, const char *name)
+{
+	const ProtobufCFieldDescriptor *field =
+	    protobuf_c_message_descriptor_get_field_by_name(method->request->descriptor, name);
+	return field && field->label == PROTOBUF_C_LABEL_REPEATED;
+}
+
 void
 help_method(const struct api_method *method, FILE *out)
 {
@@ -289,7 +297,7 @@ help_method(const struct api_method *method, FILE *out)
 	for (const char *at = strchr(method->path, '{'); at; at = strchr(at + 1, '{'))
 		fprintf(out, " <%.*s>", (int)strcspn(at + 1, ".}"), at + 1);
 	if (method->cli_words[0])
-		fprintf(out, " <%s...>", method->cli_words);
+		fprintf(out, " <%s%s>", method->cli_words, takes_many(method, method->cli_words) ? "..." : "");
 	fprintf(out, " [flags]\n\n%s\n\nScope %s%s.\n\n", method->doc, method->scope,
 	        method->is_operator_only ? ", for operators" : "");
 	for (unsigned i = 0; i < method->request->descriptor->n_fields; i++) {

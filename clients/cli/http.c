@@ -38,10 +38,11 @@ headers_of(const struct exchange *exchange, struct arena *arena)
 	struct curl_slist *list = NULL;
 	if (exchange->api_key)
 		list = curl_slist_append(list, arena_printf(arena, "Authorization: Bearer %s", exchange->api_key));
+	const char *type = exchange->content_type ? exchange->content_type : "application/json";
+
+	/* Without a colon's value curl leaves out the header that it would send. */
 	if (exchange->body)
-		list = curl_slist_append(
-		    list, arena_printf(arena, "Content-Type: %s",
-		                       exchange->content_type ? exchange->content_type : "application/json"));
+		list = curl_slist_append(list, arena_printf(arena, "Content-Type:%s%s", type[0] ? " " : "", type));
 	if (exchange->idempotency_key)
 		list = curl_slist_append(list, arena_printf(arena, "Idempotency-Key: %s", exchange->idempotency_key));
 	/* Only a call that is looked at asks to be traced; for others Corbel's own sampling decides. */

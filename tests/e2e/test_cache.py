@@ -449,11 +449,17 @@ def test_the_command_line_keeps_gets_and_tells(stack, tenant):
     assert corbel("cache", "get", "cli", "a/b") == b"hello"
     corbel("cache", "set", "cli", "j", "--json", '{"a":1}')
     assert corbel("cache", "get", "cli", "j") == b'{"a":1}'
+    corbel("cache", "set", "cli", "t", "--text", "hello")
+    assert b"text/plain" in corbel("cache", "get-many", "cli", "t")
+    for words in (["expire", "cli", "t"], ["touch", "cli", "j"], ["release", "cli", "j", "--lease", "0" * 16]):
+        assert corbel("cache", *words, "--output", "csv").split()[0] == b"found"
+    assert b"7" in corbel("cache", "incr", "cli", "@n", "--by", "7") and corbel("cache", "get", "cli", "@n") == b"7"
+    corbel("cache", "expire", "cli", "j", "another", code=2)
     corbel("cache", "invalidate", "cli", "--tags", "y")
     corbel("cache", "get", "cli", "a/b", code=4)
     assert b"cli" in corbel("cache", "stats")
     _, keys = corbel("cache", "stats", "--namespace", "cli").split(b"\n\ntop_keys\n")
-    assert {line.split()[0] for line in keys.splitlines()} == {b"key", b"a/b", b"j"}
+    assert {line.split()[0] for line in keys.splitlines()} == {b"key", b"a/b", b"j", b"t", b"@n"}
     assert corbel("cache", "get-many", "cli", "j", "a/b").split()[5:7] == [b"j", b"HIT"]
 
 

@@ -109,9 +109,9 @@ def test_values_of_enums_are_unique_over_all_files_and_the_second_one_is_named(t
     assert '"corbel.v1.BLUE" is already defined in file "first.proto"' in ran.stderr
 
 
-def test_words_of_the_command_line_go_to_a_list(generate):
-    ran, _ = generate(THING.replace('scope: "things.write"', 'scope: "things.write" cli: "things create" cli_words: "id"'))
-    assert ran.returncode == 1 and "Things.Create: cli_words names no repeated field of plain values" in ran.stderr
+def test_words_of_the_command_line_go_to_a_text_or_a_list(generate):
+    ran, _ = generate(THING.replace('scope: "things.write"', 'scope: "things.write" cli: "things create" cli_words: "nothing"'))
+    assert ran.returncode == 1 and "Things.Create: cli_words names no text and no list of plain values" in ran.stderr
 
 
 @pytest.mark.parametrize("column", ["nothing", "id.nothing"])

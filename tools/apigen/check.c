@@ -175,14 +175,21 @@ check_flags(struct checker *checker, const struct model_method *method)
 			       COMMON[i]);
 }
 
+static bool
+is_one_text(const struct model_field *field)
+{
+	return !field->is_repeated &&
+	       field->proto->type == GOOGLE__PROTOBUF__FIELD_DESCRIPTOR_PROTO__TYPE__TYPE_STRING;
+}
+
 static void
 check_words(struct checker *checker, const struct model_method *method)
 {
 	const char *name = method->options->cli_words;
 	const struct model_field *field = name ? model_field_find(method->request, name, strlen(name)) : NULL;
 
-	if (name && (!field || !field->is_repeated || field->is_map || field->message))
-		breach(checker, method, "cli_words names no repeated field of plain values");
+	if (name && (!field || field->is_map || field->message || !(field->is_repeated || is_one_text(field))))
+		breach(checker, method, "cli_words names no text and no list of plain values");
 }
 
 static void
