@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "cached_internal.h"
 #include "engine_shared.h"
+#include "entry.h"
 
 #define NAME "corbel" /* of this cache, in Cache-Status */
 
@@ -96,32 +97,48 @@ answer_entry(struct call *call, const struct get *get, bool is_raw, Entry *out)
 		put_value(arena, get, is_raw, out);
 }
 
-/* RFC 9211: how the answer came about. */
+/* RFC 9211: how what was found came to be given. What the caller waited for may be older than its question:
+ * then it was another tier's, or is given because nothing newer came. Ages are rounded up. */
+static const char *
+way_of(const struct cached *self, const struct lookup *lookup, const struct get *get)
+{
+	uint64_t waited_ms = clock_mono_ms(self->env.clock) - lookup->since_ms;
+	bool is_made = lookup->has_waited && get->age_ms <= waited_ms + ENTRY_STORED_UNIT_MS;
+
+	if (get->outcome == GET_STALE && lookup->has_waited && lookup->has_failed)
+		return "fwd=stale";
+	return is_made ? "fwd=uri-miss; stored" : "hit";
+}
+
+/* Whole seconds, rounded down: what is stale has less than none left. */
+static long long
+ttl_of(const struct get *get)
+{
+	return get->fresh_ms >= 0 ? get->fresh_ms / 1000 : -((999 - get->fresh_ms) / 1000);
+}
+
 static void
-put_status(struct call *call, const struct get *get, bool was_parked)
+put_status(struct call *call, const struct lookup *lookup, const struct get *get)
 {
 	char text[96];
 
-	if (was_parked && get->outcome != GET_MISS)
-		snprintf(text, sizeof(text), NAME "; fwd=uri-miss; stored; ttl=%lld",
-		         (long long)(get->fresh_ms / 1000));
-	else if (get->outcome == GET_MISS)
-		snprintf(text, sizeof(text), NAME "; fwd=%s%s", "uri-miss", get->is_filling ? "; collapsed" : "");
+	if (get->outcome == GET_MISS)
+		snprintf(text, sizeof(text), NAME "; fwd=uri-miss%s", get->is_filling ? "; collapsed" : "");
 	else
-		snprintf(text, sizeof(text), NAME "; hit; ttl=%lld%s", (long long)(get->fresh_ms / 1000),
-		         get->outcome == GET_NEGATIVE ? "; detail=negative" : "");
+		snprintf(text, sizeof(text), NAME "; %s; ttl=%lld%s", way_of(call_service(call), lookup, get),
+		         ttl_of(get), get->outcome == GET_NEGATIVE ? "; detail=negative" : "");
 	call_header(call, "Cache-Status", text);
 }
 
 void
-answer_headers(struct call *call, const struct get *get, bool was_parked)
+answer_headers(struct call *call, const struct lookup *lookup, const struct get *get)
 {
 	const struct cached *self = call_service(call);
 	char text[64];
 
 	if (call_is_internal(call))
 		return;
-	put_status(call, get, was_parked);
+	put_status(call, lookup, get);
 	if (get->token) {
 		call_header(call, "Corbel-Lease", token_text(call_arena(call), get->token));
 		snprintf(text, sizeof(text), "%llu", (unsigned long long)get->lease_ms);

@@ -82,21 +82,23 @@ struct lookup {
 	const Corbel__V1__CacheGetRequest *request;
 	struct space *space;
 	bool has_origin, has_failed;
+	bool has_waited; /* the caller had to, since `since_ms` of the monotonic clock */
+	uint64_t since_ms;
 };
 void lookup_init(struct cached *self, struct lookup *lookup, struct get *get);
 /* After the engine has looked: a token that the origin is to use starts a fetch. */
 void lookup_follow(struct cached *self, struct lookup *lookup, struct get *get);
 /* Nothing is there, and nobody who can make it is waited for. */
 bool lookup_is_over(const struct lookup *lookup, const struct get *get);
-/* Ends the call with what was found; `was_parked` tells that it had to wait for that. */
-void lookup_answer(struct call *call, const struct lookup *lookup, const struct get *get, bool was_parked);
+/* Ends the call with what was found. */
+void lookup_answer(struct call *call, const struct lookup *lookup, const struct get *get);
 
 /* ---- answers.c ---- */
 /* What was found as an entry; pointers of `get` are borrowed. `is_raw`: the value's bytes whatever they are.
  */
 void answer_entry(struct call *call, const struct get *get, bool is_raw, Corbel__V1__CacheEntry *out);
 /* Age, ETag, Cache-Control, Cache-Status and the token, for callers by HTTP. */
-void answer_headers(struct call *call, const struct get *get, bool was_parked);
+void answer_headers(struct call *call, const struct lookup *lookup, const struct get *get);
 char *token_text(struct arena *arena, uint64_t token);
 uint64_t token_read(const char *text); /* NULL: 0 */
 
@@ -125,9 +127,10 @@ void cache_statistics_read(struct cached *self, const char *tenant, const char *
 /* ---- waiting.c ---- */
 struct waiting *waiting_new(struct cached *self);
 /* Ends those who waited long enough; all of them when `is_over`. */
-/* A caller who missed the key is sent to Fetch; `missed_ms` is of the monotonic clock, before the key was
- * looked for: the value may be there by now. Any thread. */
-void waiting_expect(struct waiting *waiting, const struct space *space, const char *key, uint64_t missed_ms);
+/* The call missed its key and is sent to Fetch; `missed_ms` is of the monotonic clock, before the key was
+ * looked for: the value may be there by then. Any thread. */
+void waiting_expect(struct waiting *waiting, const struct call *call, const struct lookup *lookup,
+                    uint64_t missed_ms);
 void waiting_tick(struct waiting *waiting, bool is_over);
 void waiting_free(struct waiting *waiting);
 

@@ -84,6 +84,8 @@ take_origin(struct definition_table *table, const Corbel__V1__CacheOrigin *from,
 	for (; out->header_count < from->n_headers; out->header_count++)
 		out->headers[out->header_count] = arena_printf(arena, "%s: %s", from->headers[out->header_count]->key,
 		                                               from->headers[out->header_count]->value);
+	/* No header would mean any coding: RFC 9110 section 12.5.3. */
+	out->headers[out->header_count++] = "Accept-Encoding: identity";
 	node->rules.origin_timeout_ms = out->timeout_ms;
 	table->has_origins = true;
 }

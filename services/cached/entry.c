@@ -21,7 +21,6 @@
 #define HAS_TAGS    8u
 #define HAS_TYPE    16u
 
-#define STORED_UNIT_MS 64u /* of the time it was stored at: nine years in 32 bits */
 /* Beside the block: its node, its words in the index, its mark among the ghosts, the allocator's own. */
 #define TABLES_BYTES (20u + 6u + 3u + 8u)
 /* The allocator rounds to 16 bytes, and to pages what it maps by itself. */
@@ -97,7 +96,7 @@ entry_new(const struct entry_parts *parts)
 	entry->key_length = parts->key_length & ENTRY_KEY_LIMIT;
 	entry->flags = flags & 31u;
 	entry->value_length = parts->value_length & ENTRY_VALUE_MAX;
-	entry->stored = (uint32_t)(parts->stored_ms / STORED_UNIT_MS);
+	entry->stored = (uint32_t)(parts->stored_ms / ENTRY_STORED_UNIT_MS);
 	entry_set_fresh(entry, parts->fresh_ms);
 	if (flags & HAS_GRACES) {
 		at = put(at, &parts->grace_ms, 4);
@@ -128,7 +127,7 @@ entry_read(const struct entry *entry, struct entry_parts *parts)
 
 	*parts = (struct entry_parts){.version = entry->version,
 	                              .fresh_ms = entry->fresh_ms,
-	                              .stored_ms = (uint64_t)entry->stored * STORED_UNIT_MS,
+	                              .stored_ms = (uint64_t)entry->stored * ENTRY_STORED_UNIT_MS,
 	                              .is_negative = flags & IS_NEGATIVE,
 	                              .key_length = entry->key_length,
 	                              .value_length = entry->value_length};

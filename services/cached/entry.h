@@ -10,10 +10,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ENTRY_VALUE_MAX  ((1u << 21) - 1)
-#define ENTRY_KEY_LIMIT  ((1u << 11) - 1)
-#define ENTRY_TIME_MAX   ((UINT64_C(1) << 40) - 1)
-#define ENTRY_UNIT_BYTES 16u /* that sizes are counted in */
+#define ENTRY_VALUE_MAX      ((1u << 21) - 1)
+#define ENTRY_KEY_LIMIT      ((1u << 11) - 1)
+#define ENTRY_TIME_MAX       ((UINT64_C(1) << 40) - 1)
+#define ENTRY_UNIT_BYTES     16u /* that sizes are counted in */
+#define ENTRY_STORED_UNIT_MS 64u /* that stored_ms is kept in, rounded down: nine years in 32 bits */
 
 struct entry;
 

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/hash.h"
 #include "origin.h"
@@ -162,6 +163,19 @@ fill(struct fetch *fetch, const struct outbound_response *response, bool is_nega
 	run(fetch, (struct op){.kind = OP_SET, .set = set}, filled);
 }
 
+/* A value goes out with its media type alone, so it has to come without a coding. */
+static void
+take_value(struct fetch *fetch, const struct outbound_response *response)
+{
+	const char *coding =
+	    origin_header(response->head, response->head_size, "Content-Encoding", &fetch->arena);
+
+	if (coding && coding[0] && strcasecmp(coding, "identity") != 0)
+		fail(fetch, arena_printf(&fetch->arena, "it answered with Content-Encoding: %s", coding));
+	else
+		fill(fetch, response, false);
+}
+
 static void
 done(struct outbound_request *request)
 {
@@ -173,7 +187,7 @@ done(struct outbound_request *request)
 	else if (response->is_cut)
 		fail(fetch, "the value is larger than 1 MiB");
 	else if (response->status == 200)
-		fill(fetch, response, false);
+		take_value(fetch, response);
 	else if (response->status == 404 || response->status == 410)
 		fill(fetch, response, true);
 	else

@@ -73,11 +73,11 @@ end_call(struct cached *self, const struct run *run, size_t i, bool has_room)
 	}
 	lookup_follow(self, lookup, get);
 	if (is_to_wait(lookup, get)) {
-		waiting_expect(self->waiting, lookup->space, get->key, run->began_ms);
+		waiting_expect(self->waiting, run->calls[i], lookup, run->began_ms);
 		must_wait(run->calls[i], "the value may be on its way");
 		return;
 	}
-	lookup_answer(run->calls[i], lookup, get, false);
+	lookup_answer(run->calls[i], lookup, get);
 }
 
 /* ---- what Redis is asked for ---- */
@@ -166,6 +166,8 @@ find_space(struct call *call, struct lookup *lookup)
 	                                 request->lease || self->fleet, &lookup->space);
 
 	lookup->request = request;
+	lookup->has_waited = false;
+	lookup->since_ms = 0;
 	if (status_ok(&st))
 		return true;
 	call_end(call, st);

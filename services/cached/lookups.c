@@ -38,7 +38,7 @@ lookup_is_over(const struct lookup *lookup, const struct get *get)
 }
 
 void
-lookup_answer(struct call *call, const struct lookup *lookup, const struct get *get, bool was_parked)
+lookup_answer(struct call *call, const struct lookup *lookup, const struct get *get)
 {
 	bool is_missed = lookup->has_origin && get->outcome == GET_MISS && !get->token;
 
@@ -51,6 +51,6 @@ lookup_answer(struct call *call, const struct lookup *lookup, const struct get *
 		return;
 	}
 	answer_entry(call, get, true, (Corbel__V1__CacheEntry *)call_reply(call));
-	answer_headers(call, get, was_parked);
+	answer_headers(call, lookup, get);
 	call_end(call, status_ok_value());
 }

@@ -9,8 +9,7 @@
  * or the one that looks after the time, takes it out of the list and answers.
  *
  * A caller comes here because Get found nothing. By then the value may have come: it was waited for all the
- * same, and is no hit of the cache. So misses that were sent here are remembered for as long as the way
- * takes.
+ * same, and is no hit of the cache. So requests whose misses were sent here are remembered.
  */
 #include <stdatomic.h>
 #include <string.h>
@@ -34,12 +33,13 @@ struct parked {
 	struct lookup lookup;
 	struct get get;
 	struct reading reading; /* of other replicas' values */
-	bool was_parked, is_last;
+	bool is_last;
 	int looks;
 	uint64_t until_ms;
 };
 
-/* By hash; a newer one takes the place of an older, whose value may then be called a hit. */
+/* By hash of request and key; a newer one takes the place of an older, whose value may then be called a hit.
+ */
 struct miss {
 	_Atomic uint64_t hash, at_ms;
 };
@@ -54,30 +54,36 @@ struct waiting {
 /* ---- misses that were sent here ---- */
 
 static uint64_t
-hash_of(const struct space *space, const char *key)
+hash_of(const struct call *call, const struct lookup *lookup)
 {
-	return hash_mix64(hash_table64(&space, sizeof(void *)), hash_table64(key, strlen(key)));
+	const char *key = lookup->request->key, *id = call_request_id(call);
+	uint64_t hash = hash_mix64(hash_table64(&lookup->space, sizeof(void *)), hash_table64(key, strlen(key)));
+
+	return hash_mix64(hash, hash_table64(id, strlen(id)));
 }
 
 void
-waiting_expect(struct waiting *waiting, const struct space *space, const char *key, uint64_t missed_ms)
+waiting_expect(struct waiting *waiting, const struct call *call, const struct lookup *lookup,
+               uint64_t missed_ms)
 {
-	uint64_t hash = hash_of(space, key);
+	uint64_t hash = hash_of(call, lookup);
 	struct miss *miss = &waiting->misses[hash % MISSES];
 
 	atomic_store(&miss->at_ms, missed_ms);
 	atomic_store(&miss->hash, hash);
 }
 
-/* Whether what was found has come since it was missed. */
-static bool
-was_missed(const struct parked *parked, const struct get *get)
+/* Whether the caller waits since it missed the key, and not since it came here. */
+static void
+recall_miss(const struct waiting *waiting, const struct call *call, struct lookup *lookup)
 {
-	const struct waiting *waiting = parked->waiting;
-	uint64_t hash = hash_of(parked->lookup.space, get->key), now = clock_mono_ms(waiting->self->env.clock);
+	uint64_t hash = hash_of(call, lookup);
 	const struct miss *miss = &waiting->misses[hash % MISSES];
 
-	return atomic_load(&miss->hash) == hash && atomic_load(&miss->at_ms) + get->age_ms <= now + 1;
+	lookup->since_ms = clock_mono_ms(waiting->self->env.clock);
+	lookup->has_waited = atomic_load(&miss->hash) == hash;
+	if (lookup->has_waited)
+		lookup->since_ms = atomic_load(&miss->at_ms);
 }
 
 /* ---- the list ---- */
@@ -124,7 +130,7 @@ park(struct parked *parked)
 {
 	const GetRequest *request = parked->lookup.request;
 
-	parked->was_parked = true;
+	parked->lookup.has_waited = true;
 	link_in(parked);
 	if (engine_wait(parked->lookup.space, request->key, strlen(request->key), &parked->waiter))
 		return true;
@@ -143,7 +149,7 @@ take(struct parked *parked)
 	bool is_found = get->outcome != GET_MISS || get->token;
 	if (!is_found && !is_late(parked) && !lookup_is_over(&parked->lookup, get))
 		return park(parked);
-	lookup_answer(parked->call, &parked->lookup, get, parked->was_parked || was_missed(parked, get));
+	lookup_answer(parked->call, &parked->lookup, get);
 	return true;
 }
 
@@ -206,6 +212,7 @@ fetch(struct cached *self, struct call *call)
 	parked->waiting = self->waiting;
 	parked->call = call;
 	parked->lookup.request = request;
+	recall_miss(self->waiting, call, &parked->lookup);
 	parked->until_ms = clock_mono_ms(self->env.clock) + request->wait_ms;
 	if (request->wait_ms == 0 && fetches_has_origin(self, parked->lookup.space))
 		parked->until_ms = deadline;

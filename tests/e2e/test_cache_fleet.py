@@ -1,18 +1,23 @@
 """Several replicas of cached on one Redis: one cache, whichever of them is asked."""
 import concurrent.futures
+import itertools
+import resource
 import signal
 import time
 
 import pytest
+from origin import Origin
+from raw import Raw
 from stack import Processes, until
 
 SCOPES = ["cache.*"]
 REPLICAS = 3
+INGRESSES = 3
 
 
 @pytest.fixture(scope="module")
 def fleet(request):
-    stack = Processes(replicas={"cached": REPLICAS, "ingress": 1})
+    stack = Processes("--cached.allow=127.0.0.0/8", replicas={"cached": REPLICAS, "ingress": INGRESSES})
     request.addfinalizer(stack.stop)
     stack.until_connected("cached")
     return stack
@@ -102,6 +107,62 @@ def test_a_cold_key_has_one_who_fills_it_among_all_replicas(tenant):
     assert {content for _, content in answers} == {b"made"}
 
 
+@pytest.fixture
+def origin(tenant):
+    """Of the namespace "fetched", which every replica has heard of."""
+    made = Origin()
+    body = {"namespace": {"name": "fetched", "error_grace_ms": 3600000, "origin": {"url": made.url + "/{key}"}}}
+    assert tenant.post("/v1/caches", body).status_code == 201
+    until(lambda: seen(tenant, "fetched/probe", 40) == {(200, b"page")}, "every replica knows the namespace")
+    yield made
+    made.stop()
+
+
+def together(fleet, tenant, path, count):
+    """The answers to so many callers at once, each on a connection of its own, of all ingresses in turn."""
+    request = f"GET /v1/cache/{path} HTTP/1.1\r\nHost: corbel\r\nAuthorization: Bearer {tenant.key}\r\n\r\n"
+    callers = [Raw(fleet.ports[number % INGRESSES]).send(request) for number in range(count)]
+    try:
+        return [caller.answer() for caller in callers]
+    finally:
+        for caller in callers:
+            caller.socket.close()
+
+
+def test_a_thousand_callers_of_three_ingresses_and_three_replicas_are_one_question(fleet, tenant, origin):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(4096, hard)), hard))
+    origin.delay = 0.5
+    keys = (f"cold{turn}" for turn in itertools.count())
+
+    def attempt():
+        key = next(keys)
+        answers = together(fleet, tenant, f"fetched/{key}", 1000)
+        late = any(answer.status in (503, 504) for answer in answers)  # a busy machine
+        return not late and ({(answer.status, answer.body) for answer in answers}, origin.asked.count(f"/{key}"))
+    assert until(lambda: with_redis(fleet, attempt), "all are answered in time", 120) == ({(200, b"page")}, 1)
+
+
+def test_a_failing_origin_is_asked_once_a_second_by_a_replica_whoever_asks(fleet, tenant, origin):
+    origin.status = 500
+    began = time.monotonic()
+    assert {get(tenant, "fetched/broken").status_code for _ in range(60)} <= {503, 504}
+    assert origin.asked.count("/broken") <= REPLICAS * (1 + time.monotonic() - began)
+
+
+def test_what_another_replica_fetched_or_what_is_stale_is_not_called_new(fleet, tenant, origin):
+    def status():
+        return answered(lambda: get(tenant, "fetched/k")).headers["Cache-Status"].partition("; ttl=")[0]
+
+    def attempt():
+        ask(tenant, "fetched", "delete-many", {"keys": ["k"]})
+        return status(), {status() for _ in range(4 * REPLICAS)}
+    assert with_redis(fleet, attempt) == ("corbel; fwd=uri-miss; stored", {"corbel; hit"})
+    origin.status = 500
+    ask(tenant, "fetched", "expire", {"key": "k"})
+    assert {status() for _ in range(4 * REPLICAS)} <= {"corbel; hit", "corbel; fwd=stale"}
+
+
 def test_callers_of_all_replicas_count_together(tenant):
     with concurrent.futures.ThreadPoolExecutor(12) as pool:
         values = list(pool.map(lambda _: int(ask(tenant, "pages", "incr", {"key": "n"})["value"]), range(60)))
@@ -134,6 +195,7 @@ def test_statistics_are_sums_over_all_replicas(fleet, tenant):
     own = {}
     until(lambda: own.update({(told := figures(own="true"))[0]["answered"][0]: told[1]}) or len(own) == REPLICAS, "each was asked")
     assert sum(one.get("hits", 0) for one in own.values()) == 40
+    assert figures()[1].get("leases_lost", 0) == 0  # nobody had a token
 
 
 # ---- what fails

@@ -1,53 +1,16 @@
 """Namespaces with an origin: the cache fetches what it does not have, once, and lives through the origin's failures."""
 import concurrent.futures
-import http.server
+import re
 import subprocess
 import threading
 import time
 
 import pytest
+from origin import Origin
 from stack import BIN, Serve, until
 
 SCOPES = ["cache.*"]
 OWN = threading.local()
-
-
-class Server(http.server.ThreadingHTTPServer):
-    request_queue_size = 128
-
-
-class Origin:
-    """An HTTP server whose pages a test may change; it counts what it was asked."""
-
-    def __init__(self):
-        self.asked, self.headers, self.status, self.body, self.delay = [], [], 200, b"page", 0
-        self.lock = threading.Lock()
-        origin = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self):
-                with origin.lock:
-                    origin.asked.append(self.path)
-                    origin.headers.append(dict(self.headers))
-                time.sleep(origin.delay)
-                self.send_response(origin.status)
-                self.send_header("Content-Type", "text/html")
-                self.send_header("Content-Length", str(len(origin.body)))
-                self.end_headers()
-                self.wfile.write(origin.body)
-
-            def log_message(self, *_):
-                pass
-        self.server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
-
-    def stop(self):
-        self.server.shutdown()
-        self.server.server_close()
 
 
 @pytest.fixture(scope="module")
@@ -135,12 +98,30 @@ def test_stale_values_are_given_while_the_origin_fails(tenant, origin):
     assert get(tenant, "k").content == b"page"
     origin.status = 500
     tenant.post("/v1/caches/pages/expire", {"key": "k"})
+    began = time.monotonic()
     for _ in range(20):
         reply = get(tenant, "k")
         assert (reply.status_code, reply.content) == (200, b"page"), reply.text
-    assert len(origin.asked) <= 4  # a failure is remembered for a second
+        assert re.fullmatch(r"corbel; (hit|fwd=stale); ttl=(0|-\d+)", reply.headers["Cache-Status"])
+    assert len(origin.asked) <= 3 + time.monotonic() - began  # a failure is remembered for a second
     origin.status, origin.body = 200, b"new"
     until(lambda: get(tenant, "k").content == b"new", "the origin is asked again", 60)
+
+
+def test_a_stale_value_is_never_called_a_new_one(tenant, origin):
+    define(tenant, origin, ttl_ms=1000000, error_grace_ms=1000000)
+    get(tenant, "k")
+    origin.status = 500
+    tenant.post("/v1/caches/pages/expire", {"key": "k"})
+    assert re.fullmatch(r"corbel; fwd=stale; ttl=(0|-\d+)", get(tenant, "k").headers["Cache-Status"])
+
+
+def test_what_comes_in_a_coding_is_not_kept(tenant, origin):
+    define(tenant, origin)
+    origin.coding = "gzip"
+    assert get(tenant, "k").status_code == 503 and origin.headers[0]["Accept-Encoding"] == "identity"
+    origin.coding = "identity"
+    assert get(tenant, "other").content == b"page"
 
 
 def test_without_a_stale_value_a_failing_origin_is_unavailable(tenant, origin):
