@@ -6,12 +6,25 @@
 #include <time.h>
 
 static uint64_t
-system_mono_ns(const struct clock *clock)
+read_ns(clockid_t id)
 {
 	struct timespec ts;
-	(void)clock;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(id, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t
+system_mono_ns(const struct clock *clock)
+{
+	(void)clock;
+	return read_ns(CLOCK_MONOTONIC);
+}
+
+static uint64_t
+system_coarse_ns(const struct clock *clock)
+{
+	(void)clock;
+	return read_ns(CLOCK_MONOTONIC_COARSE);
 }
 
 static int64_t
@@ -26,7 +39,8 @@ system_wall_us(const struct clock *clock)
 const struct clock *
 clock_system(void)
 {
-	static const struct clock SYSTEM = {.mono_ns = system_mono_ns, .wall_us = system_wall_us};
+	static const struct clock SYSTEM = {
+	    .mono_ns = system_mono_ns, .wall_us = system_wall_us, .coarse_ns = system_coarse_ns};
 	return &SYSTEM;
 }
 
@@ -47,6 +61,7 @@ fake_clock_init(struct fake_clock *fake, int64_t wall_us)
 {
 	fake->clock.mono_ns = fake_mono_ns;
 	fake->clock.wall_us = fake_wall_us;
+	fake->clock.coarse_ns = fake_mono_ns;
 	fake->mono_ns = 1000000000u;
 	fake->wall_us = wall_us;
 }

@@ -135,7 +135,7 @@ lane_see(struct lane *lane, uint32_t hash, uint32_t bytes)
 	uint32_t at = lane_probe(lane, hash);
 
 	if (lane->buckets[at]) {
-		eviction_use(lane->eviction, lane->buckets[at] - 1);
+		eviction_use(lane->eviction, lane->buckets[at] - 1, hash);
 		return true;
 	}
 	/* Half of the buckets at most, whatever the sizes are. */
@@ -143,7 +143,7 @@ lane_see(struct lane *lane, uint32_t hash, uint32_t bytes)
 		lane_evict(lane);
 		at = lane_probe(lane, hash);
 	}
-	lane->buckets[at] = eviction_add(lane->eviction, hash, bytes, NULL) + 1;
+	lane->buckets[at] = eviction_add(lane->eviction, hash, bytes) + 1;
 	while (eviction_is_over(lane->eviction))
 		lane_evict(lane);
 	return false;

@@ -40,6 +40,7 @@ engine_new(const struct engine_options *options)
 	    options->bytes_max / (options->entry_share ? options->entry_share : ENTRY_SHARE);
 	engine->start_ms = clock_mono_ms(engine->options.clock) - BEGIN_MS;
 	engine->seed = random_u64(engine->options.random);
+	engine->readers = readers_new();
 	pthread_rwlock_init(&engine->registry, NULL);
 	pthread_mutex_init(&engine->room_lock, NULL);
 	return engine;
@@ -82,6 +83,7 @@ engine_free(struct engine *engine)
 	mem_free(engine->tenants);
 	mem_free(engine->spaces);
 	mem_free(engine->buckets);
+	readers_free(engine->readers);
 	pthread_mutex_destroy(&engine->room_lock);
 	pthread_rwlock_destroy(&engine->registry);
 	mem_free(engine);
@@ -91,6 +93,12 @@ uint64_t
 engine_now_ms(const struct engine *engine)
 {
 	return clock_mono_ms(engine->options.clock) - engine->start_ms;
+}
+
+uint64_t
+engine_coarse_ms(const struct engine *engine)
+{
+	return clock_coarse_ms(engine->options.clock) - engine->start_ms;
 }
 
 uint64_t
@@ -236,7 +244,7 @@ space_new(struct engine *engine, struct tenant *tenant, const char *name)
 	space->tenant = tenant;
 	space->name = mem_strdup(name);
 	space->options = space_options_default();
-	space->l1 = l1_new();
+	space->l1 = l1_new(engine->readers);
 	space->invalidations = invalidations_new(NAMES_MAX, engine->seed);
 	space->hot_keys = hot_keys_new();
 	space->leases = leases_new(room_leases_max(space));

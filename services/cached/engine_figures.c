@@ -12,13 +12,14 @@ own(const struct space *space)
 	return (struct space *)(uintptr_t)space;
 }
 
-static void
-add_stripe(struct space_stats *stats, const struct stripe *stripe)
+static uint64_t
+count_of(const struct space *space, enum get_outcome outcome)
 {
-	stats->hits += atomic_load_explicit(&stripe->hits, memory_order_relaxed);
-	stats->misses += atomic_load_explicit(&stripe->misses, memory_order_relaxed);
-	stats->stale += atomic_load_explicit(&stripe->stale, memory_order_relaxed);
-	stats->negative += atomic_load_explicit(&stripe->negative, memory_order_relaxed);
+	uint64_t count = 0;
+
+	for (unsigned i = 0; i < STRIPES; i++)
+		count += atomic_load_explicit(&space->stripes[i].counts[outcome], memory_order_relaxed);
+	return count;
 }
 
 void
@@ -33,8 +34,10 @@ engine_space_stats(const struct space *space, struct space_stats *stats)
 	stats->negative_bytes = negatives.bytes;
 	pthread_mutex_unlock(&own(space)->lock);
 	stats->shared_hits = space->copies ? atomic_load_explicit(&space->copies->hits, memory_order_relaxed) : 0;
-	for (unsigned i = 0; i < STRIPES; i++)
-		add_stripe(stats, &space->stripes[i]);
+	stats->hits = count_of(space, GET_HIT);
+	stats->misses = count_of(space, GET_MISS);
+	stats->stale = count_of(space, GET_STALE);
+	stats->negative = count_of(space, GET_NEGATIVE);
 }
 
 uint64_t

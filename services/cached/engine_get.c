@@ -1,11 +1,10 @@
 /*
  * engine_get: looking keys up, and leases for what is not there.
  *
- * Hits are decided under the shared lock of the entry's shard alone. Only who may fill and has something to
- * fill takes the space's lock, and looks once more under it: another may have filled meanwhile.
+ * Hits are decided without a lock, within a reading (readers.h). Only who may fill and has something to fill
+ * takes the space's lock, and looks once more under it: another may have filled meanwhile.
  */
 #include <math.h>
-#include <sched.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -13,15 +12,15 @@
 #include "engine_shared.h"
 
 #define BATCH       64u
-#define EARLY_REACH 32u   /* -ln(u) is less than that for all but one in 10^14 */
-#define SAMPLE      32u   /* one get in so many is counted for hot keys, */
-#define COUNT_ALL   4096u /* once there were so many */
+#define EARLY_REACH 32u /* -ln(u) is less than that for all but one in 10^14 */
 
 struct looking {
 	struct space *space;
 	struct get *get;
 	struct arena *arena;
-	uint64_t now_ms;
+	struct reader *reader; /* this thread's */
+	uint64_t now_ms;       /* may be so late as a coarse clock is, */
+	bool is_exact;         /* or not */
 	enum standing standing;
 	uint64_t renewed; /* older versions are from before the shared log was lost */
 	bool is_early;    /* fresh, but one caller may renew it */
@@ -72,7 +71,8 @@ copy(struct arena *arena, const void *bytes, size_t length, size_t zeros)
 	char *at = arena_alloc_raw(arena, size);
 	if (length > 0)
 		memcpy(at, bytes, length);
-	memset(at + length, 0, zeros);
+	if (zeros > 0)
+		memset(at + length, 0, zeros);
 	return at;
 }
 
@@ -142,14 +142,24 @@ is_good(const struct looking *looking, const struct entry_parts *parts)
 	           space_bearable_until(looking->space, parts, atomic_load(&copies->trust->lost_ms));
 }
 
-/* Whether the entry is of use to this caller; it is copied then. */
-static bool
-look(void *arg, const struct entry *entry)
+static void
+look_at_clock(struct looking *looking)
 {
-	struct looking *looking = arg;
+	if (!looking->is_exact)
+		looking->now_ms = engine_now_ms(looking->space->engine);
+	looking->is_exact = true;
+}
+
+/* Whether the entry is of use to this caller; it is copied then. Well before an entry's end any clock says
+ * that it is fresh. */
+static bool
+look(struct looking *looking, const struct entry *entry)
+{
 	struct entry_parts parts;
 
 	entry_read(entry, &parts);
+	if (looking->now_ms + CLOCK_COARSE_LAG_MS >= parts.fresh_ms)
+		look_at_clock(looking);
 	if (!is_good(looking, &parts))
 		return false;
 	enum life life = space_life(looking->space, &parts, looking->now_ms);
@@ -162,6 +172,19 @@ look(void *arg, const struct entry *entry)
 		return false;
 	give(looking, &parts, GET_STALE);
 	return true;
+}
+
+static void
+look_up(struct looking *looking, uint32_t hash)
+{
+	struct l1 *l1 = looking->space->l1;
+	const struct get *get = looking->get;
+
+	reader_enter(looking->reader);
+	const struct entry *entry = l1_look(l1, hash, get->key, get->key_length);
+	if (entry && look(looking, entry))
+		l1_use(l1, hash, entry);
+	reader_leave(looking->reader);
 }
 
 static void
@@ -228,6 +251,7 @@ settle(struct looking *looking, uint64_t hash)
 	struct get *get = looking->get;
 	struct engine_waiter *woken = NULL;
 
+	look_at_clock(looking);
 	pthread_mutex_lock(&space->lock);
 	look_again(looking, hash);
 	bool is_given = get->outcome == GET_HIT || get->outcome == GET_NEGATIVE;
@@ -283,7 +307,7 @@ get_one(struct looking *looking, uint64_t hash)
 	looking->is_early = false;
 	reset(get);
 	if (looking->standing != STANDING_UNSURE)
-		l1_look(looking->space->l1, (uint32_t)hash, get->key, get->key_length, look, looking);
+		look_up(looking, (uint32_t)hash);
 	bool is_given = get->outcome == GET_HIT || get->outcome == GET_NEGATIVE;
 	bool wants_token = get->may_fill && !get->has_failed && (!is_given || looking->is_early);
 	if (looking->standing == STANDING_IN_STEP || looking->standing == STANDING_UNSURE)
@@ -292,68 +316,20 @@ get_one(struct looking *looking, uint64_t hash)
 		settle(looking, hash);
 }
 
-/* ---- counting ---- */
-
-static void
-add(_Atomic uint64_t *counter, uint64_t count)
-{
-	if (count > 0)
-		atomic_fetch_add_explicit(counter, count, memory_order_relaxed);
-}
-
-/* Every get at first, so that little use shows, too, and a sample later. */
-static void
-count_hot(struct space *space, const struct get *gets, const uint64_t *hashes, size_t count, uint64_t before)
-{
-	uint64_t step = before < COUNT_ALL ? 1 : SAMPLE;
-
-	for (size_t i = (size_t)((step - before % step) % step); i < count; i += step)
-		hot_keys_see(space->hot_keys, hashes[i], gets[i].key, gets[i].key_length, step);
-}
-
-static void
-count_gets(struct space *space, const struct get *gets, const uint64_t *hashes, size_t count)
-{
-	int cpu = sched_getcpu();
-	struct stripe *stripe = &space->stripes[cpu > 0 ? (unsigned)cpu % STRIPES : 0];
-	uint64_t by_outcome[GET_NEGATIVE + 1] = {0};
-
-	for (size_t i = 0; i < count; i++)
-		by_outcome[gets[i].outcome] += !gets[i].is_shared;
-	add(&stripe->hits, by_outcome[GET_HIT]);
-	add(&stripe->misses, by_outcome[GET_MISS]);
-	add(&stripe->stale, by_outcome[GET_STALE]);
-	add(&stripe->negative, by_outcome[GET_NEGATIVE]);
-	uint64_t before = atomic_fetch_add_explicit(&stripe->gets, count, memory_order_relaxed);
-	count_hot(space, gets, hashes, count, before);
-}
-
-void
-space_count_get(struct space *space, enum get_outcome outcome)
-{
-	struct stripe *stripe = &space->stripes[0];
-
-	add(outcome == GET_HIT     ? &stripe->hits
-	    : outcome == GET_STALE ? &stripe->stale
-	    : outcome == GET_MISS  ? &stripe->misses
-	                           : &stripe->negative,
-	    1);
-}
-
 /* ---- several at once ---- */
 
 /* One after the other for all of them: the memory that the next step needs is under way meanwhile. */
 static void
-fetch_ahead(struct l1 *l1, const uint64_t *hashes, size_t count)
+fetch_ahead(const struct looking *looking, const uint64_t *hashes, size_t count)
 {
-	uint32_t approached[BATCH];
+	const struct l1 *l1 = looking->space->l1;
 
+	reader_enter(looking->reader);
 	for (size_t i = 0; i < count; i++)
 		l1_expect(l1, (uint32_t)hashes[i]);
 	for (size_t i = 0; i < count; i++)
-		approached[i] = l1_approach(l1, (uint32_t)hashes[i]);
-	for (size_t i = 0; i < count; i++)
-		l1_arrive(l1, approached[i]);
+		l1_approach(l1, (uint32_t)hashes[i]);
+	reader_leave(looking->reader);
 }
 
 static void
@@ -364,60 +340,39 @@ get_batch(struct looking *looking, struct get *gets, size_t count)
 	for (size_t i = 0; i < count; i++)
 		hashes[i] = space_hash(looking->space, gets[i].key, gets[i].key_length);
 	if (count > 1)
-		fetch_ahead(looking->space->l1, hashes, count);
+		fetch_ahead(looking, hashes, count);
 	for (size_t i = 0; i < count; i++) {
 		looking->get = &gets[i];
 		get_one(looking, hashes[i]);
 	}
-	count_gets(looking->space, gets, hashes, count);
+	space_count_gets(looking->space, looking->reader->number, gets, hashes, count);
+}
+
+/* What replicas share is good for so long as they are in step, to the millisecond. */
+static struct looking
+looking_at(struct space *space, struct arena *arena)
+{
+	bool is_exact = space->copies != NULL;
+	struct looking looking = {.space = space,
+	                          .arena = arena,
+	                          .reader = readers_own(space->engine->readers),
+	                          .now_ms =
+	                              is_exact ? engine_now_ms(space->engine) : engine_coarse_ms(space->engine),
+	                          .is_exact = is_exact,
+	                          .has_room = true};
+
+	looking.standing = space_standing(space, looking.now_ms);
+	looking.renewed = space->copies ? atomic_load(&space->copies->trust->renewed) : 0;
+	return looking;
 }
 
 void
 engine_get(struct space *space, struct get *gets, size_t count, struct arena *arena, bool *has_room)
 {
-	struct looking looking = {
-	    .space = space, .arena = arena, .now_ms = engine_now_ms(space->engine), .has_room = true};
-
-	looking.standing = space_standing(space, looking.now_ms);
-	looking.renewed = space->copies ? atomic_load(&space->copies->trust->renewed) : 0;
+	struct looking looking = looking_at(space, arena);
 
 	for (size_t i = 0; i < count; i += BATCH)
 		get_batch(&looking, gets + i, count - i < BATCH ? count - i : BATCH);
 	if (has_room)
 		*has_room = looking.has_room;
-}
-
-/* ---- waiting ---- */
-
-bool
-engine_wait(struct space *space, const char *key, size_t key_length, struct engine_waiter *waiter)
-{
-	uint64_t hash = space_hash(space, key, key_length), now_ms = engine_now_ms(space->engine);
-
-	pthread_mutex_lock(&space->lock);
-	bool is_waiting = leases_wait(space->leases, hash, now_ms, waiter);
-	pthread_mutex_unlock(&space->lock);
-	return is_waiting;
-}
-
-bool
-engine_wait_end(struct space *space, struct engine_waiter *waiter)
-{
-	pthread_mutex_lock(&space->lock);
-	bool was_waiting = leases_wait_end(waiter);
-	pthread_mutex_unlock(&space->lock);
-	return was_waiting;
-}
-
-bool
-engine_release(struct space *space, const char *key, size_t key_length, uint64_t token)
-{
-	uint64_t hash = space_hash(space, key, key_length), now_ms = engine_now_ms(space->engine);
-	struct engine_waiter *woken = NULL;
-
-	pthread_mutex_lock(&space->lock);
-	bool was_held = space->tier->release(space->tier, hash, token, now_ms, &woken);
-	pthread_mutex_unlock(&space->lock);
-	wake_all(woken);
-	return was_held;
 }

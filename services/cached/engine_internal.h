@@ -3,6 +3,8 @@
  *
  *	engine.c            life, tenants and spaces
  *	engine_get.c        looking up, leases for what is not there
+ *	engine_count.c      what look-ups came to
+ *	engine_wait.c       waiting for who fills
  *	engine_set.c        changes of one key
  *	engine_invalidate.c changes of many
  *	engine_room.c       bounds of bytes and entries, and who has to leave
@@ -11,8 +13,9 @@
  *	engine_shared.c     entries as copies of what replicas share
  *	engine_followed.c   what the others changed
  *
- * Locks, in this order: room_lock, registry, a space's, an l1 shard's or the invalidations'. No two spaces'
- * locks are held together, and no waiter is woken under any.
+ * Locks, in this order: room_lock, registry, a space's, the invalidations' or the readers'. No two spaces'
+ * locks are held together, and no waiter is woken under any. Within a reading the invalidations' alone is
+ *taken, which nobody holds who waits for readers.
  */
 #ifndef CORBEL_CACHED_ENGINE_INTERNAL_H
 #define CORBEL_CACHED_ENGINE_INTERNAL_H
@@ -26,9 +29,11 @@
 #include "invalidations.h"
 #include "l1.h"
 #include "leases.h"
+#include "readers.h"
 #include "tier.h"
 
 #define STRIPES         8u
+#define SHARED_STRIPE   (STRIPES - 1)
 #define CHANGED_BUCKETS 64u
 
 struct tenant {
@@ -41,9 +46,12 @@ struct tenant {
 	size_t space_count, space_capacity;
 };
 
-/* What gets count, each thread mostly on a line of its own. */
+/* What gets count: by enum get_outcome, and those that are left to the replicas' store. The first threads
+ * have a stripe each that only they write to, which spares them the wait that an atomic addition is; the
+ * others share the last. */
+#define COUNTED_SHARED (GET_NEGATIVE + 1)
 struct stripe {
-	_Atomic uint64_t hits, misses, stale, negative, gets;
+	_Atomic uint64_t counts[COUNTED_SHARED + 1];
 } __attribute__((aligned(64)));
 
 /* What a space knows of what replicas share; most of it guarded by the space's lock. */
@@ -60,7 +68,7 @@ struct space {
 	struct engine *engine;
 	struct tenant *tenant;
 	char *name;
-	struct l1 *l1; /* readers need no lock of ours; its writer has `lock` */
+	struct l1 *l1; /* readers need no lock; its writer has `lock` */
 	struct invalidations *invalidations;
 	struct hot_keys *hot_keys;
 	struct tier *tier;
@@ -87,6 +95,7 @@ struct engine {
 	struct engine_options options;
 	uint64_t start_ms, seed;
 	uint64_t entry_bytes_max;
+	struct readers *readers; /* of entries */
 	_Atomic uint64_t draws;
 	_Atomic uint64_t bytes;      /* with what is reserved */
 	_Atomic uint64_t remembered; /* of these, beside entries */
@@ -109,6 +118,8 @@ struct engine {
 
 /* ---- engine.c ---- */
 uint64_t engine_now_ms(const struct engine *engine);
+/* The same, or a few milliseconds ago: CLOCK_COARSE_LAG_MS. */
+uint64_t engine_coarse_ms(const struct engine *engine);
 /* Uniform, not secret, any thread. */
 uint64_t engine_draw(struct engine *engine);
 uint64_t space_hash(const struct space *space, const char *key, size_t length);
@@ -152,11 +163,16 @@ enum standing {
 enum standing space_standing(const struct space *space, uint64_t now_ms);
 /* Until when an entry is given that was known to be good at `known_ms` (0: never) of the process's clock. */
 uint64_t space_bearable_until(const struct space *space, const struct entry_parts *parts, uint64_t known_ms);
-/* One that was settled later. */
-void space_count_get(struct space *space, enum get_outcome outcome);
 /* Copies it for the caller; false: it does not fit into the arena any more. */
 bool space_give(const struct entry_parts *parts, enum get_outcome outcome, uint64_t now_ms,
                 struct arena *arena, struct get *get);
+
+/* ---- engine_count.c ---- */
+/* Of the thread with this reader's number. */
+void space_count_gets(struct space *space, unsigned thread, const struct get *gets, const uint64_t *hashes,
+                      size_t count);
+/* One that was settled later. */
+void space_count_get(struct space *space, enum get_outcome outcome);
 
 /* ---- engine_shared.c ---- */
 /* Keeps what was known to be good at `at`, unless something newer is known. No lock is held. */

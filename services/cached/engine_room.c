@@ -9,7 +9,6 @@
 #include "engine_internal.h"
 
 #define VICTIM_TURNS   16u    /* that one choice serves */
-#define ENTRY_TABLES   29u    /* bytes of nodes, index and ghosts that are counted with an entry */
 #define LEASES_MAX     65536u /* of a space, */
 #define LEASES_LEFT    16u    /* and where its tenant has too much remembered */
 #define NEGATIVE_SHARE 10u    /* of a space's capacity, one in so many bytes and entries */
@@ -43,7 +42,7 @@ static void
 charge(struct space *space)
 {
 	struct fill_level before = room_level(space);
-	uint64_t tables = l1_overhead(space->l1), counted = l1_count(space->l1) * ENTRY_TABLES;
+	uint64_t tables = l1_overhead(space->l1), counted = l1_count(space->l1) * ENTRY_TABLES_BYTES;
 	uint64_t remembered = remembered_by(space), more = remembered - space->remembered_bytes;
 
 	space->remembered_bytes = remembered;

@@ -163,5 +163,6 @@ void
 engine_shrink(struct engine *engine, uint64_t bytes)
 {
 	room_enforce(engine, bytes, EVICTED_SHRUNK);
+	readers_flush(engine->readers);
 	malloc_trim(0);
 }

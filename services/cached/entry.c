@@ -1,7 +1,8 @@
 /*
  * entry: see entry.h.
  *
- *	version:48 key_length:11 flags:5 | fresh:40 value_length:21 | stored:32 | graces delta tags type key value
+ *	version:48 key_length:11 flags:5 | fresh:40 value_length:24 | stored:32 | number:32 | graces delta tags
+ *type key value
  *
  * What is behind the head is there if its flag says so: graces (4 + 4 bytes), delta (4), tags (a count and 8
  * bytes each), type (a length and its bytes).
@@ -10,6 +11,7 @@
 
 #include <assert.h>
 #include <malloc.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,8 +23,8 @@
 #define HAS_TAGS    8u
 #define HAS_TYPE    16u
 
-/* Beside the block: its node, its words in the index, its mark among the ghosts, the allocator's own. */
-#define TABLES_BYTES (20u + 6u + 3u + 8u)
+/* Beside the block: of the tables, and the allocator's own. */
+#define TABLES_BYTES (ENTRY_TABLES_BYTES + 8u)
 /* The allocator rounds to 16 bytes, and to pages what it maps by itself. */
 #define MAPPED_BYTES 65536u
 #define PAGE_BYTES   4112u
@@ -33,13 +35,35 @@ struct entry {
 	uint64_t version : 48;
 	uint64_t key_length : 11;
 	uint64_t flags : 5;
-	uint64_t fresh_ms : 40;
-	uint64_t value_length : 21;
+	_Atomic uint64_t fresh; /* fresh_ms:40 value_length:24; the time alone changes while the entry is read */
 	uint32_t stored;
+	uint32_t number;
 	unsigned char rest[];
 };
 
-_Static_assert(offsetof(struct entry, rest) == 20, "what an entry's head costs");
+_Static_assert(offsetof(struct entry, rest) == 24, "what an entry's head costs");
+
+#define LENGTH_BITS 24u
+_Static_assert(ENTRY_VALUE_MAX < 1u << LENGTH_BITS, "a value's length has its place");
+
+static uint64_t
+fresh_of(const struct entry *entry)
+{
+	return atomic_load_explicit(&entry->fresh, memory_order_relaxed);
+}
+
+static void
+put_fresh(struct entry *entry, uint64_t fresh_ms, uint64_t value_length)
+{
+	uint64_t kept_ms = fresh_ms < ENTRY_TIME_MAX ? fresh_ms : ENTRY_TIME_MAX;
+	atomic_store_explicit(&entry->fresh, kept_ms << LENGTH_BITS | value_length, memory_order_relaxed);
+}
+
+static uint64_t
+value_length_of(uint64_t fresh)
+{
+	return fresh & ((1u << LENGTH_BITS) - 1);
+}
 
 static unsigned
 flags_of(const struct entry_parts *parts)
@@ -95,9 +119,8 @@ entry_new(const struct entry_parts *parts)
 	entry->version = parts->version & ((UINT64_C(1) << 48) - 1);
 	entry->key_length = parts->key_length & ENTRY_KEY_LIMIT;
 	entry->flags = flags & 31u;
-	entry->value_length = parts->value_length & ENTRY_VALUE_MAX;
 	entry->stored = (uint32_t)(parts->stored_ms / ENTRY_STORED_UNIT_MS);
-	entry_set_fresh(entry, parts->fresh_ms);
+	put_fresh(entry, parts->fresh_ms, parts->value_length);
 	if (flags & HAS_GRACES) {
 		at = put(at, &parts->grace_ms, 4);
 		at = put(at, &parts->error_grace_ms, 4);
@@ -124,13 +147,14 @@ entry_read(const struct entry *entry, struct entry_parts *parts)
 {
 	unsigned flags = entry->flags;
 	const unsigned char *at = entry->rest;
+	uint64_t fresh = fresh_of(entry);
 
 	*parts = (struct entry_parts){.version = entry->version,
-	                              .fresh_ms = entry->fresh_ms,
+	                              .fresh_ms = fresh >> LENGTH_BITS,
 	                              .stored_ms = (uint64_t)entry->stored * ENTRY_STORED_UNIT_MS,
 	                              .is_negative = flags & IS_NEGATIVE,
 	                              .key_length = entry->key_length,
-	                              .value_length = entry->value_length};
+	                              .value_length = value_length_of(fresh)};
 	if (flags & HAS_GRACES) {
 		memcpy(&parts->grace_ms, at, 4);
 		memcpy(&parts->error_grace_ms, at + 4, 4);
@@ -192,13 +216,31 @@ entry_is_negative(const struct entry *entry)
 void
 entry_set_fresh(struct entry *entry, uint64_t fresh_ms)
 {
-	entry->fresh_ms = (fresh_ms < ENTRY_TIME_MAX ? fresh_ms : ENTRY_TIME_MAX) & ENTRY_TIME_MAX;
+	put_fresh(entry, fresh_ms, value_length_of(fresh_of(entry)));
+}
+
+uint32_t
+entry_number(const struct entry *entry)
+{
+	return entry->number;
+}
+
+void
+entry_set_number(struct entry *entry, uint32_t number)
+{
+	entry->number = number;
+}
+
+size_t
+entry_size(const struct entry *entry)
+{
+	return malloc_usable_size((void *)(uintptr_t)entry);
 }
 
 uint32_t
 entry_units(const struct entry *entry)
 {
-	size_t bytes = malloc_usable_size((void *)(uintptr_t)entry) + TABLES_BYTES;
+	size_t bytes = entry_size(entry) + TABLES_BYTES;
 	return (uint32_t)((bytes + ENTRY_UNIT_BYTES - 1) / ENTRY_UNIT_BYTES);
 }
 

@@ -1,5 +1,5 @@
 /*
- * entry: how an entry lies in memory: 20 bytes, and behind them what it has of tags, type, key and value.
+ * entry: how an entry lies in memory: 24 bytes, and behind them what it has of tags, type, key and value.
  *
  * Times are milliseconds of the engine's own, which begin with it.
  */
@@ -15,6 +15,10 @@
 #define ENTRY_TIME_MAX       ((UINT64_C(1) << 40) - 1)
 #define ENTRY_UNIT_BYTES     16u /* that sizes are counted in */
 #define ENTRY_STORED_UNIT_MS 64u /* that stored_ms is kept in, rounded down: nine years in 32 bits */
+#define ENTRY_ALIGNMENT      16u
+/* Of an entry, beside its block: what eviction knows of it, its words in the index (eight bytes at seven to
+ * nine tenths), its mark among the ghosts. */
+#define ENTRY_TABLES_BYTES (14u + 11u + 3u)
 
 struct entry;
 
@@ -41,7 +45,13 @@ void entry_read(const struct entry *entry, struct entry_parts *parts);
 bool entry_has_key(const struct entry *entry, const char *key, size_t length);
 uint64_t entry_version(const struct entry *entry);
 bool entry_is_negative(const struct entry *entry);
+/* While others read the entry, too. */
 void entry_set_fresh(struct entry *entry, uint64_t fresh_ms);
+/* Its number with the eviction; set before others find the entry. */
+uint32_t entry_number(const struct entry *entry);
+void entry_set_number(struct entry *entry, uint32_t number);
+/* The block's own size. */
+size_t entry_size(const struct entry *entry);
 /* What it costs, the allocator's part and that of the tables included, in units. */
 uint32_t entry_units(const struct entry *entry);
 /* In bytes, before it is made: as much or a little more. */

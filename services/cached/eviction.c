@@ -79,14 +79,28 @@ tick(struct eviction *eviction)
 	atomic_fetch_add_explicit(&eviction->clock, 1, memory_order_relaxed);
 }
 
+static uint32_t
+uses_get(const struct eviction *eviction, uint32_t entry)
+{
+	return atomic_load_explicit(uses_at(&eviction->nodes, entry), memory_order_relaxed);
+}
+
+/* When it was used last stays. A use that a reader notes meanwhile may be lost, or outlast this. */
+static void
+uses_put(struct eviction *eviction, uint32_t entry, uint32_t count)
+{
+	uint32_t uses = (uses_get(eviction, entry) & TICK_MASK) | count << USES_SHIFT;
+	atomic_store_explicit(uses_at(&eviction->nodes, entry), (uint16_t)uses, memory_order_relaxed);
+}
+
 static void
 link_node(struct eviction *eviction, uint32_t entry, enum where where, uint32_t uses)
 {
 	struct node *node = node_at(&eviction->nodes, entry);
 	struct queue *queue = &eviction->queues[where];
 
-	state_change(node, 3u << WHERE_SHIFT | 3u << USES_SHIFT,
-	             (uint32_t)where << WHERE_SHIFT | uses << USES_SHIFT);
+	state_put(node, (state_of(node) & ~WHERE_MASK) | (uint32_t)where);
+	uses_put(eviction, entry, uses);
 	node->next = EVICTION_NONE;
 	*(queue->head == EVICTION_NONE ? &queue->tail : &node_at(&eviction->nodes, queue->head)->next) = entry;
 	queue->head = entry;
@@ -160,6 +174,19 @@ watch(struct eviction *eviction, uint32_t hash, uint32_t size)
 		atomic_store_explicit(&eviction->policy, (int)duel_see(duel, hash, size), memory_order_relaxed);
 }
 
+/* The size is what its node says; of an entry that left meanwhile there is none. */
+static void
+watch_use(struct eviction *eviction, uint32_t entry, uint32_t hash)
+{
+	struct duel *duel = atomic_load_explicit(&eviction->duel, memory_order_acquire);
+
+	if (!duel || !duel_wants(duel, hash))
+		return;
+	uint32_t size = size_of(state_of(node_at(&eviction->nodes, entry)));
+	if (size > 0)
+		watch(eviction, hash, size);
+}
+
 static void
 fit(struct eviction *eviction)
 {
@@ -173,15 +200,15 @@ fit(struct eviction *eviction)
 }
 
 uint32_t
-eviction_add(struct eviction *eviction, uint32_t hash, uint32_t size, void *item)
+eviction_add(struct eviction *eviction, uint32_t hash, uint32_t size)
 {
 	uint32_t entry = nodes_take(&eviction->nodes);
 	struct node *node = node_at(&eviction->nodes, entry);
 
 	assert(size > 0 && size <= EVICTION_SIZE_MAX);
-	item_put(node, item);
 	node->hash = hash;
-	atomic_store_explicit(&node->state, size << SIZE_SHIFT, memory_order_relaxed);
+	state_put(node, size << SIZE_SHIFT);
+	atomic_store_explicit(uses_at(&eviction->nodes, entry), 0, memory_order_relaxed);
 	watch(eviction, hash, size);
 	bool was_here = ghost_take(eviction->ghost, hash);
 	enum eviction_policy policy = eviction_policy(eviction);
@@ -192,54 +219,39 @@ eviction_add(struct eviction *eviction, uint32_t hash, uint32_t size, void *item
 	return entry;
 }
 
-void *
-eviction_item(const struct eviction *eviction, uint32_t entry)
-{
-	return item_get(node_at(&eviction->nodes, entry));
-}
-
 void
-eviction_prefetch(const struct eviction *eviction, uint32_t entry)
+eviction_use(struct eviction *eviction, uint32_t entry, uint32_t hash)
 {
-	const struct node *node = node_at(&eviction->nodes, entry);
-
-	/* One in four lies in two cache lines. */
-	__builtin_prefetch(node);
-	__builtin_prefetch(&node->state);
-}
-
-void
-eviction_use(struct eviction *eviction, uint32_t entry)
-{
-	struct node *node = node_at(&eviction->nodes, entry);
-	uint32_t old = state_of(node), uses = uses_of(old) < USES_MAX ? uses_of(old) + 1 : USES_MAX;
+	_Atomic uint16_t *place = uses_at(&eviction->nodes, entry);
+	uint32_t old = atomic_load_explicit(place, memory_order_relaxed);
+	uint32_t count = uses_of(old) < USES_MAX ? uses_of(old) + 1 : USES_MAX;
 	uint32_t now = atomic_load_explicit(&eviction->clock, memory_order_relaxed) & TICK_MASK;
-	uint32_t state = (old & ~(3u << USES_SHIFT | TICK_MASK)) | uses << USES_SHIFT | now;
+	uint16_t uses = (uint16_t)(count << USES_SHIFT | now);
 
 	/* A use that is lost between two threads does not matter; a line that is not written does. */
-	if (state != old)
-		atomic_compare_exchange_strong_explicit(&node->state, &old, state, memory_order_relaxed,
-		                                        memory_order_relaxed);
-	watch(eviction, node->hash, size_of(state));
+	if (uses != old)
+		atomic_store_explicit(place, uses, memory_order_relaxed);
+	watch_use(eviction, entry, hash);
 }
 
 void
-eviction_replace(struct eviction *eviction, uint32_t entry, uint32_t size, void *item)
+eviction_resize(struct eviction *eviction, uint32_t entry, uint32_t size)
 {
 	struct node *node = node_at(&eviction->nodes, entry);
-	struct queue *queue = &eviction->queues[where_of(state_of(node))];
+	uint32_t state = state_of(node);
+	struct queue *queue = &eviction->queues[where_of(state)];
 
 	assert(size > 0 && size <= EVICTION_SIZE_MAX);
 	queue->size += size;
-	queue->size -= size_of(state_of(node));
-	state_change(node, EVICTION_SIZE_MAX << SIZE_SHIFT, size << SIZE_SHIFT);
-	item_put(node, item);
+	queue->size -= size_of(state);
+	state_put(node, (state & (MARK_BIT | WHERE_MASK)) | size << SIZE_SHIFT);
 }
 
 void
 eviction_mark(struct eviction *eviction, uint32_t entry, bool is_marked)
 {
-	state_change(node_at(&eviction->nodes, entry), MARK_BIT, is_marked ? MARK_BIT : 0);
+	struct node *node = node_at(&eviction->nodes, entry);
+	state_put(node, (state_of(node) & ~MARK_BIT) | (is_marked ? MARK_BIT : 0));
 }
 
 bool
@@ -257,7 +269,7 @@ eviction_remove(struct eviction *eviction, uint32_t entry)
 
 	queue->count--;
 	queue->size -= size_of(state_of(node));
-	state_change(node, 3u << WHERE_SHIFT, (uint32_t)GONE << WHERE_SHIFT);
+	state_put(node, GONE);
 	if (++queue->holes > queue->count / 8 + 64 || queue->count == 0)
 		drop_holes(eviction, queue);
 }
@@ -280,17 +292,18 @@ hold_max(const struct eviction *eviction)
 
 /* Whether the last of the small queue gets into the main one. */
 static bool
-is_admitted(const struct eviction *eviction, uint32_t state)
+is_admitted(const struct eviction *eviction, uint32_t entry)
 {
-	uint64_t main_size = eviction->queues[MAIN].size + size_of(state);
+	uint32_t uses = uses_of(uses_get(eviction, entry));
+	uint64_t main_size = eviction->queues[MAIN].size + size_of(state_of(node_at(&eviction->nodes, entry)));
 
 	switch (eviction_policy(eviction)) {
 	case EVICTION_CLOCK:
-		return uses_of(state) > 0;
+		return uses > 0;
 	case EVICTION_HOLD:
-		return uses_of(state) >= ADMIT_USES || main_size <= hold_max(eviction);
+		return uses >= ADMIT_USES || main_size <= hold_max(eviction);
 	default:
-		return uses_of(state) >= ADMIT_USES;
+		return uses >= ADMIT_USES;
 	}
 }
 
@@ -299,7 +312,7 @@ evict_small(struct eviction *eviction)
 {
 	uint32_t entry = queue_take(eviction, &eviction->queues[SMALL]);
 
-	if (is_admitted(eviction, state_of(node_at(&eviction->nodes, entry)))) {
+	if (is_admitted(eviction, entry)) {
 		link_node(eviction, entry, MAIN, 0);
 		return EVICTION_NONE;
 	}
@@ -310,26 +323,26 @@ evict_small(struct eviction *eviction)
 /* S3-FIFO forgives by uses, CLOCK a use in the later half of the way through the queue: then what leaves was
  * last used about one length of the queue ago, by half a length more or less, as LRU would have it. */
 static bool
-is_forgiven(const struct eviction *eviction, uint32_t state)
+is_forgiven(const struct eviction *eviction, uint32_t uses)
 {
-	if (uses_of(state) == 0)
+	if (uses_of(uses) == 0)
 		return false;
 	if (eviction_policy(eviction) != EVICTION_CLOCK)
 		return true;
 	uint32_t now = atomic_load_explicit(&eviction->clock, memory_order_relaxed);
 	uint32_t half = eviction->queues[MAIN].count / 2;
-	return ((now - state) & TICK_MASK) <= (half < TICKS / 2 ? half : TICKS / 2);
+	return ((now - uses) & TICK_MASK) <= (half < TICKS / 2 ? half : TICKS / 2);
 }
 
 static uint32_t
 evict_main(struct eviction *eviction, bool may_forgive)
 {
 	uint32_t entry = queue_take(eviction, &eviction->queues[MAIN]);
-	uint32_t state = state_of(node_at(&eviction->nodes, entry));
+	uint32_t uses = uses_get(eviction, entry);
 
-	if (!may_forgive || !is_forgiven(eviction, state))
+	if (!may_forgive || !is_forgiven(eviction, uses))
 		return entry;
-	link_node(eviction, entry, MAIN, eviction_policy(eviction) == EVICTION_CLOCK ? 0 : uses_of(state) - 1);
+	link_node(eviction, entry, MAIN, eviction_policy(eviction) == EVICTION_CLOCK ? 0 : uses_of(uses) - 1);
 	return EVICTION_NONE;
 }
 

@@ -16,10 +16,9 @@
  * (see duel.h). It begins with CLOCK, and a policy is left only for one that is better by a margin.
  *
  * Removing leaves a hole in a queue, whose place is given back when it gets to the end, or when holes are
- * more than an eighth: so 20 bytes are enough for an entry.
+ * more than an eighth: so 14 bytes are enough for an entry.
  *
- * eviction_use(), eviction_item() and eviction_prefetch() may be called by several threads beside each
- * other and beside one that does anything else, as long as it does not take away or resize their entry.
+ * eviction_use() may be called by several threads beside each other and beside one that does anything else.
  */
 #ifndef CORBEL_CACHED_EVICTION_H
 #define CORBEL_CACHED_EVICTION_H
@@ -42,17 +41,13 @@ struct eviction *eviction_new(uint64_t size_max, enum eviction_policy policy);
 void eviction_free(struct eviction *eviction);
 
 /* Takes an entry in and returns its number: small ones first, those of entries that left are used again.
- * The caller then evicts while eviction_is_over(). `size` is at least 1; `item` is the caller's. */
-uint32_t eviction_add(struct eviction *eviction, uint32_t hash, uint32_t size, void *item);
-/* Half an old item and half a new one while another thread takes the entry away: good for a prefetch only. */
-void *eviction_item(const struct eviction *eviction, uint32_t entry);
-/* The entry was asked for. */
-void eviction_use(struct eviction *eviction, uint32_t entry);
-/* It will be: fetches what is known of it. */
-void eviction_prefetch(const struct eviction *eviction, uint32_t entry);
-/* Another item of another size, in place. */
-void eviction_replace(struct eviction *eviction, uint32_t entry, uint32_t size, void *item);
-/* A mark of the caller's, not set at first, which eviction_is_marked() finds without reading the item. */
+ * The caller then evicts while eviction_is_over(). `size` is at least 1. */
+uint32_t eviction_add(struct eviction *eviction, uint32_t hash, uint32_t size);
+/* The entry, whose hash this is, was asked for. Of one that left meanwhile it does no harm. */
+void eviction_use(struct eviction *eviction, uint32_t entry, uint32_t hash);
+/* It has another size. */
+void eviction_resize(struct eviction *eviction, uint32_t entry, uint32_t size);
+/* A mark of the caller's, not set at first. */
 void eviction_mark(struct eviction *eviction, uint32_t entry, bool is_marked);
 /* Of any number that was given out: an entry has it now and is marked. */
 bool eviction_is_marked(const struct eviction *eviction, uint32_t entry);
@@ -60,7 +55,7 @@ bool eviction_is_marked(const struct eviction *eviction, uint32_t entry);
 void eviction_remove(struct eviction *eviction, uint32_t entry);
 
 bool eviction_is_over(const struct eviction *eviction);
-/* The entry that leaves, EVICTION_NONE when there are none. Its number, item and hash are its own until the
+/* The entry that leaves, EVICTION_NONE when there are none. Its number and hash are its own until the
  * next eviction_add(). */
 uint32_t eviction_evict(struct eviction *eviction);
 /* Numbers that were ever given out are below it. */

@@ -17,7 +17,7 @@ nodes_init(struct nodes *nodes)
 void
 nodes_fini(struct nodes *nodes)
 {
-	struct node **chunks = atomic_load_explicit(&nodes->chunks, memory_order_relaxed);
+	unsigned char **chunks = atomic_load_explicit(&nodes->chunks, memory_order_relaxed);
 
 	for (uint32_t i = 0; i < nodes->chunk_count; i++)
 		mem_free(chunks[i]);
@@ -37,8 +37,8 @@ nodes_in(uint32_t chunks)
 size_t
 nodes_bytes(const struct nodes *nodes)
 {
-	return (size_t)nodes_in(nodes->chunk_count) * sizeof(struct node) +
-	       2 * (size_t)nodes->chunk_capacity * sizeof(struct node *);
+	return (size_t)nodes_in(nodes->chunk_count) * NODE_BYTES +
+	       2 * (size_t)nodes->chunk_capacity * sizeof(unsigned char *);
 }
 
 /* A longer list of chunks; the one before stays for readers that look into it now. Doubling keeps their sum
@@ -47,11 +47,11 @@ static void
 lengthen(struct nodes *nodes)
 {
 	uint32_t capacity = nodes->chunk_capacity ? nodes->chunk_capacity * 2 : 4;
-	struct node **old = atomic_load_explicit(&nodes->chunks, memory_order_relaxed);
-	struct node **chunks = mem_array(capacity, sizeof(struct node *));
+	unsigned char **old = atomic_load_explicit(&nodes->chunks, memory_order_relaxed);
+	unsigned char **chunks = mem_array(capacity, sizeof(chunks[0]));
 
 	if (old) {
-		memcpy(chunks, old, nodes->chunk_count * sizeof(struct node *));
+		memcpy(chunks, old, nodes->chunk_count * sizeof(chunks[0]));
 		nodes->old_chunks = mem_resize(nodes->old_chunks, nodes->old_count + 1, sizeof(nodes->old_chunks[0]));
 		nodes->old_chunks[nodes->old_count++] = old;
 	}
@@ -64,9 +64,9 @@ add_chunk(struct nodes *nodes)
 {
 	if (nodes->chunk_count == nodes->chunk_capacity)
 		lengthen(nodes);
-	struct node **chunks = atomic_load_explicit(&nodes->chunks, memory_order_relaxed);
+	unsigned char **chunks = atomic_load_explicit(&nodes->chunks, memory_order_relaxed);
 	uint32_t count = nodes->chunk_count < SMALL_CHUNKS ? SMALL_CHUNK : LARGE_CHUNK;
-	chunks[nodes->chunk_count++] = mem_array(count, sizeof(struct node));
+	chunks[nodes->chunk_count++] = mem_array(count, NODE_BYTES);
 }
 
 uint32_t
@@ -88,7 +88,7 @@ nodes_put_back(struct nodes *nodes, uint32_t entry)
 {
 	struct node *node = node_at(nodes, entry);
 
-	state_change(node, 3u << WHERE_SHIFT, (uint32_t)GONE << WHERE_SHIFT);
+	state_put(node, GONE);
 	node->next = nodes->free;
 	nodes->free = entry;
 }

@@ -3,7 +3,6 @@
  */
 #include "l1.h"
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,17 +12,17 @@
 #include "l1_index.h"
 
 #define SHARDS       (1u << L1_INDEX_SPENT_BITS)
-#define ENTRIES_MAX  (L1_INDEX_NUMBERS / 10u * 8u) /* and an eighth of holes */
-#define PLACES_TRIED 65536u                        /* for one negative entry: a fifth of a millisecond */
+#define ENTRIES_MAX  26000000u
+#define PLACES_TRIED 65536u /* for one negative entry: a fifth of a millisecond */
 
 struct shard {
-	pthread_rwlock_t lock; /* the writer's exclusively; guards what follows, and this shard's entries */
 	struct l1_index index;
 } __attribute__((aligned(64)));
 
 struct l1 {
 	struct shard shards[SHARDS];
-	struct eviction *eviction; /* items are the entries */
+	struct eviction *eviction; /* numbers are the entries' own */
+	struct readers *readers;
 	_Atomic uint64_t units, count;
 	/* the writer's */
 	uint64_t negative_units, negative_count;
@@ -31,25 +30,16 @@ struct l1 {
 };
 
 struct l1 *
-l1_new(void)
+l1_new(struct readers *readers)
 {
 	struct l1 *l1 = aligned_alloc(64, sizeof(*l1));
 
 	if (!l1)
 		return mem_alloc(SIZE_MAX / 2); /* reports and aborts */
 	memset(l1, 0, sizeof(*l1));
-	for (unsigned i = 0; i < SHARDS; i++)
-		pthread_rwlock_init(&l1->shards[i].lock, NULL);
+	l1->readers = readers;
 	l1->eviction = eviction_new(0, EVICTION_ADAPTIVE);
 	return l1;
-}
-
-static void
-free_entries(struct l1 *l1)
-{
-	for (uint32_t i = 0; i < eviction_entries_end(l1->eviction); i++)
-		if (eviction_holds(l1->eviction, i))
-			entry_free(eviction_item(l1->eviction, i));
 }
 
 void
@@ -57,25 +47,24 @@ l1_free(struct l1 *l1)
 {
 	if (!l1)
 		return;
-	free_entries(l1);
-	for (unsigned i = 0; i < SHARDS; i++) {
+	for (unsigned i = 0; i < SHARDS; i++)
 		l1_index_fini(&l1->shards[i].index);
-		pthread_rwlock_destroy(&l1->shards[i].lock);
-	}
 	eviction_free(l1->eviction);
 	free(l1);
 }
 
-static struct shard *
-shard_of(const struct l1 *l1, uint32_t hash)
+static struct l1_index *
+index_of(const struct l1 *l1, uint32_t hash)
 {
-	return (struct shard *)(uintptr_t)&l1->shards[hash % SHARDS];
+	return (struct l1_index *)(uintptr_t)&l1->shards[hash % SHARDS].index;
 }
 
-static uint32_t
-find(const struct l1 *l1, const struct shard *shard, uint32_t hash, const char *key, size_t length)
+/* For the writer: the entry of a number that is held. */
+static struct entry *
+entry_at(const struct l1 *l1, uint32_t number)
 {
-	return l1_index_find(&shard->index, l1->eviction, hash, key, length);
+	uint32_t hash = eviction_hash(l1->eviction, number);
+	return l1_index_at(index_of(l1, hash), hash, number);
 }
 
 /* ---- readers ---- */
@@ -83,40 +72,25 @@ find(const struct l1 *l1, const struct shard *shard, uint32_t hash, const char *
 void
 l1_expect(const struct l1 *l1, uint32_t hash)
 {
-	l1_index_expect(&shard_of(l1, hash)->index, hash);
-}
-
-uint32_t
-l1_approach(struct l1 *l1, uint32_t hash)
-{
-	struct shard *shard = shard_of(l1, hash);
-
-	pthread_rwlock_rdlock(&shard->lock);
-	uint32_t entry = l1_index_guess(&shard->index, hash);
-	pthread_rwlock_unlock(&shard->lock);
-	if (entry != EVICTION_NONE)
-		eviction_prefetch(l1->eviction, entry);
-	return entry;
+	l1_index_expect(index_of(l1, hash), hash);
 }
 
 void
-l1_arrive(const struct l1 *l1, uint32_t approached)
+l1_approach(const struct l1 *l1, uint32_t hash)
 {
-	if (approached != EVICTION_NONE)
-		entry_prefetch(eviction_item(l1->eviction, approached));
+	l1_index_approach(index_of(l1, hash), hash);
 }
 
-bool
-l1_look(struct l1 *l1, uint32_t hash, const char *key, size_t length, l1_look_fn *look, void *arg)
+const struct entry *
+l1_look(const struct l1 *l1, uint32_t hash, const char *key, size_t length)
 {
-	struct shard *shard = shard_of(l1, hash);
+	return l1_index_find(index_of(l1, hash), hash, key, length);
+}
 
-	pthread_rwlock_rdlock(&shard->lock);
-	uint32_t entry = find(l1, shard, hash, key, length);
-	if (entry != EVICTION_NONE && look(arg, eviction_item(l1->eviction, entry)))
-		eviction_use(l1->eviction, entry);
-	pthread_rwlock_unlock(&shard->lock);
-	return entry != EVICTION_NONE;
+void
+l1_use(struct l1 *l1, uint32_t hash, const struct entry *entry)
+{
+	eviction_use(l1->eviction, entry_number(entry), hash);
 }
 
 /* ---- the writer ---- */
@@ -138,90 +112,81 @@ count_entry(struct l1 *l1, const struct entry *entry, int64_t entries)
 const struct entry *
 l1_find(const struct l1 *l1, uint32_t hash, const char *key, size_t length)
 {
-	uint32_t entry = find(l1, shard_of(l1, hash), hash, key, length);
-	return entry == EVICTION_NONE ? NULL : eviction_item(l1->eviction, entry);
+	return l1_index_find(index_of(l1, hash), hash, key, length);
 }
 
 static void
-replace(struct l1 *l1, struct shard *shard, uint32_t number, struct entry *entry)
+retire(struct l1 *l1, struct entry *entry)
 {
-	struct entry *old = eviction_item(l1->eviction, number);
+	count_entry(l1, entry, -1);
+	readers_retire(l1->readers, entry, entry_size(entry));
+}
 
+static void
+replace(struct l1 *l1, uint32_t hash, uint32_t number, struct entry *entry)
+{
+	entry_set_number(entry, number);
 	count_entry(l1, entry, 1);
-	count_entry(l1, old, -1);
-	pthread_rwlock_wrlock(&shard->lock);
-	eviction_replace(l1->eviction, number, entry_units(entry), entry);
-	pthread_rwlock_unlock(&shard->lock);
+	eviction_resize(l1->eviction, number, entry_units(entry));
 	eviction_mark(l1->eviction, number, entry_is_negative(entry));
-	eviction_use(l1->eviction, number);
-	entry_free(old);
+	eviction_use(l1->eviction, number, hash);
+	retire(l1, l1_index_replace(index_of(l1, hash), hash, entry));
 }
 
 void
 l1_put(struct l1 *l1, uint32_t hash, struct entry *entry)
 {
-	struct shard *shard = shard_of(l1, hash);
 	struct entry_parts parts;
 
 	entry_read(entry, &parts);
-	uint32_t number = find(l1, shard, hash, parts.key, parts.key_length);
-	if (number != EVICTION_NONE) {
-		replace(l1, shard, number, entry);
+	const struct entry *old = l1_find(l1, hash, parts.key, parts.key_length);
+	if (old) {
+		replace(l1, hash, entry_number(old), entry);
 		return;
 	}
 	if (eviction_count(l1->eviction) >= ENTRIES_MAX)
 		l1_evict(l1);
-	number = eviction_add(l1->eviction, hash, entry_units(entry), entry);
+	uint32_t number = eviction_add(l1->eviction, hash, entry_units(entry));
 	eviction_mark(l1->eviction, number, entry_is_negative(entry));
+	entry_set_number(entry, number);
 	count_entry(l1, entry, 1);
-	pthread_rwlock_wrlock(&shard->lock);
-	l1_index_add(&shard->index, l1->eviction, hash, number);
-	pthread_rwlock_unlock(&shard->lock);
+	l1_index_add(index_of(l1, hash), l1->eviction, l1->readers, hash, entry);
 }
 
 bool
 l1_set_fresh(struct l1 *l1, uint32_t hash, const char *key, size_t length, uint64_t fresh_ms)
 {
-	struct shard *shard = shard_of(l1, hash);
-	uint32_t number = find(l1, shard, hash, key, length);
+	struct entry *entry = l1_index_find(index_of(l1, hash), hash, key, length);
 
-	if (number == EVICTION_NONE)
-		return false;
-	pthread_rwlock_wrlock(&shard->lock);
-	entry_set_fresh(eviction_item(l1->eviction, number), fresh_ms);
-	pthread_rwlock_unlock(&shard->lock);
-	return true;
+	if (entry)
+		entry_set_fresh(entry, fresh_ms);
+	return entry != NULL;
 }
 
-/* Takes the word away, after which no reader has the entry, and frees it. */
+/* Takes the entry of a number out of the index, whether or not the eviction holds it still. */
 static void
-unlink_entry(struct l1 *l1, uint32_t number, struct entry *entry)
+unlink_number(struct l1 *l1, uint32_t number)
 {
 	uint32_t hash = eviction_hash(l1->eviction, number);
-	struct shard *shard = shard_of(l1, hash);
 
-	pthread_rwlock_wrlock(&shard->lock);
-	l1_index_remove(&shard->index, l1->eviction, hash, number);
-	pthread_rwlock_unlock(&shard->lock);
-	count_entry(l1, entry, -1);
-	entry_free(entry);
+	retire(l1, l1_index_remove(index_of(l1, hash), l1->eviction, l1->readers, hash, number));
 }
 
 static void
 remove_number(struct l1 *l1, uint32_t number)
 {
-	unlink_entry(l1, number, eviction_item(l1->eviction, number));
+	unlink_number(l1, number);
 	eviction_remove(l1->eviction, number);
 }
 
 bool
 l1_remove(struct l1 *l1, uint32_t hash, const char *key, size_t length)
 {
-	uint32_t number = find(l1, shard_of(l1, hash), hash, key, length);
+	const struct entry *entry = l1_find(l1, hash, key, length);
 
-	if (number != EVICTION_NONE)
-		remove_number(l1, number);
-	return number != EVICTION_NONE;
+	if (entry)
+		remove_number(l1, entry_number(entry));
+	return entry != NULL;
 }
 
 /* What leaves is as full as it may be: policies take their parts of that. */
@@ -233,7 +198,7 @@ l1_evict(struct l1 *l1)
 
 	if (number == EVICTION_NONE)
 		return false;
-	unlink_entry(l1, number, eviction_item(l1->eviction, number));
+	unlink_number(l1, number);
 	return true;
 }
 
@@ -245,7 +210,7 @@ l1_evict_negative(struct l1 *l1)
 	for (unsigned tried = 0; tried < PLACES_TRIED && l1->negative_count > 0; tried++) {
 		uint32_t number = l1->negative_cursor < end ? l1->negative_cursor : 0;
 		l1->negative_cursor = number + 1;
-		if (!eviction_holds(l1->eviction, number) || !entry_is_negative(eviction_item(l1->eviction, number)))
+		if (!eviction_is_marked(l1->eviction, number))
 			continue;
 		remove_number(l1, number);
 		return true;
@@ -259,7 +224,7 @@ l1_sweep(struct l1 *l1, uint32_t *cursor, uint32_t count, l1_keep_fn *keep, void
 	uint32_t end = eviction_entries_end(l1->eviction);
 
 	for (; count > 0 && *cursor < end; count--, ++*cursor)
-		if (eviction_holds(l1->eviction, *cursor) && !keep(arg, eviction_item(l1->eviction, *cursor)))
+		if (eviction_holds(l1->eviction, *cursor) && !keep(arg, entry_at(l1, *cursor)))
 			remove_number(l1, *cursor);
 	if (*cursor < end)
 		return true;

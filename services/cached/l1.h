@@ -1,11 +1,11 @@
 /*
  * l1: a space's entries in memory, found by key.
  *
- * 32 shards, each an index under a lock that readers share; what leaves when there is too much is decided
- * for all of them together (eviction.h). Nothing here knows of time, invalidation or quotas.
+ * 32 shards, each an index that readers look into without a lock; what leaves when there is too much is
+ * decided for all of them together (eviction.h). Nothing here knows of time, invalidation or quotas.
  *
- * Readers (l1_expect() to l1_look()) come from any thread. Everything else is called by one writer at a
- * time, which its owner's lock sees to; readers of a shard wait only while it is changed there.
+ * Readers (l1_expect() to l1_use()) come from any thread, within a reading (readers.h). Everything else is
+ * called by one writer at a time, which its owner's lock sees to; no reader waits for it.
  */
 #ifndef CORBEL_CACHED_L1_H
 #define CORBEL_CACHED_L1_H
@@ -15,10 +15,12 @@
 #include <stdint.h>
 
 #include "entry.h"
+#include "readers.h"
 
 struct l1;
 
-struct l1 *l1_new(void);
+/* `readers` lives longer. */
+struct l1 *l1_new(struct readers *readers);
 void l1_free(struct l1 *l1);
 
 /* ---- readers ---- */
@@ -26,13 +28,12 @@ void l1_free(struct l1 *l1);
 /* A key that will be looked up soon: each step fetches what the next one needs. Where many are looked up
  * together, one step after the other for all of them hides most of the waiting for memory. */
 void l1_expect(const struct l1 *l1, uint32_t hash);
-uint32_t l1_approach(struct l1 *l1, uint32_t hash);
-void l1_arrive(const struct l1 *l1, uint32_t approached);
+void l1_approach(const struct l1 *l1, uint32_t hash);
 
-/* `look` copies what it needs and returns whether the entry was of use. */
-typedef bool l1_look_fn(void *arg, const struct entry *entry);
-/* False: no entry. The shard's lock is held while `look` runs. */
-bool l1_look(struct l1 *l1, uint32_t hash, const char *key, size_t length, l1_look_fn *look, void *arg);
+/* NULL: there is none. Stays as long as the reading, but for the time that it is fresh until. */
+const struct entry *l1_look(const struct l1 *l1, uint32_t hash, const char *key, size_t length);
+/* It was of use. */
+void l1_use(struct l1 *l1, uint32_t hash, const struct entry *entry);
 
 /* ---- the writer ---- */
 

@@ -1,8 +1,8 @@
 /*
- * l1_index: where the entry of a key is: its number with the eviction.
+ * l1_index: where the entry of a key is.
  *
- * One writer at a time, and no reader beside it; l1_index_expect() alone may be called at any time, by any
- * thread.
+ * One writer at a time changes it; any thread looks at any time, within a reading (readers.h), as long as
+ * the writer lets entries go by readers_retire() only.
  */
 #ifndef CORBEL_CACHED_L1_INDEX_H
 #define CORBEL_CACHED_L1_INDEX_H
@@ -11,36 +11,46 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "entry.h"
 #include "eviction.h"
+#include "readers.h"
 
 /* Bits at the hash's low end that chose this index among others: it does not use them. */
 #define L1_INDEX_SPENT_BITS 5u
-/* Numbers are below it: there is room for them beside their holes with the eviction, which are an eighth. */
-#define L1_INDEX_NUMBERS ((1u << 25) - 1)
+
+struct l1_table;
 
 /* Zeros: empty. */
 struct l1_index {
-	uint32_t *words; /* 0: empty */
-	uint32_t capacity, count;
-	/* The same for l1_index_expect(), which may find them of two times: that costs a useless fetch. */
-	_Atomic uintptr_t hint_words;
-	_Atomic uint32_t hint_capacity;
+	struct l1_table *_Atomic table; /* NULL: nothing was put in yet; a larger one replaces it */
+	_Atomic uint32_t moves;         /* odd: words are being moved */
+	uint32_t count;                 /* the writer's */
 };
 
+/* Frees its entries, too; nobody reads. */
 void l1_index_fini(struct l1_index *index);
 size_t l1_index_bytes(const struct l1_index *index);
 
+/* ---- readers, and the writer ---- */
+
 /* Fetches what a look-up of the key reads first. */
 void l1_index_expect(const struct l1_index *index, uint32_t hash);
-/* An entry that may be the key's, without reading it; EVICTION_NONE: none can. */
-uint32_t l1_index_guess(const struct l1_index *index, uint32_t hash);
-/* Items of `entries` are struct entry. EVICTION_NONE: there is none. */
-uint32_t l1_index_find(const struct l1_index *index, const struct eviction *entries, uint32_t hash,
-                       const char *key, size_t length);
+/* Fetches the entry that may be the key's. */
+void l1_index_approach(const struct l1_index *index, uint32_t hash);
+/* NULL: there is none. */
+struct entry *l1_index_find(const struct l1_index *index, uint32_t hash, const char *key, size_t length);
 
-/* The key is not in it. */
-void l1_index_add(struct l1_index *index, const struct eviction *entries, uint32_t hash, uint32_t number);
-/* The number is in it, under this hash. */
-void l1_index_remove(struct l1_index *index, const struct eviction *entries, uint32_t hash, uint32_t number);
+/* ---- the writer ---- */
+
+/* The entry of this number; it is in the index, under this hash. */
+struct entry *l1_index_at(const struct l1_index *index, uint32_t hash, uint32_t number);
+/* The key is not in it. `entries` knows the hashes of those that are, by their numbers. */
+void l1_index_add(struct l1_index *index, const struct eviction *entries, struct readers *readers,
+                  uint32_t hash, struct entry *entry);
+/* Another entry of the same key and number. Returns the one that was there. */
+struct entry *l1_index_replace(struct l1_index *index, uint32_t hash, struct entry *entry);
+/* The entry of this number, taken out; it is in the index, under this hash. */
+struct entry *l1_index_remove(struct l1_index *index, const struct eviction *entries, struct readers *readers,
+                              uint32_t hash, uint32_t number);
 
 #endif

@@ -175,10 +175,10 @@ run_eviction(const struct trace *trace, uint32_t size, enum eviction_policy poli
 		uint32_t key = trace->keys[i];
 		if (entry_of[key]) {
 			hits++;
-			eviction_use(eviction, entry_of[key] - 1);
+			eviction_use(eviction, entry_of[key] - 1, (uint32_t)hash_of(key));
 			continue;
 		}
-		uint32_t entry = eviction_add(eviction, (uint32_t)hash_of(key), 1, NULL);
+		uint32_t entry = eviction_add(eviction, (uint32_t)hash_of(key), 1);
 		entry_of[key] = entry + 1;
 		key_of[entry] = key;
 		while (eviction_is_over(eviction))

@@ -108,6 +108,19 @@ START_TEST(the_systems_monotonic_clock_never_goes_back)
 }
 END_TEST
 
+START_TEST(the_systems_coarse_clock_is_the_monotonic_one_of_a_moment_ago)
+{
+	uint64_t before = clock_coarse_ms(clock_system());
+
+	for (int i = 0; i < 10000; i++)
+		ck_assert_uint_le(clock_coarse_ms(clock_system()), clock_mono_ms(clock_system()));
+	/* It moves: the loop ends. */
+	while (clock_coarse_ms(clock_system()) == before)
+		;
+	ck_assert_uint_gt(clock_coarse_ms(clock_system()), before);
+}
+END_TEST
+
 /* ---------------------------------------------------------------- randomness */
 
 START_TEST(a_seed_repeats_its_bytes_and_another_seed_does_not)
@@ -308,6 +321,7 @@ main(void)
 	tcase_add_test(tc, what_has_not_the_form_of_an_id_is_none);
 	tcase_add_test(tc, a_fake_clock_moves_only_when_it_is_moved);
 	tcase_add_test(tc, the_systems_monotonic_clock_never_goes_back);
+	tcase_add_test(tc, the_systems_coarse_clock_is_the_monotonic_one_of_a_moment_ago);
 	tcase_add_test(tc, a_seed_repeats_its_bytes_and_another_seed_does_not);
 	tcase_add_test(tc, numbers_below_a_bound_are_uniform);
 	tcase_add_test(tc, the_systems_bytes_differ_every_time);

@@ -65,6 +65,31 @@ START_TEST(freshness_ends_within_ten_per_cent_of_the_ttl_and_not_always_at_the_s
 }
 END_TEST
 
+/* As late as a timer may be. */
+static uint64_t
+late_ns(const struct clock *clock)
+{
+	return clock_mono_ns(clock) - (CLOCK_COARSE_LAG_MS - 1) * UINT64_C(1000000);
+}
+
+START_TEST(an_entry_ends_to_the_millisecond_however_coarse_the_clock_is)
+{
+	t.clock.clock.coarse_ns = late_ns;
+	test_put(t.space, "k", "v");
+	ck_assert(engine_touch(t.space, "k", 1, 1000)); /* without jitter */
+	fake_clock_advance_ms(&t.clock, 999);
+	ck_assert_int_eq(test_look(&t, "k").outcome, GET_HIT);
+	ck_assert_int_eq(test_look(&t, "k").fresh_ms, 1);
+	fake_clock_advance_ms(&t.clock, 1);
+	ck_assert_int_eq(test_look(&t, "k").outcome, GET_MISS);
+	struct get get = test_get(&t, "missing", true, false);
+	fake_clock_advance_ms(&t.clock, get.lease_ms - 1);
+	ck_assert_uint_eq(test_get(&t, "missing", true, false).token, 0);
+	fake_clock_advance_ms(&t.clock, 1);
+	ck_assert_uint_ne(test_get(&t, "missing", true, false).token, 0);
+}
+END_TEST
+
 START_TEST(a_stale_value_is_given_in_grace_and_later_only_to_who_says_that_the_origin_failed)
 {
 	test_space_configure(&t, 1000, 2000, 10000);
@@ -286,7 +311,7 @@ START_TEST(an_invalidation_that_comes_while_entries_are_looked_through_is_not_fo
 	struct get get = {.key = "k0", .key_length = 2};
 	static const char *const tags[] = {"red"};
 
-	slow.clock.mono_ns = read_slowly;
+	slow.clock.mono_ns = slow.clock.coarse_ns = read_slowly;
 	engine = engine_new(&(struct engine_options){.bytes_max = 16 << 20, .clock = &slow.clock});
 	ck_assert_int_eq(engine_space(engine, "tenant", "space", &t.space).code, STATUS_OK);
 	struct set set = test_set_of("k0", "v");
@@ -440,6 +465,7 @@ main(void)
 	tcase_set_timeout(tests, 60);
 	tcase_add_test(tests, a_value_is_given_as_it_was_written_with_its_type_and_version);
 	tcase_add_test(tests, freshness_ends_within_ten_per_cent_of_the_ttl_and_not_always_at_the_same_time);
+	tcase_add_test(tests, an_entry_ends_to_the_millisecond_however_coarse_the_clock_is);
 	tcase_add_test(tests, a_stale_value_is_given_in_grace_and_later_only_to_who_says_that_the_origin_failed);
 	tcase_add_test(tests, expiring_leaves_the_graces_and_deleting_leaves_nothing);
 	tcase_add_test(tests, touching_makes_fresh_again_and_keeps_the_version);

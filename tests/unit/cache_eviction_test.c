@@ -52,21 +52,23 @@ ours(uint32_t size)
 {
 	struct eviction *eviction = eviction_new(size, EVICTION_ADAPTIVE);
 	uint32_t *entry_of = mem_array(DISTINCT, sizeof(uint32_t)); /* + 1 */
-	uint32_t hits = 0;
+	uint32_t *key_of = mem_array(size + 2u, sizeof(uint32_t)), hits = 0;
 
 	for (size_t i = 0; i < LENGTH; i++) {
 		uint32_t *entry = &entry_of[trace[i]];
 		if (*entry) {
 			hits++;
-			eviction_use(eviction, *entry - 1);
+			eviction_use(eviction, *entry - 1, hash_of(trace[i]));
 			continue;
 		}
-		*entry = eviction_add(eviction, hash_of(trace[i]), 1, entry) + 1;
+		*entry = eviction_add(eviction, hash_of(trace[i]), 1) + 1;
+		key_of[*entry - 1] = trace[i];
 		while (eviction_is_over(eviction))
-			*(uint32_t *)eviction_item(eviction, eviction_evict(eviction)) = 0;
+			entry_of[key_of[eviction_evict(eviction)]] = 0;
 		ck_assert_uint_le(eviction_count(eviction), size);
 	}
 	mem_free(entry_of);
+	mem_free(key_of);
 	eviction_free(eviction);
 	return 100.0 * hits / LENGTH;
 }
@@ -228,18 +230,18 @@ model_step(struct model *model, struct eviction *eviction, uint32_t most)
 	bool is_in = entry < eviction_entries_end(eviction) && model->sizes[entry] != 0;
 
 	if (what < 5) {
-		entry = eviction_add(eviction, draw(UINT32_MAX), size, model);
+		entry = eviction_add(eviction, draw(UINT32_MAX), size);
 		ck_assert_uint_eq(model->sizes[entry], 0);
 		model->sizes[entry] = size;
 		model->sum += size;
 		model->count++;
 	} else if (is_in && what < 7) {
-		eviction_use(eviction, entry);
+		eviction_use(eviction, entry, eviction_hash(eviction, entry));
 	} else if (is_in && what < 8) {
 		eviction_remove(eviction, entry);
 		model_drop(model, entry);
 	} else if (is_in) {
-		eviction_replace(eviction, entry, size, model);
+		eviction_resize(eviction, entry, size);
 		model->sum += size - (uint64_t)model->sizes[entry];
 		model->sizes[entry] = size;
 	}
@@ -280,9 +282,9 @@ START_TEST(removing_what_was_put_in_again_and_again_takes_no_more_memory)
 	struct eviction *eviction = eviction_new(1000000, EVICTION_ADAPTIVE);
 
 	for (uint32_t i = 0; i < 1000; i++)
-		eviction_add(eviction, hash_of(i), 1, NULL);
+		eviction_add(eviction, hash_of(i), 1);
 	for (uint32_t i = 0; i < 100000; i++)
-		eviction_remove(eviction, eviction_add(eviction, hash_of(i), 1, NULL));
+		eviction_remove(eviction, eviction_add(eviction, hash_of(i), 1));
 	ck_assert_uint_eq(eviction_count(eviction), 1000);
 	ck_assert_uint_le(eviction_entries_end(eviction), 1400);
 	eviction_free(eviction);

@@ -346,18 +346,20 @@ static double
 hit_ratio_of_eviction(uint32_t (*draw_key)(uint32_t i), uint32_t gets)
 {
 	struct eviction *eviction = eviction_new(1000, EVICTION_ADAPTIVE);
-	uint32_t *entry_of = calloc(DRAWN, sizeof(*entry_of)), hits = 0; /* + 1 */
+	uint32_t *entry_of = calloc(DRAWN, sizeof(*entry_of)); /* + 1 */
+	uint32_t key_of[1002], hits = 0;
 
 	for (uint32_t i = 0; i < gets; i++) {
 		uint32_t key = draw_key(i), *entry = &entry_of[key];
 		if (*entry) {
 			hits++;
-			eviction_use(eviction, *entry - 1);
+			eviction_use(eviction, *entry - 1, (uint32_t)hash_stable64(&key, sizeof(key), 0));
 			continue;
 		}
-		*entry = eviction_add(eviction, (uint32_t)hash_stable64(&key, sizeof(key), 0), 1, entry) + 1;
+		*entry = eviction_add(eviction, (uint32_t)hash_stable64(&key, sizeof(key), 0), 1) + 1;
+		key_of[*entry - 1] = key;
 		while (eviction_is_over(eviction))
-			*(uint32_t *)eviction_item(eviction, eviction_evict(eviction)) = 0;
+			entry_of[key_of[eviction_evict(eviction)]] = 0;
 	}
 	free(entry_of);
 	eviction_free(eviction);

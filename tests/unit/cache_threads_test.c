@@ -4,6 +4,7 @@
  */
 #include <check.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -164,6 +165,49 @@ START_TEST(under_threads_values_are_whole_and_never_older_than_an_acknowledged_i
 }
 END_TEST
 
+#define COUNTERS 12u /* more than have figures of their own */
+#define COUNTED  5000u
+
+static void *
+get_what_is_not_there(void *arg)
+{
+	struct shared *shared = arg;
+	struct arena arena;
+	char name[4];
+
+	arena_init(&arena, 4096, 1 << 16);
+	atomic_fetch_sub(&shared->readers_left, 1);
+	while (atomic_load(&shared->readers_left) > 0)
+		sched_yield(); /* all of them are there at once */
+	for (unsigned i = 0; i < COUNTED; i++) {
+		struct get gets[2] = {get_for(i % KEYS, name), get_for(i % KEYS, name)};
+		gets[0].may_fill = gets[1].may_fill = false;
+		arena_reset(&arena);
+		engine_get(shared->space, gets, 1 + i % 2, &arena, NULL);
+	}
+	arena_fini(&arena);
+	return NULL;
+}
+
+START_TEST(however_many_threads_ask_every_get_is_counted)
+{
+	struct shared shared = {.engine = engine_new(&(struct engine_options){.bytes_max = 1 << 20}),
+	                        .readers_left = COUNTERS};
+	pthread_t threads[COUNTERS];
+	struct space_stats stats;
+
+	engine_space(shared.engine, "t", "s", &shared.space);
+	for (unsigned i = 0; i < COUNTERS; i++)
+		pthread_create(&threads[i], NULL, get_what_is_not_there, &shared);
+	for (unsigned i = 0; i < COUNTERS; i++)
+		pthread_join(threads[i], NULL);
+	engine_space_stats(shared.space, &stats);
+	ck_assert_uint_eq(stats.misses, COUNTERS * COUNTED * 3 / 2);
+	ck_assert_uint_eq(stats.hits, 0);
+	engine_free(shared.engine);
+}
+END_TEST
+
 /* Spaces that are made, used and dropped by all at once, over the bound of all together. */
 static void *
 use_spaces(void *arg)
@@ -214,6 +258,7 @@ main(void)
 
 	tcase_set_timeout(tests, 300);
 	tcase_add_test(tests, under_threads_values_are_whole_and_never_older_than_an_acknowledged_invalidation);
+	tcase_add_test(tests, however_many_threads_ask_every_get_is_counted);
 	tcase_add_test(tests, under_threads_spaces_and_tenants_share_one_bound);
 	suite_add_tcase(suite, tests);
 	SRunner *runner = srunner_create(suite);
