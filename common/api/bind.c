@@ -35,15 +35,23 @@ decode(const char *text, size_t length, bool plus_is_space, struct arena *arena,
 	return text_is_utf8(out, n) ? out : NULL;
 }
 
+/* Only for what is wrong: most parameters are not. */
+static const char *
+pointer_to(const char *name, struct arena *arena)
+{
+	return arena_printf(arena, "/%s", name);
+}
+
 static void
 append(ProtobufCMessage *message, const ProtobufCFieldDescriptor *field, const void *value,
-       struct arena *arena, struct violations *violations, const char *pointer, const struct api_field *rules)
+       struct arena *arena, struct violations *violations, const struct api_field *rules)
 {
 	size_t size = field_size(field->type), count = field_count(message, field);
 	char *data = count < field_max_items(rules) ? arena_try(arena, count + 1, size) : NULL;
 
 	if (!data) {
-		violations_add(violations, arena, pointer, "must have at most %u items", field_max_items(rules));
+		violations_add(violations, arena, pointer_to(field->name, arena), "must have at most %u items",
+		               field_max_items(rules));
 		return;
 	}
 	if (count)
@@ -99,7 +107,6 @@ json_set_field_from_text(ProtobufCMessage *message, const struct api_message *ru
 {
 	size_t position = 0;
 	const ProtobufCFieldDescriptor *field = field_find(rules, name, strlen(name), &position);
-	const char *pointer = arena_printf(arena, "/%s", name);
 	union {
 		uint64_t number;
 		const char *text;
@@ -107,17 +114,17 @@ json_set_field_from_text(ProtobufCMessage *message, const struct api_message *ru
 	} value = {0};
 
 	if (!field || rules->fields[position].is_nulls) {
-		violations_add(violations, arena, pointer, "is not a known parameter");
+		violations_add(violations, arena, pointer_to(name, arena), "is not a known parameter");
 		return;
 	}
 	if (!value_from_text(field, &rules->fields[position], text, length, &value)) {
-		violations_add(violations, arena, pointer, "must be %s",
+		violations_add(violations, arena, pointer_to(name, arena), "must be %s",
 		               rules->fields[position].format == API_TIMESTAMP ? "a timestamp of RFC 3339"
 		                                                               : scalar_name(field->type));
 		return;
 	}
 	if (field->label == PROTOBUF_C_LABEL_REPEATED) {
-		append(message, field, &value, arena, violations, pointer, &rules->fields[position]);
+		append(message, field, &value, arena, violations, &rules->fields[position]);
 		return;
 	}
 	memcpy(field_at(message, field), &value, field_size(field->type));
@@ -134,7 +141,7 @@ routes_bind_path(const struct route_match *match, ProtobufCMessage *message, str
 		const char *name = arena_strndup(arena, param->field, name_length);
 		const char *text = decode(param->value, param->length, false, arena, &length);
 		if (!text)
-			violations_add(violations, arena, arena_printf(arena, "/%s", name),
+			violations_add(violations, arena, pointer_to(name, arena),
 			               "must be percent-encoded UTF-8 without NUL");
 		else
 			json_set_field_from_text(message, match->method->request, name, text, length, arena, violations);
