@@ -61,7 +61,8 @@ void call_violation(struct call *call, const char *pointer, const char *format, 
 void call_retry_after_ms(struct call *call, uint32_t ms);
 /* Slug of an RFC 9457 problem type, such as "quota-exceeded". */
 void call_problem(struct call *call, const char *problem);
-/* A response header for HTTP callers; for structured fields that a method owns (RateLimit …). */
+/* A response header for HTTP callers; for structured fields that a method owns (RateLimit …). Name and value
+ * are not copied: they stay until the call has ended. */
 void call_header(struct call *call, const char *name, const char *value);
 
 /* For batch handlers only: ends one call with its outcome, from any thread. */

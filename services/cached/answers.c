@@ -5,7 +5,6 @@
  * is text goes out as text, and everything else as bytes.
  */
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -14,7 +13,8 @@
 #include "engine_shared.h"
 #include "entry.h"
 
-#define NAME "corbel" /* of this cache, in Cache-Status */
+#define NAME       "corbel" /* of this cache, in Cache-Status */
+#define TEXT_BYTES 64u      /* that most headers fit into */
 
 typedef Corbel__V1__CacheEntry Entry;
 
@@ -97,21 +97,45 @@ answer_entry(struct call *call, const struct get *get, bool is_raw, Entry *out)
 		put_value(arena, get, is_raw, out);
 }
 
+/* ---- headers ----
+ *
+ * Four go with every get, so they are put together without printf, in the memory of the call. */
+
+static struct strbuf
+begin_text(struct call *call, const char *text)
+{
+	struct strbuf out = {.arena = call_arena(call), .capacity = TEXT_BYTES};
+
+	out.data = arena_alloc_raw(out.arena, out.capacity);
+	strbuf_puts(&out, text);
+	return out;
+}
+
+static void
+put_number(struct call *call, const char *name, const char *before, int64_t number)
+{
+	struct strbuf text = begin_text(call, before);
+
+	strbuf_i64(&text, number);
+	call_header(call, name, text.data);
+}
+
 /* RFC 9211: how what was found came to be given. What the caller waited for may be older than its question:
  * then it was another tier's, or is given because nothing newer came. Ages are rounded up. */
 static const char *
 way_of(const struct cached *self, const struct lookup *lookup, const struct get *get)
 {
+	if (!lookup->has_waited)
+		return NAME "; hit; ttl=";
+	if (get->outcome == GET_STALE && lookup->has_failed)
+		return NAME "; fwd=stale; ttl=";
 	uint64_t waited_ms = clock_mono_ms(self->env.clock) - lookup->since_ms;
-	bool is_made = lookup->has_waited && get->age_ms <= waited_ms + ENTRY_STORED_UNIT_MS;
-
-	if (get->outcome == GET_STALE && lookup->has_waited && lookup->has_failed)
-		return "fwd=stale";
-	return is_made ? "fwd=uri-miss; stored" : "hit";
+	bool is_made = get->age_ms <= waited_ms + ENTRY_STORED_UNIT_MS;
+	return is_made ? NAME "; fwd=uri-miss; stored; ttl=" : NAME "; hit; ttl=";
 }
 
 /* Whole seconds, rounded down: what is stale has less than none left. */
-static long long
+static int64_t
 ttl_of(const struct get *get)
 {
 	return get->fresh_ms >= 0 ? get->fresh_ms / 1000 : -((999 - get->fresh_ms) / 1000);
@@ -120,40 +144,63 @@ ttl_of(const struct get *get)
 static void
 put_status(struct call *call, const struct lookup *lookup, const struct get *get)
 {
-	char text[96];
+	if (get->outcome == GET_MISS) {
+		call_header(call, "Cache-Status",
+		            get->is_filling ? NAME "; fwd=uri-miss; collapsed" : NAME "; fwd=uri-miss");
+		return;
+	}
+	struct strbuf text = begin_text(call, way_of(call_service(call), lookup, get));
+	strbuf_i64(&text, ttl_of(get));
+	if (get->outcome == GET_NEGATIVE)
+		strbuf_puts(&text, "; detail=negative");
+	call_header(call, "Cache-Status", text.data);
+}
 
-	if (get->outcome == GET_MISS)
-		snprintf(text, sizeof(text), NAME "; fwd=uri-miss%s", get->is_filling ? "; collapsed" : "");
-	else
-		snprintf(text, sizeof(text), NAME "; %s; ttl=%lld%s", way_of(call_service(call), lookup, get),
-		         ttl_of(get), get->outcome == GET_NEGATIVE ? "; detail=negative" : "");
-	call_header(call, "Cache-Status", text);
+/* So many digits at least. */
+static void
+put_hex(struct strbuf *out, uint64_t value, size_t least)
+{
+	char digits[16];
+	size_t at = sizeof(digits);
+
+	do {
+		digits[--at] = "0123456789abcdef"[value & 15];
+		value >>= 4;
+	} while (value > 0 || sizeof(digits) - at < least);
+	strbuf_add(out, digits + at, sizeof(digits) - at);
+}
+
+static void
+put_tag(struct call *call, uint32_t epoch, uint64_t version)
+{
+	struct strbuf text = begin_text(call, "\"");
+
+	put_hex(&text, epoch, 8);
+	strbuf_putc(&text, '-');
+	put_hex(&text, version, 1);
+	strbuf_putc(&text, '"');
+	call_header(call, "ETag", text.data);
 }
 
 void
 answer_headers(struct call *call, const struct lookup *lookup, const struct get *get)
 {
 	const struct cached *self = call_service(call);
-	char text[64];
 
 	if (call_is_internal(call))
 		return;
 	put_status(call, lookup, get);
 	if (get->token) {
 		call_header(call, "Corbel-Lease", token_text(call_arena(call), get->token));
-		snprintf(text, sizeof(text), "%llu", (unsigned long long)get->lease_ms);
-		call_header(call, "Corbel-Lease-Ms", text);
+		put_number(call, "Corbel-Lease-Ms", "", (int64_t)get->lease_ms);
 	}
 	if (get->outcome == GET_MISS)
 		return;
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)(get->age_ms / 1000));
-	call_header(call, "Age", text);
-	snprintf(text, sizeof(text), "\"%08x-%llx\"", self->epoch, (unsigned long long)get->version);
+	put_number(call, "Age", "", (int64_t)(get->age_ms / 1000));
 	/* What a replica wrote while Redis was away has a version that others may give to something else. */
 	if (!self->fleet || !shared_is_own(get->version))
-		call_header(call, "ETag", text);
+		put_tag(call, self->epoch, get->version);
 	/* Age counts against max-age, so it is the whole of the freshness: RFC 9111 section 4.2. */
-	long long whole_s = ((long long)get->age_ms + get->fresh_ms) / 1000;
-	snprintf(text, sizeof(text), "private, max-age=%lld", whole_s > 0 ? whole_s : 0);
-	call_header(call, "Cache-Control", text);
+	int64_t whole_s = ((int64_t)get->age_ms + get->fresh_ms) / 1000;
+	put_number(call, "Cache-Control", "private, max-age=", whole_s > 0 ? whole_s : 0);
 }
