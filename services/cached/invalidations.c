@@ -203,18 +203,35 @@ grow_ring(struct invalidations *inv)
 	inv->tombstone_capacity = capacity;
 }
 
-/* In the order of their numbers; one that is there already is the same pattern. */
-static void
-put_tombstone(struct invalidations *inv, struct tombstone tombstone)
+/* Where it belongs, by its number. */
+static uint32_t
+place_of(const struct invalidations *inv, uint64_t sequence)
 {
 	uint32_t at = inv->tombstone_count;
 
-	while (at > 0 && tombstone_at(inv, at - 1)->sequence >= tombstone.sequence)
+	while (at > 0 && tombstone_at(inv, at - 1)->sequence >= sequence)
 		at--;
-	if (at < inv->tombstone_count && tombstone_at(inv, at)->sequence == tombstone.sequence) {
-		glob_free(tombstone.glob);
-		return;
-	}
+	return at;
+}
+
+/* One that is there already is the same pattern; the floor stands for those up to it. */
+static bool
+is_known(const struct invalidations *inv, uint64_t sequence)
+{
+	uint32_t at = place_of(inv, sequence);
+
+	return sequence <= read_number(&inv->floor) ||
+	       (at < inv->tombstone_count && tombstone_at(inv, at)->sequence == sequence);
+}
+
+static void
+put_tombstone(struct invalidations *inv, struct tombstone tombstone)
+{
+	if (inv->tombstone_count == INVALIDATIONS_GLOBS_MAX)
+		raise_number(&inv->floor, drop_oldest_tombstone(inv));
+	if (inv->tombstone_count == inv->tombstone_capacity)
+		grow_ring(inv);
+	uint32_t at = place_of(inv, tombstone.sequence);
 	inv->glob_bytes += glob_bytes(tombstone.glob);
 	for (uint32_t i = inv->tombstone_count++; i > at; i--)
 		*tombstone_at(inv, i) = *tombstone_at(inv, i - 1);
@@ -230,11 +247,10 @@ invalidations_add_glob(struct invalidations *inv, const char *pattern, size_t le
 	if (!status_ok(&st))
 		return st;
 	pthread_rwlock_wrlock(&inv->lock);
-	if (inv->tombstone_count == INVALIDATIONS_GLOBS_MAX)
-		raise_number(&inv->floor, drop_oldest_tombstone(inv));
-	if (inv->tombstone_count == inv->tombstone_capacity)
-		grow_ring(inv);
-	put_tombstone(inv, (struct tombstone){glob, sequence});
+	if (is_known(inv, sequence))
+		glob_free(glob);
+	else
+		put_tombstone(inv, (struct tombstone){glob, sequence});
 	raise_number(&inv->glob_latest, sequence);
 	raise_number(&inv->latest, sequence);
 	pthread_rwlock_unlock(&inv->lock);
