@@ -166,9 +166,12 @@ local function expire()
   return {DONE, text(seq)}
 end
 
+-- What is past its grace is not made fresh again: an error grace is for when nothing newer can be had.
 local function touch()
   local header, ttl = living(0), tonumber(ARGV[6])
-  if not header then return {ABSENT, text(seq)} end
+  if not header or now >= struct.unpack('>I8', header, 17) + struct.unpack('>I4', header, 25) then
+    return {ABSENT, text(seq)}
+  end
   redis.call('SETRANGE', KEYS[6], 16, struct.pack('>I8', now + ttl))
   redis.call('PEXPIRE', KEYS[6], text(ttl + longest_grace(header)))
   return {DONE, text(seq)}

@@ -220,6 +220,15 @@ def test_a_value_ends_with_its_time_and_touching_keeps_it(tenant):
     assert is_there(tenant, "pages/kept")
 
 
+def test_touching_makes_fresh_what_is_in_grace_and_nothing_that_is_past_it(tenant):
+    for grace, found in (("grace_ms", True), ("error_grace_ms", False)):
+        put(tenant, "pages/k", b"old", **{grace: 100000})
+        ask(tenant, "pages", "expire", {"key": "k"})
+        assert ask(tenant, "pages", "touch", {"key": "k"}) == {"found": found}
+        assert is_there(tenant, "pages/k") == found
+    assert get(tenant, "pages/k", origin_failed="true").content == b"old"
+
+
 def test_that_there_is_no_value_is_remembered(tenant):
     put(tenant, "pages/none", b"", negative="true")
     reply = get(tenant, "pages/none", lease="true")
