@@ -10,6 +10,7 @@
 #include "engine_internal.h"
 
 #define PLACES_AT_ONCE 256u              /* under one hold of a space's lock */
+#define GLOBS_A_PLACE  16u               /* patterns that take as long as a place without any */
 #define PLACES_A_TICK  65536u            /* of all spaces */
 #define SWEEP_NS       UINT64_C(5000000) /* of a tick, then the rest waits for the next */
 #define EXPIRY_MS      10000u            /* between two sweeps without an invalidation */
@@ -54,6 +55,13 @@ begin_sweep(struct space *space, uint64_t now_ms)
 	space->next_sweep_ms = now_ms + EXPIRY_MS;
 }
 
+/* Others wait for the lock meanwhile, and the rest of the upkeep for this space. */
+static uint32_t
+places_at_once(const struct space *space)
+{
+	return PLACES_AT_ONCE / (uint32_t)(1 + invalidations_globs(space->invalidations) / GLOBS_A_PLACE);
+}
+
 /* A part of the sweep; false: nothing (more) to do. */
 static bool
 sweep(struct space *space, uint64_t now_ms)
@@ -64,7 +72,7 @@ sweep(struct space *space, uint64_t now_ms)
 	begin_sweep(space, now_ms);
 	if (!space->is_sweeping)
 		return false;
-	space->is_sweeping = l1_sweep(space->l1, &space->sweep_cursor, PLACES_AT_ONCE, keep, &keeping);
+	space->is_sweeping = l1_sweep(space->l1, &space->sweep_cursor, places_at_once(space), keep, &keeping);
 	room_account(space, before);
 	if (!space->is_sweeping)
 		space->swept = space->sweep_target;

@@ -10,8 +10,10 @@
 
 #include "base/arena.h"
 
-#define ANY_BYTE UINT16_C(256)
-#define RUNS_MAX (GLOB_MAX + 1)
+#define ANY_BYTE   UINT16_C(256)
+#define SHORT_RUN  8u
+#define SHORT_TEXT 64u
+#define RUNS_MAX   (GLOB_MAX + 1)
 
 struct run {
 	uint16_t begin, length; /* of the symbols */
@@ -120,6 +122,48 @@ run_matches(const struct glob *glob, const struct run *run, const char *text)
 	return true;
 }
 
+/* Tries one place after the other. */
+static bool
+find_by_trying(const struct glob *glob, const struct run *run, const char *text, size_t *at, size_t end)
+{
+	size_t from = *at;
+
+	while (from + run->length <= end && !run_matches(glob, run, text + from))
+		from++;
+	*at = from + run->length;
+	return *at <= end;
+}
+
+/* All places at once, a bit for each byte of the run that was met so far (shift-and: Baeza-Yates and Gonnet,
+ * CACM 1992). */
+static bool
+find_by_bits(const struct glob *glob, const struct run *run, const char *text, size_t *at, size_t end)
+{
+	const uint16_t *symbols = &glob->symbols[run->begin];
+	uint64_t any = 0, state = 0, last = UINT64_C(1) << (run->length - 1), masks[256];
+
+	for (unsigned i = 0; i < run->length; i++)
+		any |= (uint64_t)(symbols[i] == ANY_BYTE) << i;
+	for (unsigned i = 0; i < 256; i++)
+		masks[i] = any;
+	for (unsigned i = 0; i < run->length; i++)
+		if (symbols[i] != ANY_BYTE)
+			masks[symbols[i]] |= UINT64_C(1) << i;
+	for (; *at < end && !(state & last); ++*at)
+		state = (state << 1 | 1) & masks[(unsigned char)text[*at]];
+	return state & last;
+}
+
+/* The first place of a run between two '*', which has 64 bytes at most; `*at` is behind it then. What is
+ * short is tried in no time. */
+static bool
+run_is_found(const struct glob *glob, const struct run *run, const char *text, size_t *at, size_t end)
+{
+	if (run->length <= SHORT_RUN || end - *at <= SHORT_TEXT)
+		return find_by_trying(glob, run, text, at, end);
+	return find_by_bits(glob, run, text, at, end);
+}
+
 bool
 glob_matches(const struct glob *glob, const char *text, size_t length)
 {
@@ -131,12 +175,8 @@ glob_matches(const struct glob *glob, const char *text, size_t length)
 	    !run_matches(glob, last, text + length - last->length))
 		return false;
 	size_t at = first->length, end = length - last->length;
-	for (const struct run *run = first + 1; run < last; run++) {
-		while (at + run->length <= end && !run_matches(glob, run, text + at))
-			at++;
-		if (at + run->length > end)
-			return false;
-		at += run->length;
-	}
-	return true;
+	bool is_there = true;
+	for (const struct run *run = first + 1; run < last && is_there; run++)
+		is_there = run_is_found(glob, run, text, &at, end);
+	return is_there;
 }

@@ -2,8 +2,8 @@
  * glob: a pattern of keys, and whether a key is of it.
  *
  * '*' stands for any bytes, also none and also '/'; '?' for one byte; '\' takes the next byte literally.
- * What stands between two '*' is at most GLOB_RUN_MAX bytes, so that matching takes at most that many steps
- * for a byte of the key: no pattern is slow.
+ * What stands between two '*' is at most GLOB_RUN_MAX bytes, so that it fits the bits of a word and matching
+ * takes a few steps for a byte of the key: no pattern is slow.
  */
 #ifndef CORBEL_CACHED_GLOB_H
 #define CORBEL_CACHED_GLOB_H

@@ -363,6 +363,12 @@ invalidations_widen(struct invalidations *inv)
 }
 
 size_t
+invalidations_globs(const struct invalidations *inv)
+{
+	return inv->tombstone_count;
+}
+
+size_t
 invalidations_bytes(const struct invalidations *inv)
 {
 	return sizeof(*inv) + sequence_map_bytes(&inv->tags) + sequence_map_bytes(&inv->prefixes) +

@@ -70,6 +70,8 @@ void invalidations_forget(struct invalidations *invalidations, uint64_t sequence
 /* The latest of them; an entry that is not older needs no look. 0: none. */
 uint64_t invalidations_latest(const struct invalidations *invalidations);
 uint64_t invalidations_floor(const struct invalidations *invalidations);
+/* How many patterns a look at an entry may have to try; for whoever changes it. */
+size_t invalidations_globs(const struct invalidations *invalidations);
 size_t invalidations_bytes(const struct invalidations *invalidations);
 
 #endif

@@ -303,17 +303,26 @@ read_slowly(const struct clock *clock)
 	return *slow->ns += 2000000;
 }
 
+static struct engine *
+slow_engine(struct slow_clock *slow, uint64_t *ns)
+{
+	*ns = UINT64_C(100000000000);
+	*slow = (struct slow_clock){*clock_system(), ns};
+	slow->clock.mono_ns = slow->clock.coarse_ns = read_slowly;
+	struct engine *engine =
+	    engine_new(&(struct engine_options){.bytes_max = 16 << 20, .clock = &slow->clock});
+	ck_assert_int_eq(engine_space(engine, "tenant", "space", &t.space).code, STATUS_OK);
+	return engine;
+}
+
 START_TEST(an_invalidation_that_comes_while_entries_are_looked_through_is_not_forgotten)
 {
-	uint64_t ns = UINT64_C(100000000000);
-	struct slow_clock slow = {*clock_system(), &ns};
-	struct engine *engine;
-	struct get get = {.key = "k0", .key_length = 2};
 	static const char *const tags[] = {"red"};
+	struct get get = {.key = "k0", .key_length = 2};
+	struct slow_clock slow;
+	uint64_t ns;
+	struct engine *engine = slow_engine(&slow, &ns);
 
-	slow.clock.mono_ns = slow.clock.coarse_ns = read_slowly;
-	engine = engine_new(&(struct engine_options){.bytes_max = 16 << 20, .clock = &slow.clock});
-	ck_assert_int_eq(engine_space(engine, "tenant", "space", &t.space).code, STATUS_OK);
 	struct set set = test_set_of("k0", "v");
 	set.tags = tags;
 	set.tag_count = 1;
@@ -327,6 +336,27 @@ START_TEST(an_invalidation_that_comes_while_entries_are_looked_through_is_not_fo
 		ck_assert_int_eq(get.outcome, GET_MISS);
 	}
 	ck_assert_uint_eq(test_entries(t.space), 2000);
+	engine_free(engine);
+}
+END_TEST
+
+/* Each of them is compared with each pattern, and others wait for the lock meanwhile. */
+START_TEST(the_more_patterns_there_are_the_fewer_entries_are_looked_through_at_once)
+{
+	struct slow_clock slow;
+	uint64_t ns, sequence;
+	struct engine *engine = slow_engine(&slow, &ns);
+
+	test_put_many(t.space, "k/", 1000, 10);
+	for (int i = 0; i < 1024; i++)
+		ck_assert_int_eq(engine_invalidate_glob(t.space, "*none*", 6, &sequence).code, STATUS_OK);
+	engine_invalidate_prefix(t.space, "k", 1);
+	engine_tick(engine);
+	ck_assert_uint_lt(test_entries(t.space), 1000);
+	ck_assert_uint_ge(test_entries(t.space), 1000 - 16);
+	for (int i = 0; i < 1000 && test_entries(t.space) > 0; i++)
+		engine_tick(engine);
+	ck_assert_uint_eq(test_entries(t.space), 0);
 	engine_free(engine);
 }
 END_TEST
@@ -476,6 +506,7 @@ main(void)
 	tcase_add_test(tests, an_invalidation_that_comes_while_entries_are_looked_through_is_not_forgotten);
 	tcase_add_test(tests, what_is_invalidated_is_not_given_in_any_grace_and_what_is_written_after_is);
 	tcase_add_test(tests, dead_entries_leave_with_time_and_their_invalidations_are_forgotten);
+	tcase_add_test(tests, the_more_patterns_there_are_the_fewer_entries_are_looked_through_at_once);
 	tcase_add_test(tests, a_space_that_was_dropped_begins_anew_with_higher_versions);
 	tcase_add_test(tests, many_keys_are_looked_up_at_once_and_what_has_no_room_is_said);
 	tcase_add_test(tests, figures_say_what_happened);

@@ -79,6 +79,31 @@ START_TEST(a_pattern_matches_what_trying_everything_matches)
 }
 END_TEST
 
+/* One piece of a long text, with some of its bytes taken for any, or one that it does not have. */
+START_TEST(a_long_piece_is_found_in_a_long_text_where_it_is_first)
+{
+	char pattern[GLOB_MAX], text[400], piece[GLOB_RUN_MAX + 1];
+	unsigned matched = 0;
+
+	for (int i = 0; i < 20000; i++) {
+		size_t length = 1 + draw(GLOB_RUN_MAX), from = draw((uint32_t)(sizeof(text) - 1 - length));
+		draw_text(text, sizeof(text) - 1, i % 3 ? "aaaaab" : "abc*?");
+		memcpy(piece, text + from, length);
+		piece[length] = '\0';
+		for (char *c = piece; *c; c++)
+			*c = *c == '*' || draw(8) == 0 ? '?' : *c;
+		if (draw(3) == 0)
+			piece[draw((uint32_t)length)] = 'c';
+		snprintf(pattern, sizeof(pattern), "%s*%s*%s", draw(2) ? "a" : "", piece, draw(2) ? "?b" : "");
+		bool is_match = glob_says(pattern, text);
+		ck_assert_msg(is_match == matches_slowly(pattern, text), "%s and %s: %d", pattern, text, is_match);
+		matched += is_match;
+	}
+	ck_assert_uint_gt(matched, 1000);
+	ck_assert_uint_lt(matched, 19000);
+}
+END_TEST
+
 START_TEST(a_pattern_at_its_bounds_is_taken_and_beyond_them_refused_with_a_reason)
 {
 	char text[GLOB_MAX + 2];
@@ -294,6 +319,7 @@ START_TEST(beyond_1024_patterns_the_oldest_covers_everything_older)
 {
 	struct invalidations *inv = invalidations_new(64, 5);
 	struct subject other = {"other", 5, NULL, 0};
+	size_t empty = invalidations_bytes(inv);
 
 	for (uint64_t sequence = 1; sequence <= INVALIDATIONS_GLOBS_MAX; sequence++)
 		ck_assert(status_ok(&(struct status){invalidations_add_glob(inv, "x*", 2, sequence).code, ""}));
@@ -305,6 +331,29 @@ START_TEST(beyond_1024_patterns_the_oldest_covers_everything_older)
 	ck_assert_uint_eq(invalidations_floor(inv), 1);
 	ck_assert(invalidations_cover(inv, &other, 0));
 	ck_assert(!invalidations_cover(inv, &other, 1));
+	ck_assert_uint_gt(invalidations_bytes(inv), empty + 1024 * 16);
+	invalidations_forget(inv, INVALIDATIONS_GLOBS_MAX + 1);
+	ck_assert_uint_eq(invalidations_bytes(inv), empty);
+	invalidations_free(inv);
+}
+END_TEST
+
+START_TEST(what_is_widened_covers_all_that_is_older_and_takes_no_memory)
+{
+	struct invalidations *inv = invalidations_new(64, 5);
+	struct subject other = {"other", 5, NULL, 0};
+	size_t empty = invalidations_bytes(inv);
+
+	invalidations_add_tag(inv, 7, 10);
+	invalidations_add_prefix(inv, "a", 1, 11);
+	invalidations_add_glob(inv, "x*", 2, 12);
+	ck_assert(!invalidations_cover(inv, &other, 9));
+	invalidations_widen(inv);
+	ck_assert_uint_eq(invalidations_bytes(inv), empty);
+	ck_assert(invalidations_cover(inv, &other, 11));
+	ck_assert(!invalidations_allow(inv, &other, 11));
+	ck_assert(!invalidations_cover(inv, &other, 12));
+	ck_assert(invalidations_allow(inv, &other, 12));
 	invalidations_free(inv);
 }
 END_TEST
@@ -354,11 +403,13 @@ main(void)
 	tcase_add_checked_fixture(tcase, set_up, NULL);
 	tcase_set_timeout(tcase, 60);
 	tcase_add_test(tcase, a_pattern_matches_what_trying_everything_matches);
+	tcase_add_test(tcase, a_long_piece_is_found_in_a_long_text_where_it_is_first);
 	tcase_add_test(tcase, a_pattern_at_its_bounds_is_taken_and_beyond_them_refused_with_a_reason);
 	tcase_add_test(tcase, no_pattern_takes_exponential_time);
 	tcase_add_test(tcase, what_is_covered_is_what_a_list_of_all_invalidations_covers);
 	tcase_add_test(tcase, what_is_forgotten_for_want_of_room_covers_more_and_never_less);
 	tcase_add_test(tcase, beyond_1024_patterns_the_oldest_covers_everything_older);
+	tcase_add_test(tcase, what_is_widened_covers_all_that_is_older_and_takes_no_memory);
 	tcase_add_test(tcase, a_fill_from_before_what_was_forgotten_is_refused);
 	tcase_add_test(tcase, a_prefix_deeper_than_32_segments_covers_what_its_32_cover);
 	suite_add_tcase(suite, tcase);

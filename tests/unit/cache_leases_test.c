@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "leases.h"
+#include "cached/leases.h"
 #include "support/test_space.h"
 
 static struct test_space t;
@@ -209,6 +210,15 @@ START_TEST(a_value_that_took_long_to_make_is_renewed_before_its_end_by_one_calle
 	ck_assert_uint_ge(early[2], 650); /* exp(-1) of 2000: 736 */
 	ck_assert_uint_le(early[2], 820);
 	ck_assert_uint_gt(early[1], early[0]);
+	/* Who wants no early renewal has none. */
+	test_space_configure(&t, 60000, 0, 0);
+	uint64_t token = test_get(&t, "late", true, false).token;
+	fake_clock_advance_ms(&t.clock, 5000);
+	ck_assert_int_eq(test_fill(t.space, "late", "v", token), SET_STORED);
+	engine_touch(t.space, "late", 4, 60000);
+	fake_clock_advance_ms(&t.clock, 59000);
+	for (int i = 0; i < 200; i++)
+		ck_assert_uint_eq(test_get(&t, "late", true, false).token, 0);
 }
 END_TEST
 
@@ -231,6 +241,32 @@ START_TEST(a_token_that_ran_out_is_a_lease_lost_and_not_the_mark_of_what_another
 }
 END_TEST
 
+START_TEST(a_table_of_leases_grows_with_them_and_goes_with_the_last)
+{
+	struct leases *leases = leases_new(100000);
+	struct engine_waiter *woken = NULL;
+	size_t empty = leases_bytes(leases);
+	uint64_t lost = 0;
+
+	for (int round = 0; round < 2; round++) {
+		for (uint64_t i = 0; i < 1000; i++)
+			ck_assert(leases_grant(leases, &(struct lease){.hash = i * 7, .token = i + 1, .expires_ms = 10},
+			                       0, &woken, &lost));
+		ck_assert_uint_ge(leases_bytes(leases), empty + 1000 * sizeof(struct lease));
+		ck_assert_uint_eq(leases_find(leases, 7 * 500, 9)->token, 501);
+		ck_assert_uint_eq(leases_expire(leases, 10, &woken), 1000);
+		ck_assert_ptr_null(leases_find(leases, 7 * 500, 9));
+		ck_assert_uint_eq(leases_bytes(leases), empty);
+	}
+	leases_set_max(leases, 1);
+	ck_assert(
+	    leases_grant(leases, &(struct lease){.hash = 1, .token = 1, .expires_ms = 10}, 0, &woken, &lost));
+	ck_assert(
+	    !leases_grant(leases, &(struct lease){.hash = 2, .token = 2, .expires_ms = 10}, 0, &woken, &lost));
+	leases_free(leases);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -248,6 +284,7 @@ main(void)
 	tcase_add_test(tests, a_value_that_took_long_to_make_is_renewed_before_its_end_by_one_caller);
 	tcase_add_test(tests,
 	               a_token_that_ran_out_is_a_lease_lost_and_not_the_mark_of_what_another_replica_fills);
+	tcase_add_test(tests, a_table_of_leases_grows_with_them_and_goes_with_the_last);
 	suite_add_tcase(suite, tests);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);

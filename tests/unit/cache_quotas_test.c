@@ -499,7 +499,7 @@ START_TEST(leases_push_out_nothing_of_others_and_are_had_again_when_they_are_ove
 	fake_clock_advance_ms(&t.clock, 10000);
 	for (int i = 0; i < 2; i++)
 		engine_tick(t.engine);
-	ck_assert_uint_lt(bytes_of("many"), NAMES * 16384);
+	ck_assert_uint_lt(bytes_of("many"), NAMES * 13500);
 	engine_get(last, &get, 1, &t.arena, NULL);
 	ck_assert_uint_ne(get.token, 0);
 }
