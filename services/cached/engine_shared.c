@@ -165,14 +165,15 @@ engine_known_globs(struct space *space)
 }
 
 void
-engine_learn_globs(struct space *space, const struct shared_glob *globs, size_t count, uint64_t latest)
+engine_learn_globs(struct space *space, const struct shared_globs *globs)
 {
 	pthread_mutex_lock(&space->lock);
-	for (size_t i = 0; i < count; i++)
-		(void)invalidations_add_glob(space->copies->globs, globs[i].pattern, globs[i].length,
-		                             globs[i].version);
-	if (latest > space->copies->known_globs)
-		space->copies->known_globs = latest;
+	for (size_t i = 0; i < globs->count; i++)
+		(void)invalidations_add_glob(space->copies->globs, globs->list[i].pattern, globs->list[i].length,
+		                             globs->list[i].version);
+	invalidations_add_all(space->copies->globs, globs->floor);
+	if (globs->latest > space->copies->known_globs)
+		space->copies->known_globs = globs->latest;
 	pthread_mutex_unlock(&space->lock);
 }
 

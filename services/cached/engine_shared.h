@@ -63,14 +63,20 @@ void engine_settle(struct space *space, struct get *get, const struct shared_ans
                    struct arena *arena, bool *has_room);
 /* The number of the latest pattern that is known here, of all there are. */
 uint64_t engine_known_globs(struct space *space);
-/* All patterns of the space after that are these; the last has number `latest`. */
 struct shared_glob {
 	const char *pattern;
 	size_t length;
 	uint64_t version;
 };
-void engine_learn_globs(struct space *space, const struct shared_glob *globs, size_t count, uint64_t latest);
-/* Whether a pattern covers an entry of this version. */
+/* All patterns of the space after that, but for what has been forgotten. */
+struct shared_globs {
+	const struct shared_glob *list;
+	size_t count;
+	uint64_t floor;  /* what is older than this is dead, whether or not a pattern is left that says so */
+	uint64_t latest; /* version of the last of them */
+};
+void engine_learn_globs(struct space *space, const struct shared_globs *globs);
+/* Whether a pattern covers an entry of this version, or did. */
 bool engine_glob_covers(struct space *space, const char *key, size_t length, uint64_t version);
 
 /* ---- what was changed ---- */

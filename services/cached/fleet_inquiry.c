@@ -61,40 +61,63 @@ inquiries_of(struct turn *turn, struct reading *readings)
 /* ---- patterns ---- */
 
 static struct redis_pipeline_item
-globs_question(struct turn *turn, struct space *space)
+globs_question(struct turn *turn, struct space *space, const struct space_keys *keys)
 {
 	struct args args = {.arena = turn->arena};
-	struct space_keys keys;
 
-	fleet_keys(space, turn->arena, &keys);
 	args_text(&args, "ZRANGEBYSCORE");
-	args_bytes(&args, keys.globs.data, keys.globs.size);
+	args_bytes(&args, keys->globs.data, keys->globs.size);
 	args_text(&args, arena_printf(turn->arena, "(%" PRIu64, shared_number(engine_known_globs(space))));
 	args_text(&args, "+inf");
 	args_text(&args, "WITHSCORES");
 	return (struct redis_pipeline_item){.args = args.list, .count = args.count};
 }
 
-struct status
-globs_learn(struct turn *turn, struct space *space, uint64_t latest)
+static struct redis_pipeline_item
+floor_question(struct turn *turn, const struct space_keys *keys)
 {
-	struct redis_reply reply;
+	struct args args = {.arena = turn->arena};
 
-	if (engine_known_globs(space) >= latest)
-		return status_ok_value();
-	struct redis_pipeline_item item = globs_question(turn, space);
-	struct status st = redis_command(turn->conn, item.args, item.count, turn->arena, &reply);
-	if (!status_ok(&st) || reply.type != REDIS_ARRAY)
-		return st;
-	size_t count = reply.count / 2;
+	args_text(&args, "HGET");
+	args_bytes(&args, keys->meta.data, keys->meta.size);
+	args_text(&args, "floor");
+	return (struct redis_pipeline_item){.args = args.list, .count = args.count};
+}
+
+static void
+learn(struct turn *turn, struct space *space, const struct redis_reply *patterns, uint64_t floor,
+      uint64_t latest)
+{
+	size_t count = patterns->count / 2;
 	struct shared_glob *globs = ARENA_ARRAY(turn->arena, struct shared_glob, count + 1);
+
 	for (size_t i = 0; i < count; i++) {
-		const struct redis_reply *pattern = &reply.elements[2 * i];
-		uint64_t number = reply_number(&reply.elements[2 * i + 1]);
+		const struct redis_reply *pattern = &patterns->elements[2 * i];
+		uint64_t number = reply_number(&patterns->elements[2 * i + 1]);
 		globs[i] = (struct shared_glob){pattern->text, pattern->size, shared_version(number)};
 		latest = globs[i].version > latest ? globs[i].version : latest;
 	}
-	engine_learn_globs(space, globs, count, latest);
+	engine_learn_globs(space, &(struct shared_globs){globs, count, shared_version(floor), latest});
+}
+
+struct status
+globs_learn(struct turn *turn, struct space *space, uint64_t latest)
+{
+	struct redis_reply replies[2];
+	struct space_keys keys;
+
+	if (engine_known_globs(space) >= latest)
+		return status_ok_value();
+	fleet_keys(space, turn->arena, &keys);
+	/* Patterns that were forgotten since `latest` was heard of have raised the floor, which is read behind
+	 * them. */
+	const struct redis_pipeline_item items[] = {globs_question(turn, space, &keys),
+	                                            floor_question(turn, &keys)};
+	struct status st = redis_pipeline(turn->conn, items, 2, turn->arena, replies);
+	if (status_ok(&st) && (replies[0].type != REDIS_ARRAY || replies[1].type == REDIS_ERROR))
+		st = status_make(STATUS_INTERNAL, "Redis did not tell the patterns of a namespace");
+	if (status_ok(&st))
+		learn(turn, space, &replies[0], reply_number(&replies[1]), latest);
 	return st;
 }
 

@@ -3,17 +3,15 @@
  * have got alone.
  */
 #include <check.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/test_fleet.h"
+#include "support/test_crowd.h"
 #include "support/test_process.h"
 
 #define PATIENCE_MS 60000u /* the machine may be busy */
 #define KEYS        128u   /* of a reading */
-#define KEY_BYTES   32u
 #define SMALL       100u
 #define LARGE       (1u << 20)
 
@@ -34,95 +32,6 @@ tear_down(void)
 	test_replica_stop(&writer);
 	test_replica_stop(&reader);
 	test_redis_stop(server);
-}
-
-/* ---- a crowd: readings that are handed over together ---- */
-
-struct crowd {
-	struct reading *readings;
-	struct get *gets;
-	char (*keys)[KEY_BYTES];
-	size_t count, each, left;
-	struct arena arena;
-	struct value_room room;
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-};
-
-static void
-done(struct reading *reading)
-{
-	struct crowd *crowd = reading->user;
-
-	pthread_mutex_lock(&crowd->lock);
-	crowd->left--;
-	pthread_cond_signal(&crowd->wake);
-	pthread_mutex_unlock(&crowd->lock);
-}
-
-/* Readings of the reader's space, whose keys are numbered on. */
-static void
-crowd_init(struct crowd *crowd, size_t readings, size_t each, bool may_fill)
-{
-	*crowd = (struct crowd){.readings = mem_array(readings, sizeof(struct reading)),
-	                        .gets = mem_array(readings * each, sizeof(struct get)),
-	                        .keys = mem_array(readings * each, KEY_BYTES),
-	                        .count = readings,
-	                        .each = each,
-	                        .left = readings,
-	                        .room = {.left = SIZE_MAX}};
-	arena_init(&crowd->arena, 65536, SIZE_MAX);
-	pthread_mutex_init(&crowd->lock, NULL);
-	pthread_cond_init(&crowd->wake, NULL);
-	for (size_t i = 0; i < readings * each; i++) {
-		snprintf(crowd->keys[i], KEY_BYTES, "k/%zu", i);
-		crowd->gets[i] =
-		    (struct get){.key = crowd->keys[i], .key_length = strlen(crowd->keys[i]), .may_fill = may_fill};
-	}
-	for (size_t i = 0; i < readings; i++)
-		crowd->readings[i] = (struct reading){.space = reader.space,
-		                                      .gets = crowd->gets + i * each,
-		                                      .count = each,
-		                                      .arena = &crowd->arena,
-		                                      .room = &crowd->room,
-		                                      .has_room = true,
-		                                      .done = done,
-		                                      .user = crowd,
-		                                      .next = i + 1 < readings ? &crowd->readings[i + 1] : NULL};
-}
-
-static void
-crowd_name_all(struct crowd *crowd, const char *key)
-{
-	for (size_t i = 0; i < crowd->count * crowd->each; i++) {
-		crowd->gets[i].key = key;
-		crowd->gets[i].key_length = strlen(key);
-	}
-}
-
-static void
-crowd_ask(struct crowd *crowd)
-{
-	for (size_t i = 0; i < crowd->count; i++) {
-		struct reading *reading = &crowd->readings[i];
-		engine_get(reading->space, reading->gets, reading->count, reading->arena, NULL);
-	}
-	fleet_read(reader.fleet, crowd->readings);
-	pthread_mutex_lock(&crowd->lock);
-	while (crowd->left > 0)
-		pthread_cond_wait(&crowd->wake, &crowd->lock);
-	pthread_mutex_unlock(&crowd->lock);
-}
-
-static void
-crowd_fini(struct crowd *crowd)
-{
-	pthread_cond_destroy(&crowd->wake);
-	pthread_mutex_destroy(&crowd->lock);
-	arena_fini(&crowd->arena);
-	mem_free(crowd->readings);
-	mem_free(crowd->gets);
-	mem_free(crowd->keys);
 }
 
 /* ---- values that tell whose they are ---- */
@@ -150,12 +59,12 @@ is_found(const struct get *get, size_t size)
 
 START_TEST(of_all_who_want_a_cold_key_at_the_same_moment_one_gets_the_token)
 {
-	struct crowd crowd;
+	struct test_crowd crowd;
 	size_t granted = 0, waiting = 0;
 
-	crowd_init(&crowd, 3, KEYS, true);
-	crowd_name_all(&crowd, "cold");
-	crowd_ask(&crowd);
+	test_crowd_init(&crowd, &reader, 3, KEYS, true);
+	test_crowd_name_all(&crowd, "cold");
+	test_crowd_ask(&crowd);
 	for (size_t i = 0; i < 3 * KEYS; i++) {
 		ck_assert_int_eq(crowd.gets[i].outcome, GET_MISS);
 		granted += crowd.gets[i].token != 0;
@@ -163,49 +72,49 @@ START_TEST(of_all_who_want_a_cold_key_at_the_same_moment_one_gets_the_token)
 	}
 	ck_assert_uint_eq(granted, 1);
 	ck_assert_uint_eq(waiting, 3 * KEYS - 1);
-	crowd_fini(&crowd);
+	test_crowd_fini(&crowd);
 }
 END_TEST
 
 START_TEST(a_large_value_among_many_small_ones_is_given_like_them)
 {
-	struct crowd crowd;
+	struct test_crowd crowd;
 
-	crowd_init(&crowd, 1, KEYS, false);
+	test_crowd_init(&crowd, &reader, 1, KEYS, false);
 	for (size_t i = 0; i < KEYS; i++)
 		put(crowd.keys[i], i == 77 ? LARGE : SMALL, NULL);
-	crowd_ask(&crowd);
+	test_crowd_ask(&crowd);
 	for (size_t i = 0; i < KEYS; i++)
 		ck_assert(is_found(&crowd.gets[i], i == 77 ? LARGE : SMALL));
 	ck_assert(crowd.readings[0].has_room);
-	crowd_fini(&crowd);
+	test_crowd_fini(&crowd);
 }
 END_TEST
 
 START_TEST(values_that_are_too_many_bytes_for_one_round_trip_come_in_several)
 {
-	struct crowd crowd;
+	struct test_crowd crowd;
 
-	crowd_init(&crowd, 2, 8, false);
+	test_crowd_init(&crowd, &reader, 2, 8, false);
 	for (size_t i = 0; i < 16; i++)
 		put(crowd.keys[i], LARGE, NULL);
-	crowd_ask(&crowd);
+	test_crowd_ask(&crowd);
 	for (size_t i = 0; i < 16; i++)
 		ck_assert(is_found(&crowd.gets[i], LARGE));
-	crowd_fini(&crowd);
+	test_crowd_fini(&crowd);
 }
 END_TEST
 
 START_TEST(what_has_no_room_is_left_out_and_the_rest_is_given)
 {
-	struct crowd crowd;
+	struct test_crowd crowd;
 	size_t found = 0;
 
-	crowd_init(&crowd, 2, 8, false);
+	test_crowd_init(&crowd, &reader, 2, 8, false);
 	crowd.room.left = 5 * LARGE;
 	for (size_t i = 0; i < 16; i++)
 		put(crowd.keys[i], LARGE, NULL);
-	crowd_ask(&crowd);
+	test_crowd_ask(&crowd);
 	for (size_t i = 0; i < 16; i++) {
 		found += is_found(&crowd.gets[i], LARGE);
 		ck_assert(is_found(&crowd.gets[i], LARGE) || crowd.gets[i].outcome == GET_MISS);
@@ -213,22 +122,22 @@ START_TEST(what_has_no_room_is_left_out_and_the_rest_is_given)
 	ck_assert_uint_eq(found, 4); /* each takes a little more than its value */
 	ck_assert(!crowd.readings[0].has_room || !crowd.readings[1].has_room);
 	ck_assert_uint_le(crowd.arena.used_bytes, 5 * LARGE);
-	crowd_fini(&crowd);
+	test_crowd_fini(&crowd);
 }
 END_TEST
 
 START_TEST(more_gets_than_one_round_trip_takes_are_all_answered)
 {
 	enum { READINGS = 20 };
-	struct crowd crowd;
+	struct test_crowd crowd;
 
-	crowd_init(&crowd, READINGS, KEYS, false);
+	test_crowd_init(&crowd, &reader, READINGS, KEYS, false);
 	for (size_t i = 0; i < READINGS * KEYS; i += 100)
 		put(crowd.keys[i], SMALL, NULL);
-	crowd_ask(&crowd);
+	test_crowd_ask(&crowd);
 	for (size_t i = 0; i < READINGS * KEYS; i++)
 		ck_assert(i % 100 == 0 ? is_found(&crowd.gets[i], SMALL) : crowd.gets[i].outcome == GET_MISS);
-	crowd_fini(&crowd);
+	test_crowd_fini(&crowd);
 }
 END_TEST
 
@@ -237,11 +146,11 @@ START_TEST(each_namespace_gives_its_own_values_and_tokens)
 {
 	enum { SPACES = 80 };
 	struct space *spaces[SPACES];
-	struct crowd crowd;
+	struct test_crowd crowd;
 	char name[16], value[32];
 
-	crowd_init(&crowd, SPACES, 2, true);
-	crowd_name_all(&crowd, "cold");
+	test_crowd_init(&crowd, &reader, SPACES, 2, true);
+	test_crowd_name_all(&crowd, "cold");
 	for (size_t i = 0; i < SPACES; i++) {
 		struct space *home = writer.space;
 		snprintf(name, sizeof(name), "s%zu", i);
@@ -254,7 +163,7 @@ START_TEST(each_namespace_gives_its_own_values_and_tokens)
 		crowd.readings[i].gets[0].key = "there";
 		crowd.readings[i].gets[0].key_length = 5;
 	}
-	crowd_ask(&crowd);
+	test_crowd_ask(&crowd);
 	for (size_t i = 0; i < SPACES; i++) {
 		const struct get *there = &crowd.readings[i].gets[0], *cold = &crowd.readings[i].gets[1];
 		snprintf(value, sizeof(value), "of s%zu", i);
@@ -265,7 +174,32 @@ START_TEST(each_namespace_gives_its_own_values_and_tokens)
 		ck_assert_int_eq(cold->outcome, GET_MISS);
 		ck_assert_uint_ne(cold->token, 0);
 	}
-	crowd_fini(&crowd);
+	test_crowd_fini(&crowd);
+}
+END_TEST
+
+/* Each namespace's part of a round trip is smaller than one of its values. */
+START_TEST(large_values_of_many_namespaces_all_come)
+{
+	enum { SPACES = 8 };
+	struct test_crowd crowd;
+	char name[16];
+
+	test_crowd_init(&crowd, &reader, SPACES, 2, false);
+	for (size_t i = 0; i < SPACES; i++) {
+		struct space *home = writer.space;
+		snprintf(name, sizeof(name), "s%zu", i);
+		ck_assert_int_eq(engine_space(reader.engine, "tenant", name, &crowd.readings[i].space).code,
+		                 STATUS_OK);
+		ck_assert_int_eq(engine_space(writer.engine, "tenant", name, &writer.space).code, STATUS_OK);
+		put(crowd.keys[2 * i], LARGE, NULL);
+		put(crowd.keys[2 * i + 1], LARGE, NULL);
+		writer.space = home;
+	}
+	test_crowd_ask(&crowd);
+	for (size_t i = 0; i < 2 * SPACES; i++)
+		ck_assert(is_found(&crowd.gets[i], LARGE));
+	test_crowd_fini(&crowd);
 }
 END_TEST
 
@@ -281,18 +215,18 @@ START_TEST(entries_older_than_an_invalidation_are_each_judged_by_it)
 	enum { COUNT = sizeof(ENTRIES) / sizeof(ENTRIES[0]) };
 
 	for (int may_fill = 0; may_fill < 2; may_fill++) {
-		struct crowd crowd;
+		struct test_crowd crowd;
 		for (size_t i = 0; i < COUNT; i++)
 			put(ENTRIES[i].key, SMALL, ENTRIES[i].tag);
 		(void)test_replica_do(&writer, op_on(OP_TAG, "t"), NULL);
 		(void)test_replica_do(&writer, op_on(OP_PREFIX, "b"), NULL);
 		(void)test_replica_do(&writer, op_on(OP_GLOB, "*.x"), NULL);
-		crowd_init(&crowd, 1, COUNT, may_fill);
+		test_crowd_init(&crowd, &reader, 1, COUNT, may_fill);
 		for (size_t i = 0; i < COUNT; i++) {
 			crowd.gets[i].key = ENTRIES[i].key;
 			crowd.gets[i].key_length = strlen(ENTRIES[i].key);
 		}
-		crowd_ask(&crowd);
+		test_crowd_ask(&crowd);
 		for (size_t i = 0; i < COUNT; i++) {
 			bool stays = ENTRIES[i].stays;
 			ck_assert_msg(is_found(&crowd.gets[i], SMALL) == stays, "%s", ENTRIES[i].key);
@@ -300,7 +234,7 @@ START_TEST(entries_older_than_an_invalidation_are_each_judged_by_it)
 		}
 		for (size_t i = 0; i < COUNT && may_fill; i++)
 			(void)test_replica_do(&writer, op_on(OP_DELETE, ENTRIES[i].key), NULL);
-		crowd_fini(&crowd);
+		test_crowd_fini(&crowd);
 	}
 }
 END_TEST
@@ -309,22 +243,22 @@ END_TEST
 START_TEST(fresh_values_cost_redis_no_run_of_a_script)
 {
 	for (unsigned looks = 1; looks <= 2; looks++) {
-		struct crowd crowd;
-		crowd_init(&crowd, 2, KEYS, true);
+		struct test_crowd crowd;
+		test_crowd_init(&crowd, &reader, 2, KEYS, true);
 		for (size_t i = 0; i < 2 * KEYS; i++) {
-			snprintf(crowd.keys[i], KEY_BYTES, "%u/%zu", looks, i);
+			snprintf(crowd.keys[i], CROWD_KEY_BYTES, "%u/%zu", looks, i);
 			crowd.gets[i].key_length = strlen(crowd.keys[i]);
 			put(crowd.keys[i], SMALL, "t");
 		}
 		if (looks == 2)
 			(void)test_replica_do(&writer, op_on(OP_TAG, "u"), NULL);
 		uint64_t entries = test_redis_calls(server, "getrange"), names = test_redis_calls(server, "zmscore");
-		crowd_ask(&crowd);
+		test_crowd_ask(&crowd);
 		ck_assert_uint_eq(test_redis_calls(server, "getrange"), entries + 2 * KEYS);
 		ck_assert_uint_eq(test_redis_calls(server, "zmscore"), names + (looks - 1) * 2 * KEYS);
 		for (size_t i = 0; i < 2 * KEYS; i++)
 			ck_assert(is_found(&crowd.gets[i], SMALL));
-		crowd_fini(&crowd);
+		test_crowd_fini(&crowd);
 	}
 }
 END_TEST
@@ -343,6 +277,7 @@ main(void)
 	tcase_add_test(tests, what_has_no_room_is_left_out_and_the_rest_is_given);
 	tcase_add_test(tests, more_gets_than_one_round_trip_takes_are_all_answered);
 	tcase_add_test(tests, each_namespace_gives_its_own_values_and_tokens);
+	tcase_add_test(tests, large_values_of_many_namespaces_all_come);
 	tcase_add_test(tests, entries_older_than_an_invalidation_are_each_judged_by_it);
 	tcase_add_test(tests, fresh_values_cost_redis_no_run_of_a_script);
 	suite_add_tcase(suite, tests);
