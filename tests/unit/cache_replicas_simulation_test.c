@@ -30,7 +30,7 @@
 #define STEPS 10000000u
 #endif
 
-enum state { IDLE, IS_ASKED, IS_ANSWERED, HAS_TOKEN, HAS_READ, IS_CHANGED, STATES };
+enum state { IDLE, IS_LOOKING, IS_ASKED, IS_ANSWERED, HAS_TOKEN, HAS_READ, IS_CHANGED, STATES };
 
 /* A change in the log, and what it makes old. */
 struct line {
@@ -44,6 +44,7 @@ struct line {
 /* What the store has of a key. */
 struct stored {
 	uint64_t number, value, fresh_ms; /* number 0: nothing */
+	uint64_t ended;                   /* by which change, if it is there all the same; 0: by none */
 	uint64_t token, since, expires_ms;
 };
 
@@ -53,7 +54,8 @@ struct actor {
 	struct get get;
 	struct shared_answer answer;
 	uint64_t tags[2], value, asked_ms, token;
-	uint64_t line; /* its change, or its fill's number */
+	uint64_t stand; /* the number that its first look began with */
+	uint64_t line;  /* its change, or its fill's number */
 	struct shared_plan plan;
 };
 
@@ -117,7 +119,38 @@ append(struct sim *sim, enum change_kind kind, const char *name, unsigned keys, 
 static bool
 is_current(const struct sim *sim, const struct stored *stored)
 {
-	return stored->number > 0 && now_ms(sim) < stored->fresh_ms;
+	return stored->number > 0 && stored->ended == 0 && now_ms(sim) < stored->fresh_ms;
+}
+
+static void
+give_entry(struct sim *sim, struct actor *actor, const struct stored *stored)
+{
+	struct shared_answer *answer = &actor->answer;
+
+	actor->value = stored->value;
+	actor->tags[0] = tag_hash(tag_of(actor->key), 2);
+	answer->has_entry = true;
+	answer->parts = (struct entry_parts){.version = shared_version(stored->number),
+	                                     .value = &actor->value,
+	                                     .value_length = sizeof(actor->value),
+	                                     .tags = actor->tags,
+	                                     .tag_count = 1};
+	answer->fresh_left_ms = (int64_t)(stored->fresh_ms - now_ms(sim));
+}
+
+/* The end of a first look, as fleet_look.c makes it: any number of changes after the one that it began with,
+ * it finds what none up to that one has ended. False: nothing. */
+static bool
+store_look(struct sim *sim, struct actor *actor)
+{
+	const struct stored *stored = &sim->stored[actor->key];
+
+	if (stored->number == 0 || now_ms(sim) >= stored->fresh_ms ||
+	    (stored->ended > 0 && stored->ended <= actor->stand))
+		return false;
+	actor->answer = (struct shared_answer){.at = shared_version(actor->stand)};
+	give_entry(sim, actor, stored);
+	return true;
 }
 
 static void
@@ -127,7 +160,6 @@ store_answer(struct sim *sim, struct actor *actor)
 	struct shared_answer *answer = &actor->answer;
 
 	*answer = (struct shared_answer){.at = shared_version(sim->number)};
-	actor->value = stored->value;
 	answer->has_entry = is_current(sim, stored);
 	answer->is_held = !answer->has_entry && stored->token && now_ms(sim) < stored->expires_ms;
 	answer->is_granted = !answer->has_entry && !answer->is_held && actor->get.may_fill;
@@ -138,15 +170,8 @@ store_answer(struct sim *sim, struct actor *actor)
 		stored->since = sim->number;
 		stored->expires_ms = now_ms(sim) + LEASE_MS;
 	}
-	if (!answer->has_entry)
-		return;
-	actor->tags[0] = tag_hash(tag_of(actor->key), 2);
-	answer->parts = (struct entry_parts){.version = shared_version(stored->number),
-	                                     .value = &actor->value,
-	                                     .value_length = sizeof(actor->value),
-	                                     .tags = actor->tags,
-	                                     .tag_count = 1};
-	answer->fresh_left_ms = (int64_t)(stored->fresh_ms - now_ms(sim));
+	if (answer->has_entry)
+		give_entry(sim, actor, stored);
 }
 
 /* True: the fill is in. Its number is the actor's line. */
@@ -160,12 +185,24 @@ store_fill(struct sim *sim, struct actor *actor)
 	stored->token = 0;
 	actor->line = append(sim, CHANGE_SET, NAMES[actor->key], 0, actor->value);
 	stored->number = actor->line;
+	stored->ended = 0;
 	stored->value = actor->value;
 	stored->fresh_ms = now_ms(sim) + actor->plan.ttl_ms;
 	return true;
 }
 
-/* Ends what the change covers, and whoever fills it. */
+/* By the next change, and whoever fills it: only a delete takes it out. */
+static void
+store_end(struct sim *sim, unsigned key, bool is_deleted)
+{
+	struct stored *stored = &sim->stored[key];
+
+	stored->token = 0;
+	stored->number = is_deleted ? 0 : stored->number;
+	stored->ended = stored->ended ? stored->ended : sim->number + 1;
+}
+
+/* Ends what the change covers. */
 static void
 store_change(struct sim *sim, struct actor *actor)
 {
@@ -186,7 +223,7 @@ store_change(struct sim *sim, struct actor *actor)
 		                                          : true;
 		keys |= (unsigned)is_covered << key;
 		if (is_covered)
-			sim->stored[key] = (struct stored){.number = 0};
+			store_end(sim, key, kind == CHANGE_DELETE);
 	}
 	name = kind == CHANGE_TAG      ? tag_of(actor->key)
 	       : kind == CHANGE_PREFIX ? first
@@ -291,8 +328,9 @@ ask(struct sim *sim, struct actor *actor)
 	engine_get(replica->space, &actor->get, 1, &sim->arena, NULL);
 	sim->hits += actor->get.outcome == GET_HIT;
 	check(sim, actor, replica->known[actor->key]);
+	actor->stand = sim->number;
 	if (actor->get.is_shared)
-		actor->state = IS_ASKED;
+		actor->state = draw(sim, 2) ? IS_LOOKING : IS_ASKED;
 }
 
 /* What it gives is as old as the answer, but what it keeps is not older than what is known by now: the next
@@ -383,6 +421,9 @@ static void
 act(struct sim *sim, struct actor *actor)
 {
 	switch (actor->state) {
+	case IS_LOOKING:
+		actor->state = store_look(sim, actor) ? IS_ANSWERED : IS_ASKED;
+		break;
 	case IS_ASKED:
 		store_answer(sim, actor);
 		actor->state = IS_ANSWERED;
