@@ -2,7 +2,7 @@
  * cache_load: gets of 100-byte values, for cache_wire_bench.sh: over Corbel's bus, or of memcached or Redis
  * by their own protocols.
  *
- *   cache_load bus ADDRESS SECONDS [single|alone|many|shared]
+ *   cache_load bus ADDRESS SECONDS [single|alone|many|shared|tagged]
  *   cache_load memcached PORT SECONDS
  *   cache_load redis PORT SECONDS
  *
@@ -73,7 +73,7 @@ struct load {
 	size_t sizes[KEYS];
 	uint64_t sent, ended, missed;
 	size_t outstanding;
-	bool is_over, is_fast;
+	bool is_over, is_fast, is_tagged;
 	char *space;
 	const struct api_method *method;
 	size_t keys_each; /* in a request */
@@ -147,12 +147,27 @@ define(struct load *load, struct arena *arena)
 }
 
 static void
+invalidate(struct load *load, struct arena *arena)
+{
+	Corbel__V1__CacheInvalidateRequest request = CORBEL__V1__CACHE_INVALIDATE_REQUEST__INIT;
+	char tag[] = "another", *tags[] = {tag};
+
+	request.namespace_ = load->space;
+	request.tags = tags;
+	request.n_tags = 1;
+	call_and_wait(load, CACHE_INVALIDATE, &request.base, arena);
+}
+
+static void
 set(struct load *load, unsigned number, struct arena *arena)
 {
 	Corbel__V1__CacheSetRequest request = CORBEL__V1__CACHE_SET_REQUEST__INIT;
 	char key[KEY_BYTES];
 	uint8_t value[VALUE] = "x";
+	char tag[] = "one", *tags[] = {tag};
 
+	request.tags = tags;
+	request.n_tags = load->is_tagged;
 	request.namespace_ = load->space;
 	request.key = key_of(number, key);
 	request.has_value = request.has_ttl_ms = true;
@@ -197,7 +212,8 @@ static void
 run_bus(const char *address, uint64_t run_ms, const char *way)
 {
 	static struct load load;
-	char tenant[] = "bench", scope[] = "cache.*", *scopes[] = {scope}, kept[] = "pages", unkept[] = "unkept";
+	char tenant[] = "bench", scope[] = "cache.*", *scopes[] = {scope}, kept[] = "pages", unkept[] = "unkept",
+	     tagged[] = "tagged";
 	struct bus *bus;
 	struct arena arena;
 	struct status st = bus_new(&(struct bus_options){.node = "load", .clock = clock_system()}, &bus);
@@ -207,8 +223,9 @@ run_bus(const char *address, uint64_t run_ms, const char *way)
 	load.principal.scopes = scopes;
 	load.principal.n_scopes = 1;
 	load.keys_each = strcmp(way, "many") == 0 ? BATCH : 1;
-	load.is_fast = strcmp(way, "single") == 0 || strcmp(way, "shared") == 0;
-	load.space = strcmp(way, "shared") == 0 ? unkept : kept;
+	load.is_tagged = strcmp(way, "tagged") == 0;
+	load.is_fast = load.is_tagged || strcmp(way, "single") == 0 || strcmp(way, "shared") == 0;
+	load.space = load.is_tagged ? tagged : strcmp(way, "shared") == 0 ? unkept : kept;
 	load.method = load.keys_each > 1 ? CACHE_GET_MANY : CACHE_GET;
 	must(status_ok(&st), "bus");
 	st = pool_new(bus, &(struct pool_options){.service = "cached", .address = address}, &load.pool);
@@ -217,10 +234,12 @@ run_bus(const char *address, uint64_t run_ms, const char *way)
 		must(now_ms() < end, "cached does not answer");
 	arena_init(&arena, 65536, SIZE_MAX);
 	pack_requests(&load);
-	if (load.space == unkept)
+	if (load.space != kept)
 		define(&load, &arena);
 	for (unsigned i = 0; i < KEYS; i++)
 		set(&load, i, &arena);
+	if (load.is_tagged)
+		invalidate(&load, &arena);
 	st = port_new(bus, &load.port);
 	must(status_ok(&st), "port");
 	uint64_t start = now_ms();

@@ -66,12 +66,12 @@ has_bento() {
   mkdir -p "$BENTO" && cp "$HERE/bentocache_load.mjs" "$BENTO/"
   (cd "$BENTO" && npm install --silent --no-audit --no-fund bentocache@1.6.1 ioredis@5 >"$DIR/npm.out" 2>&1)
 }
-LOADS=(bus-single bus-many bus-alone bus-shared memcached redis)
+LOADS=(bus-single bus-many bus-alone bus-shared bus-tagged memcached redis)
 if has_bento; then LOADS+=(bento-memory bento-redis); else echo "bentocache left out: npm or its registry is not there"; fi
 
 servers_of() {
   case $1 in
-  bus-shared) echo "${PID_OF[shared]}" ;;
+  bus-shared | bus-tagged) echo "${PID_OF[shared]}" ;;
   bus*) echo "${PID_OF[cached]}" ;;
   memcached | redis) echo "${PID_OF[$1]}" ;;
   http-healthz) echo "${PID_OF[ingress]}" ;;
@@ -83,7 +83,7 @@ servers_of() {
 
 load() {
   case $1 in
-  bus-shared) "$BIN/bench/cache_load" bus "ipc://$RUN/shared.rep" "$SECONDS_EACH" shared ;;
+  bus-shared | bus-tagged) "$BIN/bench/cache_load" bus "ipc://$RUN/shared.rep" "$SECONDS_EACH" "${1#bus-}" ;;
   bus-*) "$BIN/bench/cache_load" bus "ipc://$RUN/cached.rep" "$SECONDS_EACH" "${1#bus-}" ;;
   memcached) "$BIN/bench/cache_load" memcached "$MEMCACHED" "$SECONDS_EACH" ;;
   redis) "$BIN/bench/cache_load" redis "$REDIS" "$SECONDS_EACH" ;;
@@ -128,6 +128,7 @@ line "bus, one key a call, each alone" bus-alone memcached
 line "bus, 128 keys a call" bus-many memcached
 line "bentocache, from memory" bento-memory bus-single
 line "bus, one key a call, from Redis" bus-shared bus-single
+line "the same, a tag ended since" bus-tagged bus-single
 line "bentocache, from Redis" bento-redis bus-shared
 line "HTTP get, processes" http-get http-healthz
 line "HTTP get, one process" serve-get serve-healthz
