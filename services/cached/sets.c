@@ -29,7 +29,8 @@ value_of(struct call *call, const char *prefix, const SetRequest *request, struc
 	bool has_value = request->has_value && (request->value.len > 0 || others == 0);
 
 	if (has_value + others != 1)
-		return refuse(call, prefix, "value", "one of value, text, json and negative has to be there");
+		return refuse(call, prefix, "value",
+		              "one of value, text, json and negative has to be there, and one only");
 	if (request->has_json && type[0] && !is_json_type)
 		return refuse(call, prefix, "content_type", "must be left out beside json");
 	if (!request->has_json && is_json_type)
