@@ -82,6 +82,15 @@ give(struct space *space, struct get *get, const struct entry_parts *parts, stru
 		*has_room = false;
 }
 
+/* How long whoever waits for another replica's fill does so before it asks again. What was followed since
+ * Redis answered may have been that fill, of which nobody would hear a second time. */
+static uint64_t
+patience_ms(const struct space *space, uint64_t hash, const struct shared_answer *answer)
+{
+	bool may_be_over = space->copies->changed[hash % CHANGED_BUCKETS] > answer->at;
+	return may_be_over ? SHARED_SOON_MS : SHARED_HELD_MS;
+}
+
 /* Waiters of this process wait on a lease of its own books, whoever has it. It ends when there is an entry,
  * and what is left of whoever asked makes place. */
 static void
@@ -91,12 +100,13 @@ note_lease(struct space *space, uint64_t hash, const struct shared_answer *answe
 	struct engine_waiter *woken = NULL;
 
 	pthread_mutex_lock(&space->lock);
+	uint64_t held_ms = answer->is_granted ? get->lease_ms : patience_ms(space, hash, answer);
 	struct lease lease = {.hash = hash,
 	                      .token = answer->is_granted ? get->token : 0,
 	                      .since = answer->at,
 	                      .granted_ms = now_ms,
 	                      .is_others = !answer->is_granted,
-	                      .expires_ms = now_ms + (answer->is_granted ? get->lease_ms : SHARED_HELD_MS)};
+	                      .expires_ms = now_ms + held_ms};
 	const struct lease *held = leases_find(space->leases, hash, now_ms);
 	bool is_ours = held && held->token > SHARED_ASKING;
 	if (answer->is_granted || (answer->is_held && !is_ours))

@@ -22,6 +22,7 @@
 /* Until who waits for another asks again whether that one lives. With FLEET_HOLDER_MS, a turn of the upkeep
  * and a round trip less than the 500 ms after which the lease of one that died is somebody else's. */
 #define SHARED_HELD_MS 100u
+#define SHARED_SOON_MS 1u /* at the next tick */
 #define SHARED_ASKING  1u /* instead of a token: somebody asks for it */
 
 static inline uint64_t

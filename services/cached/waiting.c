@@ -38,8 +38,7 @@ struct parked {
 	uint64_t until_ms;
 };
 
-/* By hash of request and key; a newer one takes the place of an older, whose value may then be called a hit.
- */
+/* By hash of request and key; a newer one replaces an older, whose value may then be called a hit. */
 struct miss {
 	_Atomic uint64_t hash, at_ms;
 };

@@ -103,21 +103,28 @@ step(struct waiting_caller *caller, uint64_t over_ms)
 	}
 }
 
-/* How long after the death the caller, who began to ask `asked_ms` before it, has the token. */
-static uint64_t
-time_to_token(uint64_t asked_ms, uint64_t tick_phase_ms)
+/* A replica with one caller, who has asked nothing yet. */
+static struct engine *
+replica_new(struct waiting_caller *caller)
 {
-	struct waiting_caller caller = {.get = {.token = 0}};
-	struct engine *engine;
-
+	memset(caller, 0, sizeof(*caller));
 	fake_clock_init(&fake, 0);
 	fake_clock_advance_ms(&fake, 1000);
 	atomic_store(&trust.until_ms, UINT64_MAX / 2);
 	atomic_store(&trust.followed, shared_version(100));
-	engine = engine_new(
+	struct engine *engine = engine_new(
 	    &(struct engine_options){.bytes_max = 1 << 20, .clock = &fake.clock, .trust_of = trust_of});
-	ck_assert_int_eq(engine_space(engine, "t", "s", &caller.space).code, STATUS_OK);
-	arena_init(&caller.arena, 4096, 1 << 16);
+	ck_assert_int_eq(engine_space(engine, "t", "s", &caller->space).code, STATUS_OK);
+	arena_init(&caller->arena, 4096, 1 << 16);
+	return engine;
+}
+
+/* How long after the death the caller, who began to ask `asked_ms` before it, has the token. */
+static uint64_t
+time_to_token(uint64_t asked_ms, uint64_t tick_phase_ms)
+{
+	struct waiting_caller caller;
+	struct engine *engine = replica_new(&caller);
 	uint64_t death_ms = now_ms() + LEAD_MS, over_ms = death_ms + FLEET_HOLDER_MS;
 	for (; caller.get.token == 0 || caller.answered_ms > 0; fake_clock_advance_ms(&fake, 1)) {
 		ck_assert_uint_lt(now_ms(), death_ms + 10 * BOUND_MS);
@@ -155,6 +162,38 @@ START_TEST(nobody_takes_the_lease_of_a_holder_that_lives)
 }
 END_TEST
 
+/* Whether who waits for another's fill looks again at the next tick. */
+static bool
+looks_again_soon(bool has_heard)
+{
+	const struct shared_change fill = {
+	    .kind = CHANGE_DELETE, .name = "k", .length = 1, .version = shared_version(101)};
+	struct waiting_caller caller;
+	struct engine *engine = replica_new(&caller);
+
+	look(&caller);
+	ck_assert(caller.get.is_shared);
+	if (has_heard)
+		engine_follow(caller.space, &fill);
+	take_answer(&caller, UINT64_MAX);
+	park(&caller);
+	ck_assert(caller.is_parked);
+	fake_clock_advance_ms(&fake, TICK_MS);
+	engine_tick(engine);
+	bool was_woken = caller.was_woken;
+	(void)engine_wait_end(caller.space, &caller.waiter);
+	arena_fini(&caller.arena);
+	engine_free(engine);
+	return was_woken;
+}
+
+START_TEST(who_heard_of_the_fill_before_it_was_told_of_the_lease_does_not_wait_for_it_again)
+{
+	ck_assert(looks_again_soon(true));
+	ck_assert(!looks_again_soon(false));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -164,6 +203,7 @@ main(void)
 	tcase_set_timeout(tests, 60);
 	tcase_add_test(tests, the_lease_of_a_holder_that_died_is_anothers_within_500_ms_in_any_phase);
 	tcase_add_test(tests, nobody_takes_the_lease_of_a_holder_that_lives);
+	tcase_add_test(tests, who_heard_of_the_fill_before_it_was_told_of_the_lease_does_not_wait_for_it_again);
 	suite_add_tcase(suite, tests);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
