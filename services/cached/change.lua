@@ -2,8 +2,8 @@
 --
 -- KEYS: head, log, names, meta, globs, entry, lease, scratch. ARGV: kind, namespace, mark of this change,
 -- name (key, tag's or prefix's hash, pattern), name for the log; then by kind:
---   S  oldest version that counts, pattern that was judged by, number of prefixes, a hash for each, token,
---      if_version, ttl_ms, grace_ms, error_grace_ms, the rest of the entry
+--   S  oldest version that counts, pattern that was judged by, number of prefixes (0 without a token and
+--      if_version), a hash for each, token, if_version, ttl_ms, grace_ms, error_grace_ms, the rest of the entry
 --   I  the same up to the hashes, by, initial, ttl_ms, grace_ms, error_grace_ms
 --   T  ttl_ms      R  token
 -- Answers: what became of it, its number, and more by kind: delta_ms or version (S), value (I). JUDGE: there
@@ -16,25 +16,45 @@
 local DONE, LOST, DIFFERS, ABSENT, NO_NUMBER, OVERFLOW, JUDGE = 0, 1, 2, 3, 4, 5, 6
 local LAYOUT = 1
 local NUMBER_TYPE = 'application/json' -- of a number that I makes
-local LOG_MAX, NAMES_MAX, NAMES_LEFT, GLOBS_MAX = 16384, 65536, 61440, 1024
+local LOG_MAX, NAMES_MAX, NAMES_LEFT, GLOBS_MAX = '16384', 65536, 61440, 1024
 local kind, name = ARGV[1], ARGV[4]
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local head = redis.call('HGET', KEYS[1], 'seq')
 if not head then return {} end
-local seq = tonumber(head)
-local meta = redis.call('HMGET', KEYS[4], 'floor', 'tags', 'prefixes', 'globs')
-local floor, tags, prefixes, globs =
-  tonumber(meta[1] or 0), tonumber(meta[2] or 0), tonumber(meta[3] or 0), tonumber(meta[4] or 0)
+local seq, number = tonumber(head), head -- the same as text
 
 local function text(n) return string.format('%.0f', n) end
 
 local function append()
   seq = seq + 1
-  redis.call('HSET', KEYS[1], 'seq', text(seq))
-  redis.call('XADD', KEYS[2], 'MAXLEN', '~', LOG_MAX, text(seq) .. '-0',
+  number = text(seq)
+  redis.call('HSET', KEYS[1], 'seq', number)
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', LOG_MAX, number .. '-0',
              'k', kind, 's', ARGV[2], 'n', ARGV[5], 'm', ARGV[3])
 end
+
+local function write(stored, ttl, grace, error_grace, delta, rest)
+  local longest = math.max(grace, error_grace)
+  local entry = struct.pack('>I8I8I8I4I4I4', seq, stored, stored + ttl, grace, error_grace, delta) .. rest
+  redis.call('SET', KEYS[6], entry, 'PX', text(math.max(ttl + longest, 1)))
+end
+
+-- Most changes are writes of their own right. They need nothing of what follows, so that is not read, and not
+-- made, for them.
+if kind == 'S' then
+  local at = 9 + tonumber(ARGV[8])
+  if ARGV[at] == '' and ARGV[at + 1] == '' then
+    redis.call('DEL', KEYS[7])
+    append()
+    write(now, tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), 0, ARGV[at + 5])
+    return {DONE, number, '0'}
+  end
+end
+
+local meta = redis.call('HMGET', KEYS[4], 'floor', 'tags', 'prefixes', 'globs')
+local floor, tags, prefixes, globs =
+  tonumber(meta[1] or 0), tonumber(meta[2] or 0), tonumber(meta[3] or 0), tonumber(meta[4] or 0)
 
 local function names_cover(letter, version, hash)
   local at = redis.call('ZSCORE', KEYS[3], letter .. hash)
@@ -75,12 +95,6 @@ local function judged()
   return header, version, header and version < globs and tonumber(ARGV[7]) < globs
 end
 
-local function write(stored, ttl, grace, error_grace, delta, rest)
-  local longest = math.max(grace, error_grace)
-  local entry = struct.pack('>I8I8I8I4I4I4', seq, stored, stored + ttl, grace, error_grace, delta) .. rest
-  redis.call('SET', KEYS[6], entry, 'PX', text(math.max(ttl + longest, 1)))
-end
-
 -- A fill is refused when its token is not the key's any more, or when something since it was handed out
 -- covers the key or a tag of the new entry.
 local function may_fill(token, rest)
@@ -102,18 +116,18 @@ local function set()
   local token, if_version, rest, delta = ARGV[at], ARGV[at + 1], ARGV[at + 5], 0
   if if_version ~= '' then
     local _, version, is_open = judged()
-    if is_open then return {JUDGE, text(seq), text(version)} end
-    if version ~= tonumber(if_version) then return {DIFFERS, text(seq), text(version)} end
+    if is_open then return {JUDGE, number, text(version)} end
+    if version ~= tonumber(if_version) then return {DIFFERS, number, text(version)} end
   end
   if token ~= '' then
     delta = may_fill(token, rest)
-    if not delta then return {LOST, text(seq), '0'} end
+    if not delta then return {LOST, number, '0'} end
   else
     redis.call('DEL', KEYS[7])
   end
   append()
   write(now, tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), delta, rest)
-  return {DONE, text(seq), text(delta)}
+  return {DONE, number, text(delta)}
 end
 
 local function add(value, by)
@@ -128,7 +142,7 @@ end
 local function incr()
   local at = 9 + tonumber(ARGV[8])
   local header, version, is_open = judged()
-  if is_open then return {JUDGE, text(seq), text(version)} end
+  if is_open then return {JUDGE, number, text(version)} end
   local is_there = header and now < struct.unpack('>I8', header, 17) and string.byte(header, 37) % 2 == 0
   local value, entry, behind = ARGV[at + 1]
   if is_there then
@@ -137,7 +151,7 @@ local function incr()
     value = string.sub(entry, behind)
   end
   local sum, failure = add(value, ARGV[at])
-  if not sum then return {failure, text(seq), '0'} end
+  if not sum then return {failure, number, '0'} end
   redis.call('DEL', KEYS[7])
   append()
   if is_there then
@@ -147,7 +161,7 @@ local function incr()
     write(now, tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4]), 0,
           string.char(0, 0, #NUMBER_TYPE, LAYOUT) .. NUMBER_TYPE .. sum)
   end
-  return {DONE, text(seq), sum}
+  return {DONE, number, sum}
 end
 
 local function longest_grace(header)
@@ -158,38 +172,38 @@ local function expire()
   local header = living(0)
   redis.call('DEL', KEYS[7])
   append()
-  if not header then return {ABSENT, text(seq)} end
+  if not header then return {ABSENT, number} end
   if now < struct.unpack('>I8', header, 17) then
     redis.call('SETRANGE', KEYS[6], 16, struct.pack('>I8', now))
     redis.call('PEXPIRE', KEYS[6], math.max(longest_grace(header), 1))
   end
-  return {DONE, text(seq)}
+  return {DONE, number}
 end
 
 -- What is past its grace is not made fresh again: an error grace is for when nothing newer can be had.
 local function touch()
   local header, ttl = living(0), tonumber(ARGV[6])
   if not header or now >= struct.unpack('>I8', header, 17) + struct.unpack('>I4', header, 25) then
-    return {ABSENT, text(seq)}
+    return {ABSENT, number}
   end
   redis.call('SETRANGE', KEYS[6], 16, struct.pack('>I8', now + ttl))
   redis.call('PEXPIRE', KEYS[6], text(ttl + longest_grace(header)))
-  return {DONE, text(seq)}
+  return {DONE, number}
 end
 
 local function delete()
   local header = living(0)
   redis.call('DEL', KEYS[6], KEYS[7])
   append()
-  return {header and DONE or ABSENT, text(seq)}
+  return {header and DONE or ABSENT, number}
 end
 
 local function release()
   local held = redis.call('GET', KEYS[7])
-  if not held or string.match(held, '^%x+') ~= ARGV[6] then return {ABSENT, text(seq)} end
+  if not held or string.match(held, '^%x+') ~= ARGV[6] then return {ABSENT, number} end
   redis.call('DEL', KEYS[7])
   append()
-  return {DONE, text(seq)}
+  return {DONE, number}
 end
 
 -- Beyond the bound the oldest are forgotten, and the floor rises to the last of them.
@@ -201,25 +215,25 @@ end
 
 local function name_all(field, letter)
   append()
-  redis.call('ZADD', KEYS[3], text(seq), letter .. name)
-  redis.call('HSET', KEYS[4], field, text(seq))
+  redis.call('ZADD', KEYS[3], number, letter .. name)
+  redis.call('HSET', KEYS[4], field, number)
   if redis.call('ZCARD', KEYS[3]) > NAMES_MAX then forget_oldest(KEYS[3], NAMES_LEFT) end
-  return {DONE, text(seq)}
+  return {DONE, number}
 end
 
 local function glob()
   append()
-  redis.call('ZADD', KEYS[5], text(seq), name)
-  redis.call('HSET', KEYS[4], 'globs', text(seq))
+  redis.call('ZADD', KEYS[5], number, name)
+  redis.call('HSET', KEYS[4], 'globs', number)
   if redis.call('ZCARD', KEYS[5]) > GLOBS_MAX then forget_oldest(KEYS[5], GLOBS_MAX) end
-  return {DONE, text(seq)}
+  return {DONE, number}
 end
 
 local function all()
   append()
-  redis.call('HSET', KEYS[4], 'floor', text(seq))
+  redis.call('HSET', KEYS[4], 'floor', number)
   redis.call('UNLINK', KEYS[3], KEYS[5])
-  return {DONE, text(seq)}
+  return {DONE, number}
 end
 
 if kind == 'S' then return set() end

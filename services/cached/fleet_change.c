@@ -127,11 +127,10 @@ add_times(struct args *args, const struct shared_plan *plan)
 }
 
 static void
-add_judged(struct args *args, const struct op_plan *plan, const char *key, size_t length)
+add_judged(struct args *args, const struct op_plan *plan)
 {
 	args_number(args, shared_number(plan->oldest));
 	args_number(args, shared_number(plan->judged));
-	args_prefixes(args, key, length);
 }
 
 static void
@@ -139,8 +138,15 @@ add_set(struct args *args, const struct op *op)
 {
 	const struct set *set = &op->set;
 
-	add_judged(args, op->plan, set->key, set->key_length);
-	args_text(args, set->token ? arena_printf(args->arena, "%016" PRIx64, set->token) : "");
+	add_judged(args, op->plan);
+	if (set->token || set->has_if_version)
+		args_prefixes(args, set->key, set->key_length);
+	else
+		args_text(args, "0");
+	if (set->token)
+		args_hex(args, set->token);
+	else
+		args_text(args, "");
 	if (set->has_if_version)
 		args_number(args, shared_number(set->if_version));
 	else
@@ -152,7 +158,8 @@ add_set(struct args *args, const struct op *op)
 static void
 add_incr(struct args *args, const struct op *op)
 {
-	add_judged(args, op->plan, op->incr.key, op->incr.key_length);
+	add_judged(args, op->plan);
+	args_prefixes(args, op->incr.key, op->incr.key_length);
 	args_text(args, arena_printf(args->arena, "%" PRId64, op->incr.by));
 	args_text(args, arena_printf(args->arena, "%" PRId64, op->incr.initial));
 	add_times(args, &op->plan->plan);
@@ -186,17 +193,16 @@ op_encode(struct turn *turn, struct errand *errand, struct op *op, struct redis_
 {
 	struct args args = {.arena = turn->arena};
 	struct redis_arg *list = ARENA_ARRAY(turn->arena, struct redis_arg, 8);
-	struct space_keys keys;
 
 	if (is_decided(op))
 		return false;
 	plan_op(turn, errand, op);
-	fleet_keys(errand->space, turn->arena, &keys);
-	add_keys(list, &keys, op, turn->arena);
+	const struct space_keys *keys = turn_keys(turn, errand->space);
+	add_keys(list, keys, op, turn->arena);
 	const char *kind = kind_of(op);
 	args_text(&args, kind);
-	args_text(&args, keys.space);
-	args_text(&args, arena_printf(turn->arena, "%016" PRIx64, random_u64(turn->fleet->options.random)));
+	args_text(&args, keys->space);
+	args_hex(&args, random_u64(turn->fleet->options.random));
 	add_names(&args, op);
 	if (kind[0] == 'S')
 		add_set(&args, op);
@@ -206,7 +212,7 @@ op_encode(struct turn *turn, struct errand *errand, struct op *op, struct redis_
 		args_number(&args,
 		            op->ttl_ms == ENGINE_DEFAULT_MS ? space_options(errand->space).ttl_ms : op->ttl_ms);
 	else if (kind[0] == 'R')
-		args_text(&args, arena_printf(turn->arena, "%016" PRIx64, op->token));
+		args_hex(&args, op->token);
 	*out = (struct redis_eval_item){
 	    .script = &CHANGE, .keys = list, .key_count = 8, .args = args.list, .arg_count = args.count};
 	return true;

@@ -195,7 +195,7 @@ head_question(struct turn *turn, unsigned number)
 	keys[0] = fleet_head_key(number, turn->arena);
 	keys[1] = fleet_log_key(number, turn->arena);
 	keys[2] = (struct redis_arg){.data = own, .size = strlen(own)};
-	args_text(&args, arena_printf(turn->arena, "%016" PRIx64, random_u64(turn->fleet->options.random)));
+	args_hex(&args, random_u64(turn->fleet->options.random));
 	args_number(&args, follower->followed);
 	/* The log is compared after each loss of the connection, which may be a failover. */
 	args_text(&args, follower->was_cut ? follower->mark : "");

@@ -26,7 +26,7 @@ inquiry_of(struct turn *turn, struct inquiry **first, struct space *space)
 	struct inquiry *inquiry = ARENA_NEW(turn->arena, struct inquiry);
 	inquiry->space = space;
 	inquiry->lease_ms = space_options(space).lease_ms;
-	fleet_keys(space, turn->arena, &inquiry->keys);
+	inquiry->keys = *turn_keys(turn, space);
 	return *at = inquiry;
 }
 
@@ -104,15 +104,14 @@ struct status
 globs_learn(struct turn *turn, struct space *space, uint64_t latest)
 {
 	struct redis_reply replies[2];
-	struct space_keys keys;
 
 	if (engine_known_globs(space) >= latest)
 		return status_ok_value();
-	fleet_keys(space, turn->arena, &keys);
+	const struct space_keys *keys = turn_keys(turn, space);
 	/* Patterns that were forgotten since `latest` was heard of have raised the floor, which is read behind
 	 * them. */
-	const struct redis_pipeline_item items[] = {globs_question(turn, space, &keys),
-	                                            floor_question(turn, &keys)};
+	const struct redis_pipeline_item items[] = {globs_question(turn, space, keys),
+	                                            floor_question(turn, keys)};
 	struct status st = redis_pipeline(turn->conn, items, 2, turn->arena, replies);
 	if (status_ok(&st) && (replies[0].type != REDIS_ARRAY || replies[1].type == REDIS_ERROR))
 		st = status_make(STATUS_INTERNAL, "Redis did not tell the patterns of a namespace");

@@ -98,6 +98,8 @@ struct redis_eval_item args_command(const struct args *args);
 void args_text(struct args *args, const char *text);
 void args_bytes(struct args *args, const void *bytes, size_t size);
 void args_number(struct args *args, uint64_t number);
+/* Sixteen digits. */
+void args_hex(struct args *args, uint64_t number);
 /* Eight bytes, the highest first. */
 void args_hash(struct args *args, uint64_t hash);
 /* An entry without version and times. */
@@ -114,7 +116,11 @@ struct turn {
 	struct fleet *fleet;
 	struct redis_conn *conn;
 	struct arena *arena;
+	const struct space *named; /* the last whose keys were made, NULL: none */
+	struct space_keys keys;    /* of that */
 };
+/* The same as fleet_keys(), for what mostly goes on with the same space; they hold until the next call. */
+const struct space_keys *turn_keys(struct turn *turn, const struct space *space);
 
 /* ---- fleet_inquiry.c ---- */
 /* Where a namespace stood when its entries were looked up, or before: numbers of changes, and Redis' time. */

@@ -9,7 +9,8 @@
 #include "base/text.h"
 #include "fleet_internal.h"
 
-#define PREFIX "corbel:cache:{%02u}:"
+#define PREFIX     "corbel:cache:{%02u}:"
+#define DIGITS_MAX 20u /* of a number of 64 bits */
 
 static struct redis_arg
 text_arg(const char *text)
@@ -61,6 +62,15 @@ fleet_keys(const struct space *space, struct arena *arena, struct space_keys *ou
 	    .entry = text_arg(arena_printf(arena, PREFIX "entry:%s/", shard, name)),
 	    .lease = text_arg(arena_printf(arena, PREFIX "lease:%s/", shard, name)),
 	};
+}
+
+const struct space_keys *
+turn_keys(struct turn *turn, const struct space *space)
+{
+	if (turn->named != space)
+		fleet_keys(space, turn->arena, &turn->keys);
+	turn->named = space;
+	return &turn->keys;
 }
 
 /* Keys may have any byte. */
@@ -123,7 +133,23 @@ args_bytes(struct args *args, const void *bytes, size_t size)
 void
 args_number(struct args *args, uint64_t number)
 {
-	args_text(args, arena_printf(args->arena, "%llu", (unsigned long long)number));
+	char *end = (char *)arena_alloc_raw(args->arena, DIGITS_MAX) + DIGITS_MAX, *at = end;
+
+	do {
+		*--at = (char)('0' + number % 10);
+	} while ((number /= 10) > 0);
+	args_bytes(args, at, (size_t)(end - at));
+}
+
+void
+args_hex(struct args *args, uint64_t number)
+{
+	uint8_t bytes[8];
+	char *text = arena_alloc_raw(args->arena, 2 * sizeof(bytes));
+
+	put_big_endian(bytes, number, sizeof(bytes));
+	text_hex_encode(bytes, sizeof(bytes), text);
+	args_bytes(args, text, 2 * sizeof(bytes));
 }
 
 uint64_t

@@ -1,7 +1,6 @@
 /*
  * fleet_read: what the first look left open, as runs of read.lua, and its answers.
  */
-#include <inttypes.h>
 #include <string.h>
 
 #include "fleet_internal.h"
@@ -32,7 +31,7 @@ add_question(struct args *args, const struct inquiry *inquiry, struct get *get)
 	args_text(args, mode_of(get));
 	args_number(args, shared_number(get->version));
 	args_number(args, shared_number(get->oldest));
-	args_text(args, arena_printf(args->arena, "%016" PRIx64, get->token));
+	args_hex(args, get->token);
 	args_number(args, get->lease_ms);
 	args_prefixes(args, get->key, get->key_length);
 }

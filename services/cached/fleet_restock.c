@@ -9,7 +9,6 @@
  * It is the following thread that does it, between two looks at the log: a copy is put in only if this
  * replica knows of every change in the log, which the script sees to.
  */
-#include <inttypes.h>
 #include <string.h>
 
 #include "fleet_internal.h"
@@ -101,8 +100,7 @@ begin(struct turn *turn, struct space *space, struct batch *batch)
 	args_number(&batch->args, shard->follower.followed);
 	args_text(&batch->args, shard->follower.name);
 	args_text(&batch->args, batch->keys.space);
-	args_text(&batch->args,
-	          arena_printf(turn->arena, "%016" PRIx64, random_u64(turn->fleet->options.random)));
+	args_hex(&batch->args, random_u64(turn->fleet->options.random));
 }
 
 /* False: a change came in between; the same places are to be looked at once more. */
