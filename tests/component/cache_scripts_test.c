@@ -146,6 +146,63 @@ START_TEST(a_write_and_a_count_take_the_token_from_who_fills)
 }
 END_TEST
 
+/* So that nothing but what is tested frees a token. */
+static void
+configure_long_leases(struct test_replica *replica)
+{
+	struct space_options options = space_options_default();
+
+	options.lease_ms = 600000;
+	space_configure(replica->space, &options);
+}
+
+static uint64_t
+await_token(struct test_replica *replica, const char *key)
+{
+	uint64_t token, end = test_now_ms() + WAIT_MS;
+
+	while ((token = test_replica_get(replica, key, true).token) == 0)
+		ck_assert_msg(test_now_ms() < end, "nobody may fill '%s'", key);
+	return token;
+}
+
+START_TEST(an_invalidation_makes_place_for_a_holder_of_any_replica_that_can_still_fill)
+{
+	static const struct {
+		enum op_kind kind;
+		const char *name;
+	} ENDS[] = {{OP_PREFIX, "a"}, {OP_GLOB, "*b"}, {OP_ALL, ""}};
+
+	configure_long_leases(&here);
+	configure_long_leases(&there);
+	for (size_t i = 0; i < sizeof(ENDS) / sizeof(ENDS[0]); i++) {
+		uint64_t late = await_token(&here, "a/b");
+		ck_assert_uint_eq(test_replica_get(&there, "a/b", true).token, 0);
+		change(&here, ENDS[i].kind, ENDS[i].name);
+		uint64_t token = await_token(&there, "a/b");
+		ck_assert_int_eq(test_replica_set(&here, "a/b", "old", late), SET_LEASE_LOST);
+		ck_assert_int_eq(test_replica_set(&there, "a/b", "new", token), SET_STORED);
+		change(&here, OP_DELETE, "a/b");
+	}
+}
+END_TEST
+
+START_TEST(a_token_of_a_replica_that_died_is_anothers_long_before_its_lease_ends)
+{
+	struct test_replica dying;
+
+	test_replica_start(&dying, server->url, PATIENCE_MS);
+	configure_long_leases(&dying);
+	configure_long_leases(&here);
+	uint64_t lost = await_token(&dying, "k");
+	ck_assert_uint_eq(test_replica_get(&here, "k", true).token, 0);
+	test_replica_stop(&dying);
+	uint64_t token = await_token(&here, "k");
+	ck_assert_int_eq(test_replica_set(&there, "k", "late", lost), SET_LEASE_LOST);
+	ck_assert_int_eq(test_replica_set(&there, "k", "made", token), SET_STORED);
+}
+END_TEST
+
 START_TEST(only_who_has_a_token_gives_it_back)
 {
 	uint64_t token = test_replica_get(&here, "k", true).token;
@@ -182,6 +239,35 @@ START_TEST(a_token_to_renew_early_goes_to_one_caller_of_all_replicas)
 	ck_assert_int_eq(ask_redis("EXISTS", name_in_redis("lease", "k"), NULL), 1);
 	ck_assert_int_eq(test_replica_set(&there, "k", "renewed", token), SET_STORED);
 	await_value(&here, "k", "renewed");
+}
+END_TEST
+
+/* ---- what the others are told ---- */
+
+START_TEST(each_change_is_one_line_of_the_log_and_what_changed_nothing_is_none)
+{
+	static const enum op_kind KINDS[] = {OP_DELETE, OP_EXPIRE, OP_TAG, OP_PREFIX, OP_GLOB, OP_ALL};
+	const char *log = arena_printf(&here.arena, "corbel:cache:{%02u}:log", fleet_shard_of("tenant", "space"));
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s", log);
+	int64_t lines = ask_redis("XLEN", name, NULL);
+	ck_assert_int_eq(test_replica_set(&here, "k", "1", 0), SET_STORED);
+	ck_assert_int_eq(ask_redis("XLEN", name, NULL), ++lines);
+	ck_assert_int_eq(count_up(&here, "k", 0).incr.value, 2);
+	ck_assert_int_eq(ask_redis("XLEN", name, NULL), ++lines);
+	for (size_t i = 0; i < sizeof(KINDS) / sizeof(KINDS[0]); i++) {
+		change(&here, KINDS[i], "k");
+		ck_assert_int_eq(ask_redis("XLEN", name, NULL), ++lines);
+	}
+	struct op op = op_on(OP_RELEASE, "k");
+	op.token = await_token(&here, "k");
+	ck_assert(test_replica_do(&here, op, NULL).is_found);
+	ck_assert_int_eq(ask_redis("XLEN", name, NULL), ++lines);
+	ck_assert(!test_replica_do(&here, op, NULL).is_found);
+	ck_assert_int_eq(test_replica_set(&here, "k", "late", op.token), SET_LEASE_LOST);
+	ck_assert_int_eq(set_if(&here, "k", "late", 64).set.outcome, SET_VERSION_DIFFERS);
+	ck_assert_int_eq(ask_redis("XLEN", name, NULL), lines);
 }
 END_TEST
 
@@ -324,6 +410,9 @@ main(void)
 	tcase_add_checked_fixture(tests, set_up, tear_down);
 	tcase_set_timeout(tests, 240);
 	tcase_add_test(tests, a_write_and_a_count_take_the_token_from_who_fills);
+	tcase_add_test(tests, an_invalidation_makes_place_for_a_holder_of_any_replica_that_can_still_fill);
+	tcase_add_test(tests, a_token_of_a_replica_that_died_is_anothers_long_before_its_lease_ends);
+	tcase_add_test(tests, each_change_is_one_line_of_the_log_and_what_changed_nothing_is_none);
 	tcase_add_test(tests, only_who_has_a_token_gives_it_back);
 	tcase_add_test(tests, a_token_to_renew_early_goes_to_one_caller_of_all_replicas);
 	tcase_add_test(tests, an_entry_lasts_in_redis_as_long_as_its_graces_whatever_is_done_to_it);
