@@ -39,6 +39,7 @@ struct lane {
 	struct flight *first;
 	struct flight *by_index[BATCH_CALLS];
 	size_t count;
+	nng_msg *next_message;       /* whoever sends, or takes the reply before; NULL: none */
 	_Atomic uint64_t started_ms; /* 0 while idle: read by the timer */
 	_Atomic uint64_t deadline_ms;
 };
