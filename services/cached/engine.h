@@ -114,6 +114,7 @@ struct get {
 	bool may_fill;   /* wants the token, if it is free */
 	bool has_failed; /* the origin does not answer: error grace counts, and no token is handed out */
 	bool may_wait;   /* as good as filling is that somebody else asks the replicas' store */
+	bool is_counted; /* alone, and looked for once more: what came of it first is in the figures */
 
 	enum get_outcome outcome; /* from here on: out */
 	const void *value;        /* in the arena; NULL unless hit or stale */

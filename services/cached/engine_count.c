@@ -54,6 +54,8 @@ void
 space_count_gets(struct space *space, unsigned thread, const struct get *gets, const uint64_t *hashes,
                  size_t count)
 {
+	if (count == 1 && gets->is_counted)
+		return;
 	uint64_t before =
 	    count == 1 ? add(space, thread, counted_as(gets), 1) : count_outcomes(space, thread, gets, count);
 
@@ -61,7 +63,8 @@ space_count_gets(struct space *space, unsigned thread, const struct get *gets, c
 }
 
 void
-space_count_get(struct space *space, enum get_outcome outcome)
+space_count_get(struct space *space, const struct get *get)
 {
-	(void)add(space, SHARED_STRIPE, outcome, 1);
+	if (!get->is_counted)
+		(void)add(space, SHARED_STRIPE, get->outcome, 1);
 }

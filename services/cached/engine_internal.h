@@ -172,7 +172,7 @@ bool space_give(const struct entry_parts *parts, enum get_outcome outcome, uint6
 void space_count_gets(struct space *space, unsigned thread, const struct get *gets, const uint64_t *hashes,
                       size_t count);
 /* One that was settled later. */
-void space_count_get(struct space *space, enum get_outcome outcome);
+void space_count_get(struct space *space, const struct get *get);
 
 /* ---- engine_shared.c ---- */
 /* Keeps what was known to be good at `at`, unless something newer is known. No lock is held. */

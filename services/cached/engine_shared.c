@@ -138,8 +138,8 @@ engine_settle(struct space *space, struct get *get, const struct shared_answer *
 	if (!answer->is_granted)
 		get->token = get->lease_ms = 0;
 	get->is_filling = answer->is_held && !get->is_early;
-	space_count_get(space, get->outcome);
-	if (answer->has_entry)
+	space_count_get(space, get);
+	if (answer->has_entry && !get->is_counted)
 		atomic_fetch_add_explicit(&space->copies->hits, get->outcome != GET_MISS, memory_order_relaxed);
 }
 
@@ -160,7 +160,7 @@ engine_settle_alone(struct space *space, struct get *get, struct arena *arena, b
 		return;
 	get->is_shared = false;
 	get->token = get->lease_ms = 0;
-	space_count_get(space, get->outcome);
+	space_count_get(space, get);
 }
 
 /* ---- patterns ---- */

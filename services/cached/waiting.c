@@ -8,8 +8,9 @@
  * A parked call is in the list and in the engine's. Who takes it out of the engine's, the one that wakes it
  * or the one that looks after the time, takes it out of the list and answers.
  *
- * A caller comes here because Get found nothing. By then the value may have come: it was waited for all the
- * same, and is no hit of the cache. So requests whose misses were sent here are remembered.
+ * A caller comes here because Get found nothing, which is in the figures: looks from here are not counted. By
+ * then the value may have come: it was waited for all the same, and is no hit of the cache. So requests whose
+ * misses were sent here are remembered.
  */
 #include <stdatomic.h>
 #include <string.h>
@@ -172,6 +173,7 @@ look_or_park(struct parked *parked)
 	do {
 		lookup_init(self, &parked->lookup, get);
 		get->may_wait = !is_late(parked);
+		get->is_counted = true;
 		engine_get(parked->lookup.space, get, 1, call_arena(parked->call), NULL);
 		if (get->is_shared) {
 			parked->reading = (struct reading){.space = parked->lookup.space,

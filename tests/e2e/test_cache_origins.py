@@ -69,6 +69,8 @@ def test_a_thousand_callers_of_a_cold_key_are_one_question(tenant, origin):
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
         replies = list(pool.map(lambda _: get(tenant, "cold"), range(1000)))
     assert {(r.status_code, r.content) for r in replies} == {(200, b"page")} and len(origin.asked) == 1
+    figures = tenant.get("/v1/cache-statistics?namespace=pages").json()["namespaces"][0]
+    assert figures["hits"] + figures["misses"] == 1000 and figures["top_keys"] == [{"key": "cold", "gets": 1000}]
 
 
 def test_headers_are_sent_and_their_values_are_never_shown(tenant, origin):
