@@ -108,7 +108,8 @@ struct status listener_tls(const struct bus *bus, nng_listener listener);
 /* `server_name` is what the listener's certificate has to say. */
 struct status dialer_tls(const struct bus *bus, nng_dialer dialer, const char *server_name);
 /* Returns within a second or so, closed or not; no callback of the socket's pipes comes after. The aios of
- * its operations have still to be stopped. */
+ * its operations have been stopped: that looks into the socket, which one that is left to close by itself may
+ * free meanwhile. */
 void socket_close(struct bus *bus, nng_socket socket);
 /* Calls `each` for every URL of a comma-separated address. */
 void address_each(const char *address, void (*each)(void *arg, const char *url, size_t length), void *arg);

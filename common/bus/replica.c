@@ -105,14 +105,14 @@ replica_open(struct replica *replica)
 void
 replica_close(struct replica *replica)
 {
-	if (replica->is_open)
-		socket_close(replica->pool->bus, replica->socket);
 	for (size_t i = 0; i < FAST_LANES; i++)
 		lane_close(&replica->fast_lanes[i]);
 	for (size_t k = 0; k < LANE_KINDS; k++)
 		for (size_t i = 0; i < replica->lanes[k].count; i++)
 			lane_close(replica->lanes[k].items[i]);
 	lane_close(&replica->ping);
+	if (replica->is_open)
+		socket_close(replica->pool->bus, replica->socket);
 }
 
 bool

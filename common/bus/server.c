@@ -215,8 +215,8 @@ server_free(struct server *server, uint32_t grace_ms)
 		server->batches[i]->is_closed = true;
 		pthread_mutex_unlock(&server->batches[i]->lock);
 	}
-	socket_close(server->bus, server->socket);
 	for (size_t i = 0; i < server->batch_count; i++)
 		nng_aio_stop(server->batches[i]->aio);
+	socket_close(server->bus, server->socket);
 	server_release(server);
 }

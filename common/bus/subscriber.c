@@ -198,12 +198,12 @@ look_for_silence(struct subscriber *subscriber, uint64_t now_ms)
 static void
 source_close(struct source *source)
 {
+	if (source->aio)
+		nng_aio_stop(source->aio);
 	if (source->is_open)
 		socket_close(source->subscriber->bus, source->socket);
-	if (source->aio) {
-		nng_aio_stop(source->aio);
+	if (source->aio)
 		nng_aio_free(source->aio);
-	}
 	mem_free(source);
 }
 
