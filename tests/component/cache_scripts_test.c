@@ -203,6 +203,32 @@ START_TEST(a_token_of_a_replica_that_died_is_anothers_long_before_its_lease_ends
 }
 END_TEST
 
+/* It was told of nothing: what Redis has is all that it knows. */
+START_TEST(a_replica_that_starts_later_gives_nothing_that_was_invalidated_and_may_fill_it)
+{
+	static const struct {
+		enum op_kind kind;
+		const char *name;
+	} ENDS[] = {{OP_TAG, "red"}, {OP_PREFIX, "a"}, {OP_GLOB, "*b"}, {OP_ALL, ""}};
+
+	for (size_t i = 0; i < sizeof(ENDS) / sizeof(ENDS[0]); i++) {
+		struct test_replica late;
+		ck_assert_int_eq(test_replica_set_tagged(&here, "a/b", "old", 0, "red"), SET_STORED);
+		ck_assert_int_eq(test_replica_set_tagged(&here, "other", "stays", 0, "blue"), SET_STORED);
+		change(&here, ENDS[i].kind, ENDS[i].name);
+		test_replica_start(&late, server->url, PATIENCE_MS);
+		configure_long_leases(&late);
+		ck_assert_int_eq(test_replica_get(&late, "a/b", false).outcome, GET_MISS);
+		uint64_t token = await_token(&late, "a/b");
+		ck_assert_int_eq(test_replica_set(&late, "a/b", "new", token), SET_STORED);
+		if (ENDS[i].kind != OP_ALL)
+			await_value(&late, "other", "stays");
+		await_value(&here, "a/b", "new");
+		test_replica_stop(&late);
+	}
+}
+END_TEST
+
 START_TEST(only_who_has_a_token_gives_it_back)
 {
 	uint64_t token = test_replica_get(&here, "k", true).token;
@@ -220,9 +246,9 @@ START_TEST(a_token_to_renew_early_goes_to_one_caller_of_all_replicas)
 	struct space_options options = space_options_default();
 	uint64_t token = 0, end = test_now_ms() + WAIT_MS;
 
-	/* Hardly any value is made so fast that it is not to be renewed by then. */
+	/* Every other get is early enough, and nothing ends before the test. */
 	options.early = 1000;
-	options.ttl_ms = 10000;
+	options.ttl_ms = 2 * WAIT_MS;
 	space_configure(here.space, &options);
 	space_configure(there.space, &options);
 	while (token == 0) {
@@ -231,7 +257,7 @@ START_TEST(a_token_to_renew_early_goes_to_one_caller_of_all_replicas)
 		if (get.outcome == GET_HIT) {
 			token = get.token;
 		} else if (get.token) {
-			for (uint64_t until = test_now_ms() + 20; test_now_ms() < until;)
+			for (uint64_t until = test_now_ms() + 200; test_now_ms() < until;)
 				test_pause();
 			(void)test_replica_set(&here, "k", "value", get.token);
 		}
@@ -413,6 +439,7 @@ main(void)
 	tcase_add_test(tests, an_invalidation_makes_place_for_a_holder_of_any_replica_that_can_still_fill);
 	tcase_add_test(tests, a_token_of_a_replica_that_died_is_anothers_long_before_its_lease_ends);
 	tcase_add_test(tests, each_change_is_one_line_of_the_log_and_what_changed_nothing_is_none);
+	tcase_add_test(tests, a_replica_that_starts_later_gives_nothing_that_was_invalidated_and_may_fill_it);
 	tcase_add_test(tests, only_who_has_a_token_gives_it_back);
 	tcase_add_test(tests, a_token_to_renew_early_goes_to_one_caller_of_all_replicas);
 	tcase_add_test(tests, an_entry_lasts_in_redis_as_long_as_its_graces_whatever_is_done_to_it);
