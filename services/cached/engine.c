@@ -40,7 +40,8 @@ engine_new(const struct engine_options *options)
 	    options->bytes_max / (options->entry_share ? options->entry_share : ENTRY_SHARE);
 	engine->start_ms = clock_mono_ms(engine->options.clock) - BEGIN_MS;
 	engine->seed = random_u64(engine->options.random);
-	engine->readers = readers_new();
+	engine->heap = heap_new();
+	engine->readers = readers_new(engine->heap);
 	pthread_rwlock_init(&engine->registry, NULL);
 	pthread_mutex_init(&engine->room_lock, NULL);
 	return engine;
@@ -84,6 +85,7 @@ engine_free(struct engine *engine)
 	mem_free(engine->spaces);
 	mem_free(engine->buckets);
 	readers_free(engine->readers);
+	heap_free(engine->heap);
 	pthread_mutex_destroy(&engine->room_lock);
 	pthread_rwlock_destroy(&engine->registry);
 	mem_free(engine);

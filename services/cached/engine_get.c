@@ -182,6 +182,7 @@ look_up(struct looking *looking, uint32_t hash)
 
 	reader_enter(looking->reader);
 	const struct entry *entry = l1_look(l1, hash, get->key, get->key_length);
+	l1_arrive(l1, entry);
 	if (entry && look(looking, entry))
 		l1_use(l1, hash, entry);
 	reader_leave(looking->reader);
@@ -323,12 +324,15 @@ static void
 fetch_ahead(const struct looking *looking, const uint64_t *hashes, size_t count)
 {
 	const struct l1 *l1 = looking->space->l1;
+	const struct entry *approached[BATCH];
 
 	reader_enter(looking->reader);
 	for (size_t i = 0; i < count; i++)
 		l1_expect(l1, (uint32_t)hashes[i]);
 	for (size_t i = 0; i < count; i++)
-		l1_approach(l1, (uint32_t)hashes[i]);
+		approached[i] = l1_approach(l1, (uint32_t)hashes[i]);
+	for (size_t i = 0; i < count; i++)
+		l1_arrive(l1, approached[i]);
 	reader_leave(looking->reader);
 }
 

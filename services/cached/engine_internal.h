@@ -13,9 +13,9 @@
  *	engine_shared.c     entries as copies of what replicas share
  *	engine_followed.c   what the others changed
  *
- * Locks, in this order: room_lock, registry, a space's, the invalidations' or the readers'. No two spaces'
- * locks are held together, and no waiter is woken under any. Within a reading the invalidations' alone is
- *taken, which nobody holds who waits for readers.
+ * Locks, in this order: room_lock, registry, a space's, the invalidations', the readers' or the heap's. No
+ *two spaces' locks are held together, and no waiter is woken under any. Within a reading the invalidations'
+ *alone is taken, which nobody holds who waits for readers.
  */
 #ifndef CORBEL_CACHED_ENGINE_INTERNAL_H
 #define CORBEL_CACHED_ENGINE_INTERNAL_H
@@ -25,6 +25,7 @@
 
 #include "engine.h"
 #include "entry.h"
+#include "heap.h"
 #include "hot_keys.h"
 #include "invalidations.h"
 #include "l1.h"
@@ -95,7 +96,8 @@ struct engine {
 	struct engine_options options;
 	uint64_t start_ms, seed;
 	uint64_t entry_bytes_max;
-	struct readers *readers; /* of entries */
+	struct heap *heap;       /* of entries and their indexes, */
+	struct readers *readers; /* and who reads them */
 	_Atomic uint64_t draws;
 	_Atomic uint64_t bytes;      /* with what is reserved */
 	_Atomic uint64_t remembered; /* of these, beside entries */

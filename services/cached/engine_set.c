@@ -51,7 +51,7 @@ space_put_in(struct space *space, uint64_t hash, const struct entry_parts *parts
 		return;
 	}
 	bool key_is_new = !l1_find(space->l1, (uint32_t)hash, parts->key, parts->key_length);
-	struct entry *entry = entry_new(parts);
+	struct entry *entry = entry_new(space->engine->heap, parts);
 
 	room_in_space(space, entry_bytes_for(parts), key_is_new);
 	struct fill_level before = room_level(space);

@@ -172,5 +172,6 @@ engine_shrink(struct engine *engine, uint64_t bytes)
 {
 	room_enforce(engine, bytes, EVICTED_SHRUNK);
 	readers_flush(engine->readers);
+	heap_trim(engine->heap);
 	malloc_trim(0);
 }

@@ -1,8 +1,8 @@
 /*
  * entry: see entry.h.
  *
- *	version:48 key_length:11 flags:5 | fresh:40 value_length:24 | stored:32 | number:32 | graces delta tags
- *type key value
+ *	version:48 key_length:11 flags:5 | fresh:40 value_length:24 | stored:32 | number:32 | and behind it:
+ *	graces delta tags type key value
  *
  * What is behind the head is there if its flag says so: graces (4 + 4 bytes), delta (4), tags (a count and 8
  * bytes each), type (a length and its bytes).
@@ -10,12 +10,11 @@
 #include "entry.h"
 
 #include <assert.h>
-#include <malloc.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/arena.h"
+#include "heap.h"
 
 #define IS_NEGATIVE 1u
 #define HAS_GRACES  2u
@@ -23,11 +22,8 @@
 #define HAS_TAGS    8u
 #define HAS_TYPE    16u
 
-/* Beside the block: of the tables, and the allocator's own. */
-#define TABLES_BYTES (ENTRY_TABLES_BYTES + 8u)
-/* The allocator rounds to 16 bytes, and to pages what it maps by itself. */
-#define MAPPED_BYTES 65536u
-#define PAGE_BYTES   4112u
+/* Beside what the block holds. */
+#define TABLES_BYTES (ENTRY_TABLES_BYTES + HEAP_BLOCK_BYTES)
 #define PREFETCHED   192u
 #define LINE         64u
 
@@ -88,7 +84,7 @@ entry_bytes_for(const struct entry_parts *parts)
 	size_t bytes = offsetof(struct entry, rest) + rest_bytes(parts);
 
 	/* Rounded up, a remainder that is too small for a block of its own, and rounded to units. */
-	return bytes + TABLES_BYTES + 3 * ENTRY_UNIT_BYTES + (bytes >= MAPPED_BYTES ? PAGE_BYTES : 0);
+	return bytes + TABLES_BYTES + 3 * ENTRY_UNIT_BYTES;
 }
 
 static unsigned char *
@@ -107,10 +103,10 @@ put_counted(unsigned char *at, size_t count, const void *bytes, size_t length)
 }
 
 struct entry *
-entry_new(const struct entry_parts *parts)
+entry_new(struct heap *heap, const struct entry_parts *parts)
 {
 	size_t bytes = offsetof(struct entry, rest) + rest_bytes(parts);
-	struct entry *entry = mem_alloc(bytes > sizeof(*entry) ? bytes : sizeof(*entry));
+	struct entry *entry = heap_alloc(heap, bytes);
 	unsigned flags = flags_of(parts);
 	unsigned char *at = entry->rest;
 
@@ -137,9 +133,9 @@ entry_new(const struct entry_parts *parts)
 }
 
 void
-entry_free(struct entry *entry)
+entry_free(struct heap *heap, struct entry *entry)
 {
-	mem_free(entry);
+	heap_release(heap, entry);
 }
 
 void
@@ -231,16 +227,10 @@ entry_set_number(struct entry *entry, uint32_t number)
 	entry->number = number;
 }
 
-size_t
-entry_size(const struct entry *entry)
-{
-	return malloc_usable_size((void *)(uintptr_t)entry);
-}
-
 uint32_t
 entry_units(const struct entry *entry)
 {
-	size_t bytes = entry_size(entry) + TABLES_BYTES;
+	size_t bytes = heap_block_size(entry) + TABLES_BYTES;
 	return (uint32_t)((bytes + ENTRY_UNIT_BYTES - 1) / ENTRY_UNIT_BYTES);
 }
 

@@ -15,12 +15,12 @@
 #define ENTRY_TIME_MAX       ((UINT64_C(1) << 40) - 1)
 #define ENTRY_UNIT_BYTES     16u /* that sizes are counted in */
 #define ENTRY_STORED_UNIT_MS 64u /* that stored_ms is kept in, rounded down: nine years in 32 bits */
-#define ENTRY_ALIGNMENT      16u
 /* Of an entry, beside its block: what eviction knows of it, its words in the index (eight bytes at seven to
  * nine tenths), its mark among the ghosts. */
 #define ENTRY_TABLES_BYTES (14u + 11u + 3u)
 
 struct entry;
+struct heap;
 
 /* An entry spread out; pointers into it, or to what it shall be made of. */
 struct entry_parts {
@@ -37,9 +37,9 @@ struct entry_parts {
 	size_t key_length, type_length, value_length, tag_count;
 };
 
-/* Process memory; entry_free() frees it. */
-struct entry *entry_new(const struct entry_parts *parts);
-void entry_free(struct entry *entry);
+/* entry_free() frees it. */
+struct entry *entry_new(struct heap *heap, const struct entry_parts *parts);
+void entry_free(struct heap *heap, struct entry *entry);
 void entry_read(const struct entry *entry, struct entry_parts *parts);
 
 bool entry_has_key(const struct entry *entry, const char *key, size_t length);
@@ -50,8 +50,6 @@ void entry_set_fresh(struct entry *entry, uint64_t fresh_ms);
 /* Its number with the eviction; set before others find the entry. */
 uint32_t entry_number(const struct entry *entry);
 void entry_set_number(struct entry *entry, uint32_t number);
-/* The block's own size. */
-size_t entry_size(const struct entry *entry);
 /* What it costs, the allocator's part and that of the tables included, in units. */
 uint32_t entry_units(const struct entry *entry);
 /* In bytes, before it is made: as much or a little more. */

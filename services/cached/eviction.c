@@ -235,6 +235,12 @@ eviction_use(struct eviction *eviction, uint32_t entry, uint32_t hash)
 }
 
 void
+eviction_expect_use(const struct eviction *eviction, uint32_t entry)
+{
+	__builtin_prefetch(uses_at(&eviction->nodes, entry));
+}
+
+void
 eviction_resize(struct eviction *eviction, uint32_t entry, uint32_t size)
 {
 	struct node *node = node_at(&eviction->nodes, entry);

@@ -45,6 +45,8 @@ void eviction_free(struct eviction *eviction);
 uint32_t eviction_add(struct eviction *eviction, uint32_t hash, uint32_t size);
 /* The entry, whose hash this is, was asked for. Of one that left meanwhile it does no harm. */
 void eviction_use(struct eviction *eviction, uint32_t entry, uint32_t hash);
+/* It will be: fetches what that writes to. */
+void eviction_expect_use(const struct eviction *eviction, uint32_t entry);
 /* It has another size. */
 void eviction_resize(struct eviction *eviction, uint32_t entry, uint32_t size);
 /* A mark of the caller's, not set at first. */

@@ -48,7 +48,7 @@ l1_free(struct l1 *l1)
 	if (!l1)
 		return;
 	for (unsigned i = 0; i < SHARDS; i++)
-		l1_index_fini(&l1->shards[i].index);
+		l1_index_fini(&l1->shards[i].index, readers_heap(l1->readers));
 	eviction_free(l1->eviction);
 	free(l1);
 }
@@ -75,10 +75,17 @@ l1_expect(const struct l1 *l1, uint32_t hash)
 	l1_index_expect(index_of(l1, hash), hash);
 }
 
-void
+const struct entry *
 l1_approach(const struct l1 *l1, uint32_t hash)
 {
-	l1_index_approach(index_of(l1, hash), hash);
+	return l1_index_approach(index_of(l1, hash), hash);
+}
+
+void
+l1_arrive(const struct l1 *l1, const struct entry *approached)
+{
+	if (approached)
+		eviction_expect_use(l1->eviction, entry_number(approached));
 }
 
 const struct entry *
@@ -119,7 +126,7 @@ static void
 retire(struct l1 *l1, struct entry *entry)
 {
 	count_entry(l1, entry, -1);
-	readers_retire(l1->readers, entry, entry_size(entry));
+	readers_retire(l1->readers, entry, heap_block_size(entry));
 }
 
 static void

@@ -28,7 +28,8 @@ void l1_free(struct l1 *l1);
 /* A key that will be looked up soon: each step fetches what the next one needs. Where many are looked up
  * together, one step after the other for all of them hides most of the waiting for memory. */
 void l1_expect(const struct l1 *l1, uint32_t hash);
-void l1_approach(const struct l1 *l1, uint32_t hash);
+const struct entry *l1_approach(const struct l1 *l1, uint32_t hash);
+void l1_arrive(const struct l1 *l1, const struct entry *approached);
 
 /* NULL: there is none. Stays as long as the reading, but for the time that it is fresh until. */
 const struct entry *l1_look(const struct l1 *l1, uint32_t hash, const char *key, size_t length);

@@ -4,8 +4,8 @@
  * An open table of 8-byte words, at most seven eighths full. It grows by a quarter, so that a million entries
  * take about 10 bytes each. Linear probing with backward-shift deletion: no tombstones.
  *
- *	hash:  home in the table (from the top) ... | 14 bits of the word | 5 bits that are spent
- *	word:  the entry's address:44 (of 48 bits, and a multiple of 16) | how far it is from its home:6 | mark:14
+ *	hash:  home in the table (from the top) ... | 13 bits of the word | 5 bits that are spent
+ *	word:  the entry's address:45 (of 48 bits, and a multiple of 8) | how far it is from its home:6 | mark:13
  *
  * Readers take no lock. Who finds a key's entry has it, for a word is written at once; who does not find it
  * may have passed by a word while it was moved back, and looks again if any was moved meanwhile.
@@ -14,10 +14,9 @@
 
 #include <assert.h>
 #include <sched.h>
+#include <string.h>
 
-#include "base/arena.h"
-
-#define MARK_BITS      14u
+#define MARK_BITS      13u
 #define AWAY_BITS      6u
 #define AWAY_FAR       ((1u << AWAY_BITS) - 1) /* that far or farther: the eviction knows the hash */
 #define ADDRESS_SHIFT  (MARK_BITS + AWAY_BITS)
@@ -34,16 +33,16 @@ static uint64_t
 word_of(const struct entry *entry, uint32_t hash, uint32_t away)
 {
 	uint64_t mark = hash >> L1_INDEX_SPENT_BITS & ((1u << MARK_BITS) - 1);
-	uint64_t address = (uint64_t)(uintptr_t)entry / ENTRY_ALIGNMENT;
+	uint64_t address = (uint64_t)(uintptr_t)entry / HEAP_ALIGNMENT;
 
-	assert((uintptr_t)entry % ENTRY_ALIGNMENT == 0 && address >> (64 - ADDRESS_SHIFT) == 0);
+	assert((uintptr_t)entry % HEAP_ALIGNMENT == 0 && address >> (64 - ADDRESS_SHIFT) == 0);
 	return address << ADDRESS_SHIFT | (uint64_t)(away < AWAY_FAR ? away : AWAY_FAR) << MARK_BITS | mark;
 }
 
 static struct entry *
 entry_of(uint64_t word)
 {
-	return (struct entry *)(uintptr_t)((word >> ADDRESS_SHIFT) * ENTRY_ALIGNMENT);
+	return (struct entry *)(uintptr_t)((word >> ADDRESS_SHIFT) * HEAP_ALIGNMENT);
 }
 
 static bool
@@ -108,19 +107,30 @@ table_bytes(const struct l1_table *table)
 /* ---- life ---- */
 
 void
-l1_index_fini(struct l1_index *index)
+l1_index_fini(struct l1_index *index, struct heap *heap)
 {
 	struct l1_table *table = own_table(index);
 
 	for (uint32_t at = 0; table && at < table->capacity; at++)
-		entry_free(entry_of(read_word(table, at)));
-	mem_free(table);
+		entry_free(heap, entry_of(read_word(table, at)));
+	heap_release(heap, table);
 }
 
 size_t
 l1_index_bytes(const struct l1_index *index)
 {
 	return table_bytes(own_table(index));
+}
+
+static struct l1_table *
+table_new(struct heap *heap, uint32_t capacity)
+{
+	size_t bytes = sizeof(struct l1_table) + capacity * sizeof(uint64_t);
+	struct l1_table *table = heap_alloc(heap, bytes);
+
+	memset(table, 0, bytes);
+	table->capacity = capacity;
+	return table;
 }
 
 /* ---- looking ---- */
@@ -134,7 +144,7 @@ l1_index_expect(const struct l1_index *index, uint32_t hash)
 		__builtin_prefetch(&table->words[home_of(table, hash)]);
 }
 
-void
+const struct entry *
 l1_index_approach(const struct l1_index *index, uint32_t hash)
 {
 	const struct l1_table *table = table_of(index);
@@ -144,8 +154,9 @@ l1_index_approach(const struct l1_index *index, uint32_t hash)
 	     at = after(table, at))
 		if (has_mark(word, hash)) {
 			entry_prefetch(entry_of(word));
-			return;
+			return entry_of(word);
 		}
+	return NULL;
 }
 
 static struct entry *
@@ -209,9 +220,8 @@ static void
 resize(struct l1_index *index, const struct eviction *entries, struct readers *readers, uint32_t capacity)
 {
 	struct l1_table *old = own_table(index);
-	struct l1_table *table = mem_alloc(sizeof(*table) + capacity * sizeof(table->words[0]));
+	struct l1_table *table = table_new(readers_heap(readers), capacity);
 
-	table->capacity = capacity;
 	for (uint32_t i = 0; old && i < old->capacity; i++) {
 		const struct entry *entry = entry_of(read_word(old, i));
 		if (entry)

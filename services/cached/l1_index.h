@@ -13,6 +13,7 @@
 
 #include "entry.h"
 #include "eviction.h"
+#include "heap.h"
 #include "readers.h"
 
 /* Bits at the hash's low end that chose this index among others: it does not use them. */
@@ -28,15 +29,15 @@ struct l1_index {
 };
 
 /* Frees its entries, too; nobody reads. */
-void l1_index_fini(struct l1_index *index);
+void l1_index_fini(struct l1_index *index, struct heap *heap);
 size_t l1_index_bytes(const struct l1_index *index);
 
 /* ---- readers, and the writer ---- */
 
 /* Fetches what a look-up of the key reads first. */
 void l1_index_expect(const struct l1_index *index, uint32_t hash);
-/* Fetches the entry that may be the key's. */
-void l1_index_approach(const struct l1_index *index, uint32_t hash);
+/* Fetches the entry that may be the key's, and returns it unread; NULL: none can be. */
+const struct entry *l1_index_approach(const struct l1_index *index, uint32_t hash);
 /* NULL: there is none. */
 struct entry *l1_index_find(const struct l1_index *index, uint32_t hash, const char *key, size_t length);
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "heap.h"
 
 #define RETIRED_MAX   64u
 #define RETIRED_BYTES 65536u
@@ -23,6 +24,7 @@ struct retired {
 };
 
 struct readers {
+	struct heap *heap;
 	pthread_key_t own; /* a thread's reader */
 	struct reader *_Atomic first;
 	bool needs_barrier;   /* the system has none to put into other threads */
@@ -49,13 +51,14 @@ give_back(void *reader)
 }
 
 struct readers *
-readers_new(void)
+readers_new(struct heap *heap)
 {
 	struct readers *readers = mem_alloc(sizeof(*readers));
 
 	if (pthread_key_create(&readers->own, give_back) != 0)
 		abort(); /* more than a thousand kinds of what threads own */
 	pthread_mutex_init(&readers->lock, NULL);
+	readers->heap = heap;
 	readers->needs_barrier = !has_membarrier();
 	return readers;
 }
@@ -73,6 +76,12 @@ readers_free(struct readers *readers)
 	}
 	pthread_mutex_destroy(&readers->lock);
 	mem_free(readers);
+}
+
+struct heap *
+readers_heap(const struct readers *readers)
+{
+	return readers->heap;
 }
 
 /* ---- threads ---- */
@@ -163,7 +172,7 @@ free_retired(const struct readers *readers, const struct retired *retired)
 		return;
 	await_all(readers);
 	for (size_t i = 0; i < retired->count; i++)
-		mem_free(retired->pieces[i]);
+		heap_release(readers->heap, retired->pieces[i]);
 }
 
 void

@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct heap;
 struct readers;
 
 /* A thread's, kept until it ends; the next thread may get it then. */
@@ -31,10 +32,12 @@ struct reader {
 	struct reader *next;
 } __attribute__((aligned(64)));
 
-struct readers *readers_new(void);
+/* What is retired is the heap's, which lives longer. */
+struct readers *readers_new(struct heap *heap);
 /* Nobody reads. Frees what was retired. */
 void readers_free(struct readers *readers);
 
+struct heap *readers_heap(const struct readers *readers);
 /* The calling thread's. */
 struct reader *readers_own(struct readers *readers);
 
@@ -59,7 +62,7 @@ reader_leave(struct reader *reader)
 	atomic_store_explicit(&reader->turns, turns, memory_order_release);
 }
 
-/* Takes the memory (mem_alloc()), which no reader finds from now on. At most 64 pieces and 64 KiB, or one
+/* Takes the memory, which no reader finds from now on. At most 64 pieces and 64 KiB, or one
  * larger piece, wait to be freed. May wait for readers. */
 void readers_retire(struct readers *readers, void *memory, size_t bytes);
 /* Frees what waits. */

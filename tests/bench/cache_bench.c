@@ -17,7 +17,7 @@
 #include "base/arena.h"
 #include "base/hash.h"
 #include "base/random.h"
-#include "cached/engine.h"
+#include "cached/engine_internal.h"
 
 #define KEY_LENGTH 20u
 #define VALUE      100u
@@ -36,10 +36,10 @@ key_of(uint32_t number, char key[KEY_LENGTH])
 }
 
 static uint64_t
-in_use(void)
+in_use(const struct engine *engine)
 {
 	struct mallinfo2 info = mallinfo2();
-	return info.uordblks + info.hblkhd;
+	return info.uordblks + info.hblkhd + heap_used(engine->heap);
 }
 
 static void
@@ -63,7 +63,7 @@ fill(struct engine *engine, uint32_t entries, size_t least, size_t most, const c
 {
 	struct space *space;
 	struct seeded_random seeded;
-	uint64_t before = in_use(), payload = 0;
+	uint64_t before = in_use(engine), payload = 0;
 
 	seeded_random_init(&seeded, 1);
 	engine_space(engine, "t", name, &space);
@@ -74,7 +74,7 @@ fill(struct engine *engine, uint32_t entries, size_t least, size_t most, const c
 	struct space_stats stats;
 	engine_space_stats(space, &stats);
 	payload = stats.entries * (KEY_LENGTH + (least + most) / 2);
-	return stats.entries ? (in_use() - before - payload) / stats.entries : 0;
+	return stats.entries ? (in_use(engine) - before - payload) / stats.entries : 0;
 }
 
 static void

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/arena.h"
 #include "base/random.h"
+#include "cached/heap.h"
 #include "cached/l1.h"
 #include "cached/readers.h"
 
@@ -24,18 +24,21 @@
 #define ROUNDS  300u
 #define COPIES  16u /* of a key's number in its value: a torn one shows */
 
+static struct heap *heap;
 static struct readers *readers;
 
 static void
 set_up(void)
 {
-	readers = readers_new();
+	heap = heap_new();
+	readers = readers_new(heap);
 }
 
 static void
 tear_down(void)
 {
 	readers_free(readers);
+	heap_free(heap);
 }
 
 /* ---- readers ---- */
@@ -44,7 +47,7 @@ static void *
 retire_many(void *arg)
 {
 	for (unsigned i = 0; i < RETIRED; i++)
-		readers_retire(readers, mem_alloc(16), 16);
+		readers_retire(readers, heap_alloc(heap, 16), 16);
 	atomic_store((_Atomic bool *)arg, true);
 	return NULL;
 }
@@ -53,8 +56,9 @@ START_TEST(a_writer_waits_for_who_is_reading_before_it_frees)
 {
 	_Atomic bool is_done = false;
 	pthread_t writer;
-	char *piece = mem_strdup("read");
+	char *piece = heap_alloc(heap, 5);
 
+	memcpy(piece, "read", 5);
 	reader_enter(readers_own(readers));
 	readers_retire(readers, piece, 5);
 	pthread_create(&writer, NULL, retire_many, &is_done);
@@ -75,7 +79,7 @@ START_TEST(a_writer_waits_for_nobody_who_is_not_reading)
 	reader_enter(readers_own(readers));
 	reader_leave(readers_own(readers));
 	retire_many(&is_done);
-	readers_retire(readers, mem_alloc(1 << 20), 1 << 20);
+	readers_retire(readers, heap_alloc(heap, 1 << 20), 1 << 20);
 	ck_assert(is_done);
 }
 END_TEST
@@ -130,11 +134,11 @@ make(uint32_t key)
 
 	for (unsigned i = 0; i < COPIES; i++)
 		numbers[i] = key;
-	return entry_new(&(struct entry_parts){.version = key,
-	                                       .key = name,
-	                                       .key_length = name_of(key, name),
-	                                       .value = numbers,
-	                                       .value_length = sizeof(numbers)});
+	return entry_new(heap, &(struct entry_parts){.version = key,
+	                                             .key = name,
+	                                             .key_length = name_of(key, name),
+	                                             .value = numbers,
+	                                             .value_length = sizeof(numbers)});
 }
 
 static void

@@ -8,24 +8,28 @@
 
 #include "base/hash.h"
 #include "base/random.h"
+#include "cached/heap.h"
 #include "cached/l1.h"
 
 #define KEYS  3000u
 #define STEPS 100000u
 
 static struct seeded_random seeded;
+static struct heap *heap;
 static struct readers *readers;
 
 static void
 set_up(void)
 {
-	readers = readers_new();
+	heap = heap_new();
+	readers = readers_new(heap);
 }
 
 static void
 tear_down(void)
 {
 	readers_free(readers);
+	heap_free(heap);
 }
 
 struct model {
@@ -61,7 +65,7 @@ make(uint32_t key, uint64_t version, size_t length)
 	    .version = version, .fresh_ms = version, .key = name, .value = value, .value_length = length};
 
 	parts.key_length = name_of(key, name);
-	return entry_new(&parts);
+	return entry_new(heap, &parts);
 }
 
 static void
@@ -84,7 +88,7 @@ assert_same(struct l1 *l1, const struct model *model, uint32_t key)
 
 	reader_enter(readers_own(readers));
 	l1_expect(l1, hash);
-	l1_approach(l1, hash);
+	l1_arrive(l1, l1_approach(l1, hash));
 	const struct entry *entry = l1_look(l1, hash, name, length);
 	if (entry)
 		read_version(entry, seen);
@@ -207,7 +211,7 @@ START_TEST(an_entry_is_read_as_it_was_made_whatever_it_has)
 		                            .grace_ms = what & 32 ? UINT32_MAX : 0,
 		                            .delta_ms = what & 32 ? 7 : 0},
 		                   read;
-		struct entry *entry = entry_new(&parts);
+		struct entry *entry = entry_new(heap, &parts);
 		entry_read(entry, &read);
 		ck_assert_uint_eq(read.version, parts.version);
 		ck_assert_uint_eq(read.fresh_ms, parts.fresh_ms);
@@ -226,7 +230,7 @@ START_TEST(an_entry_is_read_as_it_was_made_whatever_it_has)
 		ck_assert(entry_has_key(entry, key, parts.key_length));
 		ck_assert(!entry_has_key(entry, type, 1));
 		ck_assert_uint_le((uint64_t)entry_units(entry) * ENTRY_UNIT_BYTES, entry_bytes_for(&parts));
-		entry_free(entry);
+		entry_free(heap, entry);
 	}
 }
 END_TEST
@@ -239,11 +243,11 @@ START_TEST(what_an_entry_will_take_is_known_before_and_little_more_than_it_takes
 
 	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
 		struct entry_parts parts = {.key = "k", .key_length = 1, .value = value, .value_length = lengths[i]};
-		struct entry *entry = entry_new(&parts);
+		struct entry *entry = entry_new(heap, &parts);
 		uint64_t bytes = (uint64_t)entry_units(entry) * ENTRY_UNIT_BYTES, most = entry_bytes_for(&parts);
 		ck_assert_uint_le(bytes, most);
 		ck_assert_uint_le(most, bytes + 48 + bytes / 15);
-		entry_free(entry);
+		entry_free(heap, entry);
 	}
 	free(value);
 }
