@@ -16,6 +16,7 @@
 #include <assert.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -50,7 +51,8 @@
 #define FLAGS      7u
 
 struct block {
-	size_t head; /* size, this word included, and flags */
+	/* Size, this word included, and flags. Its owner may ask for the size while a neighbour is freed. */
+	_Atomic size_t head;
 	/* While free. */
 	struct block *next, *previous;
 };
@@ -97,9 +99,21 @@ heap_free(struct heap *heap)
 /* ---- blocks ---- */
 
 static size_t
+flags_of(const struct block *block)
+{
+	return atomic_load_explicit(&block->head, memory_order_relaxed) & FLAGS;
+}
+
+static size_t
 size_of(const struct block *block)
 {
-	return block->head & ~(size_t)FLAGS;
+	return atomic_load_explicit(&block->head, memory_order_relaxed) & ~(size_t)FLAGS;
+}
+
+static void
+put_head(struct block *block, size_t size, size_t flags)
+{
+	atomic_store_explicit(&block->head, size | flags, memory_order_relaxed);
 }
 
 static struct block *
@@ -191,9 +205,9 @@ find(const struct heap *heap, size_t size)
 static void
 set_free(struct heap *heap, struct block *block, size_t size, size_t flags)
 {
-	block->head = size | flags | IS_FREE;
+	put_head(block, size, flags | IS_FREE);
 	struct block *next = after(block);
-	next->head |= AFTER_FREE;
+	put_head(next, size_of(next), flags_of(next) | AFTER_FREE);
 	((size_t *)next)[-1] = size;
 	insert(heap, block);
 }
@@ -289,13 +303,14 @@ alloc_block(struct heap *heap, size_t size)
 	take_out(heap, block);
 	if (heap->spare && block == first_of(heap->spare))
 		heap->spare = NULL;
-	size_t all = size_of(block), flags = block->head & IS_FIRST;
+	size_t all = size_of(block), flags = flags_of(block) & IS_FIRST;
 	if (all - size >= BLOCK_LEAST) {
-		block->head = size | flags;
+		put_head(block, size, flags);
 		set_free(heap, after(block), all - size, 0);
 	} else {
-		block->head = all | flags;
-		after(block)->head &= ~(size_t)AFTER_FREE;
+		put_head(block, all, flags);
+		struct block *next = after(block);
+		put_head(next, size_of(next), flags_of(next) & ~(size_t)AFTER_FREE);
 	}
 	heap->used += size_of(block);
 	return block;
@@ -322,21 +337,21 @@ free_block(struct heap *heap, struct block *block)
 	struct block *next = after(block);
 
 	heap->used -= size;
-	if (next->head & IS_FREE) {
+	if (flags_of(next) & IS_FREE) {
 		take_out(heap, next);
 		size += size_of(next);
 	}
-	if (block->head & AFTER_FREE) {
+	if (flags_of(block) & AFTER_FREE) {
 		block = before(block);
 		take_out(heap, block);
 		size += size_of(block);
 	}
-	bool is_all = (block->head & IS_FIRST) && size_of(at_offset(block, size)) == 0;
+	bool is_all = (flags_of(block) & IS_FIRST) && size_of(at_offset(block, size)) == 0;
 	if (is_all && heap->spare) {
 		remove_region(heap, region_of(block));
 		return;
 	}
-	set_free(heap, block, size, block->head & IS_FIRST);
+	set_free(heap, block, size, flags_of(block) & IS_FIRST);
 	if (is_all)
 		heap->spare = region_of(block);
 }
