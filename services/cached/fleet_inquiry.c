@@ -127,9 +127,9 @@ entry_is_sound(const struct redis_reply *value)
 {
 	const uint8_t *at = (const uint8_t *)value->text;
 
-	if (value->type != REDIS_TEXT || value->size < ENTRY_HEAD || at[39] != ENTRY_LAYOUT)
+	if (value->type != REDIS_TEXT || value->size < ENTRY_HEAD || at[ENTRY_LAYOUT_AT] != ENTRY_LAYOUT)
 		return false;
-	size_t tag_count = at[37], type_length = at[38];
+	size_t tag_count = at[ENTRY_TAGS_AT], type_length = at[ENTRY_TYPE_AT];
 	return tag_count <= ENGINE_TAGS_MAX && type_length <= ENGINE_TYPE_MAX &&
 	       value->size >= ENTRY_HEAD + 8 * tag_count + type_length;
 }
@@ -143,15 +143,16 @@ entry_decode(const struct redis_reply *value, uint64_t now_ms, uint64_t tags[ENG
 
 	if (!entry_is_sound(value))
 		return false;
-	size_t tag_count = at[37], type_length = at[38], behind = ENTRY_HEAD + 8 * tag_count + type_length;
-	uint64_t stored_ms = big_endian(at + 8, 8), fresh_ms = big_endian(at + 16, 8);
+	size_t tag_count = at[ENTRY_TAGS_AT], type_length = at[ENTRY_TYPE_AT],
+	       behind = ENTRY_HEAD + 8 * tag_count + type_length;
+	uint64_t stored_ms = big_endian(at + ENTRY_STORED_AT, 8), fresh_ms = big_endian(at + ENTRY_FRESH_AT, 8);
 	for (size_t i = 0; i < tag_count; i++)
 		tags[i] = big_endian(at + ENTRY_HEAD + 8 * i, 8);
-	*parts = (struct entry_parts){.version = shared_version(big_endian(at, 8)),
-	                              .grace_ms = (uint32_t)big_endian(at + 24, 4),
-	                              .error_grace_ms = (uint32_t)big_endian(at + 28, 4),
-	                              .delta_ms = (uint32_t)big_endian(at + 32, 4),
-	                              .is_negative = at[36] & 1,
+	*parts = (struct entry_parts){.version = shared_version(big_endian(at + ENTRY_VERSION_AT, 8)),
+	                              .grace_ms = (uint32_t)big_endian(at + ENTRY_GRACE_AT, 4),
+	                              .error_grace_ms = (uint32_t)big_endian(at + ENTRY_ERROR_GRACE_AT, 4),
+	                              .delta_ms = (uint32_t)big_endian(at + ENTRY_DELTA_AT, 4),
+	                              .is_negative = at[ENTRY_FLAGS_AT] & 1,
 	                              .type = (const char *)at + ENTRY_HEAD + 8 * tag_count,
 	                              .type_length = type_length,
 	                              .value = at + behind,

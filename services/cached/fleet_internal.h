@@ -27,7 +27,19 @@
 #define FLEET_SHARDS 16u
 /* Of entries in Redis, see change.lua. */
 #define ENTRY_LAYOUT 1u
-#define ENTRY_HEAD   40u /* bytes before the tags */
+#define ENTRY_HEAD   40u /* bytes before the tags: */
+enum entry_at {
+	ENTRY_VERSION_AT = 0,
+	ENTRY_STORED_AT = 8,
+	ENTRY_FRESH_AT = 16,
+	ENTRY_GRACE_AT = 24,
+	ENTRY_ERROR_GRACE_AT = 28,
+	ENTRY_DELTA_AT = 32,
+	ENTRY_FLAGS_AT = 36,
+	ENTRY_TAGS_AT = 37,
+	ENTRY_TYPE_AT = 38,
+	ENTRY_LAYOUT_AT = 39
+};
 
 struct shard {
 	struct trust trust;

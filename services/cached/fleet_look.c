@@ -4,17 +4,19 @@
  *     TIME   HGET head   HMGET meta   GETRANGE entry, for each key
  *
  * They are one after the other, not all at one moment as in read.lua: others' changes may come between. This
- * gives nothing that the script would not have given:
+ * gives nothing that the script would not have given at some moment of the call.
  *
- * - Where the namespace stood is read before the entries are. An entry that is found was written before that
- *   moment, and then what covered it by then is known and holds; or after it, and then it was the entry of
- * that key at a moment of this call. What an invalidation ends between the two is given as if it had been
- * asked for a moment earlier; the one who invalidates has no answer before that moment.
- * - What is kept in memory is kept as of the number that was read first. A change that came later has a
- * higher one, so the guard of engine_settle() refuses the copy if the change is known here, and the log ends
- * the copy if it is not yet.
- * - Nothing is decided for others: a token is handed out, and what tags and prefixes cover is compared, by
- * read.lua alone, which is asked for whatever is left open here.
+ * Where the namespace stood is read before the entries are. An entry that is found was written before that
+ * moment, and then what had ended it by then is known; or after it, and then it was the key's entry at a
+ * moment of this call. What an invalidation ends between the two is given as if it had been asked for a
+ * moment earlier, and whoever invalidates has no answer before that.
+ *
+ * What is kept in memory is kept as of the number that was read first. A change that came later has a higher
+ * one: if it is known here, the guard of engine_settle() refuses the copy, and if not yet, the log ends the
+ * copy.
+ *
+ * Nothing is decided for others: tokens are handed out by read.lua alone. What tags and prefixes have ended
+ * is looked at in fleet_names.c, where an entry is older than the latest of them.
  */
 #include <string.h>
 
@@ -116,7 +118,7 @@ judge(const struct stand *stand, const struct get *get, const struct redis_reply
 		return SEEN_PART;
 	if (!entry_is_sound(value))
 		return SEEN_NOTHING;
-	uint64_t version = big_endian(at, 8), fresh_ms = big_endian(at + 16, 8);
+	uint64_t version = big_endian(at + ENTRY_VERSION_AT, 8), fresh_ms = big_endian(at + ENTRY_FRESH_AT, 8);
 	if (version < stand->floor || version < shared_number(get->oldest))
 		return SEEN_NOTHING;
 	return stand->now_ms < fresh_ms ? SEEN_FRESH : SEEN_STALE;
@@ -127,8 +129,8 @@ static bool
 is_doubtful(const struct stand *stand, const struct redis_reply *value)
 {
 	const uint8_t *at = (const uint8_t *)value->text;
-	uint64_t version = big_endian(at, 8);
-	bool has_tags = at[37] > 0;
+	uint64_t version = big_endian(at + ENTRY_VERSION_AT, 8);
+	bool has_tags = at[ENTRY_TAGS_AT] > 0;
 
 	return version < stand->prefixes || (has_tags && version < stand->tags);
 }

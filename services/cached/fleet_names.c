@@ -36,8 +36,8 @@ static struct redis_eval_item
 names_of(struct turn *turn, const struct inquiry *inquiry, const struct wanted *wanted)
 {
 	const uint8_t *entry = (const uint8_t *)wanted->doubtful->text;
-	uint64_t version = big_endian(entry, 8), prefixes[INVALIDATIONS_DEPTH_MAX + 1];
-	size_t tag_count = version < inquiry->stand.tags ? entry[37] : 0, prefix_count = 0;
+	uint64_t version = big_endian(entry + ENTRY_VERSION_AT, 8), prefixes[INVALIDATIONS_DEPTH_MAX + 1];
+	size_t tag_count = version < inquiry->stand.tags ? entry[ENTRY_TAGS_AT] : 0, prefix_count = 0;
 	struct args args = {.arena = turn->arena};
 
 	if (version < inquiry->stand.prefixes)
@@ -90,7 +90,7 @@ take_one(struct turn *turn, struct inquiry *inquiry, struct wanted *wanted, uint
 	static const struct redis_reply NOTHING = {.type = REDIS_NIL};
 	const struct redis_reply *value = wanted->doubtful;
 	const struct get *get = wanted->get;
-	uint64_t version = big_endian(value->text, 8);
+	uint64_t version = big_endian(value->text + ENTRY_VERSION_AT, 8);
 	bool is_ended = version < floor || are_newer(scores, version);
 
 	wanted->doubtful = NULL;
