@@ -96,6 +96,7 @@ struct shard {
 	size_t spare_count;
 	struct connection *connections;
 	struct crowd *crowd; /* their addresses, but for trusted proxies */
+	bool has_unsent;     /* libmicrohttpd took answers in its last run, and sends them in its next */
 	size_t held;         /* requests that wait without being suspended */
 	uint64_t turn_ms;    /* when the loop's turn began: enough where a few ms do not count */
 	uint64_t inspected_ms;

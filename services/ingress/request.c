@@ -370,8 +370,10 @@ request_handle(void *arg, struct MHD_Connection *http, const char *url, const ch
 	(void)http;
 	(void)url;
 
-	if (request->state == REQUEST_ANSWERED)
+	if (request->state == REQUEST_ANSWERED) {
+		request->shard->has_unsent = true;
 		return request->response ? send_response(request) : MHD_YES;
+	}
 	if (request->state == REQUEST_WAITING)
 		return MHD_YES;
 	if (request->state == REQUEST_TAKEN)

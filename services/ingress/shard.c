@@ -89,6 +89,8 @@ turn_timeout(struct shard *shard)
 	MHD_UNSIGNED_LONG_LONG http_ms;
 	int timeout = TURN_MAX_MS, port_ms = port_timeout_ms(shard->port);
 
+	if (shard->has_unsent)
+		return 0;
 	/* Held requests count as ready there, so it would say "at once" until they are answered. What else is
 	 * ready, a long body say, gets its turn in a millisecond then. */
 	if (shard->held > 0)
@@ -132,6 +134,7 @@ shard_main(void *arg)
 				lingering_read(shard->lingering, events[i].data.fd);
 		}
 		port_poll(shard->port);
+		shard->has_unsent = false;
 		MHD_run(shard->http);
 		if (!is_quiet && atomic_load(&shard->is_quiet)) {
 			(void)MHD_quiesce_daemon(shard->http);
