@@ -51,10 +51,12 @@ space_life(const struct space *space, const struct entry_parts *parts, uint64_t 
 static bool
 is_time_to_renew(struct space *space, const struct entry_parts *parts, uint64_t now_ms)
 {
+	if (parts->delta_ms == 0 || parts->is_negative)
+		return false;
 	double beta = atomic_load_explicit(&space->early_permille, memory_order_relaxed) / 1000.0;
 	double left_ms = (double)(parts->fresh_ms - now_ms), reach_ms = beta * parts->delta_ms;
 
-	if (left_ms > reach_ms * EARLY_REACH || parts->is_negative)
+	if (left_ms > reach_ms * EARLY_REACH)
 		return false;
 	double u = ((double)(engine_draw(space->engine) >> 11) + 1) / 9007199254740993.0;
 	return -reach_ms * log(u) >= left_ms;

@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "eviction.h"
+#include "heap.h"
 #include "l1_index.h"
 
 #define SHARDS       (1u << L1_INDEX_SPENT_BITS)

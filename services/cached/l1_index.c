@@ -16,6 +16,8 @@
 #include <sched.h>
 #include <string.h>
 
+#include "heap.h"
+
 #define MARK_BITS      13u
 #define AWAY_BITS      6u
 #define AWAY_FAR       ((1u << AWAY_BITS) - 1) /* that far or farther: the eviction knows the hash */

@@ -13,7 +13,6 @@
 
 #include "entry.h"
 #include "eviction.h"
-#include "heap.h"
 #include "readers.h"
 
 /* Bits at the hash's low end that chose this index among others: it does not use them. */
