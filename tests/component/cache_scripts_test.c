@@ -75,6 +75,25 @@ ask_redis(const char *command, const char *first, const char *second)
 	return reply.integer;
 }
 
+static int64_t
+run_script(const char *source, const char *key)
+{
+	const char *words[] = {"EVAL", source, "1", key};
+	struct redis_arg args[4];
+	struct redis_reply reply;
+	struct redis_conn *conn;
+
+	for (size_t i = 0; i < 4; i++)
+		args[i] = (struct redis_arg){.data = words[i], .size = strlen(words[i])};
+	struct status st = redis_take(here.redis, PATIENCE_MS, &conn);
+	ck_assert_msg(status_ok(&st), "%s", st.message);
+	st = redis_command(conn, args, 4, &here.arena, &reply);
+	ck_assert_msg(status_ok(&st), "%s", st.message);
+	ck_assert_int_eq(reply.type, REDIS_INTEGER);
+	redis_put(here.redis, conn);
+	return reply.integer;
+}
+
 static void
 assert_lasts(const char *key, uint64_t ms)
 {
@@ -396,34 +415,43 @@ END_TEST
 
 START_TEST(beyond_the_bound_of_tags_everything_older_is_old)
 {
-	static const char FILL[] = "for i = 1, 65536 do redis.call('ZADD', KEYS[1], 1, 't' .. i) end return "
-	                           "redis.call('ZCARD', KEYS[1])";
-	const char *words[] = {"EVAL", FILL, "1", NULL};
-	struct redis_arg args[4];
-	struct redis_reply reply;
-	struct redis_conn *conn;
+	char names[64], meta[64];
 
-	ck_assert_int_eq(test_replica_set(&here, "old", "value", 0), SET_STORED);
+	snprintf(names, sizeof(names), "corbel:cache:{%02u}:names:tenant/space",
+	         fleet_shard_of("tenant", "space"));
+	snprintf(meta, sizeof(meta), "corbel:cache:{%02u}:meta:tenant/space", fleet_shard_of("tenant", "space"));
 	change(&here, OP_TAG, "first");
-	words[3] = arena_printf(&here.arena, "corbel:cache:{%02u}:names:tenant/space",
-	                        fleet_shard_of("tenant", "space"));
-	for (size_t i = 0; i < 4; i++)
-		args[i] = (struct redis_arg){.data = words[i], .size = strlen(words[i])};
-	struct status st = redis_take(here.redis, PATIENCE_MS, &conn);
-	ck_assert_msg(status_ok(&st), "%s", st.message);
-	st = redis_command(conn, args, 4, &here.arena, &reply);
-	ck_assert_msg(status_ok(&st), "%s", st.message);
-	redis_put(here.redis, conn);
-	/* Of all that are there the oldest leave; that of the first tag is among those that stay. */
+	ck_assert_int_eq(
+	    run_script("for i = 1, 65536 do redis.call('ZADD', KEYS[1], 1, 't' .. i) end return 1", names), 1);
+	ck_assert_int_eq(ask_redis("HEXISTS", meta, "floor"), 0);
+	/* The oldest leave; the first tag is among those that stay. */
 	change(&here, OP_TAG, "second");
-	words[1] = arena_printf(&here.arena, "corbel:cache:{%02u}:names:tenant/space",
-	                        fleet_shard_of("tenant", "space"));
-	ck_assert_int_eq(ask_redis("ZCARD", words[1], NULL), 61440);
-	ck_assert_int_eq(ask_redis("HEXISTS",
-	                           arena_printf(&here.arena, "corbel:cache:{%02u}:meta:tenant/space",
-	                                        fleet_shard_of("tenant", "space")),
-	                           "floor"),
-	                 1);
+	ck_assert_int_eq(ask_redis("ZCARD", names, NULL), 61440);
+	ck_assert_int_eq(ask_redis("HEXISTS", meta, "floor"), 1);
+}
+END_TEST
+
+/* ---- when the log is another one ---- */
+
+/* A failover to a Redis that has another change of the number that was followed last. */
+START_TEST(what_was_in_memory_goes_when_the_end_of_the_log_is_another_after_a_lost_connection)
+{
+	static const char SWAP[] =
+	    "local last = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1] "
+	    "redis.call('DEL', KEYS[1]) "
+	    "redis.call('XADD', KEYS[1], last[1], 'k', 'D', 's', 'x/y', 'n', '', 'm', 'another') "
+	    "return 1";
+	char log[64];
+
+	snprintf(log, sizeof(log), "corbel:cache:{%02u}:log", fleet_shard_of("tenant", "space"));
+	ck_assert_int_eq(test_replica_set(&here, "k", "value", 0), SET_STORED);
+	await_value(&there, "k", "value");
+	ck_assert_int_eq(ask_redis("DEL", name_in_redis("entry", "k"), NULL), 1);
+	ck_assert(test_replica_has(&there, "k", "value"));
+	ck_assert_int_eq(run_script(SWAP, log), 1);
+	test_redis_tell(server, "CLIENT KILL TYPE normal");
+	await_miss(&there, "k");
+	await_miss(&here, "k");
 }
 END_TEST
 
@@ -447,6 +475,7 @@ main(void)
 	tcase_add_test(tests, a_write_for_a_version_is_kept_only_over_that_version_wherever_it_is);
 	tcase_add_test(tests, beyond_the_bound_of_patterns_everything_older_is_old);
 	tcase_add_test(tests, beyond_the_bound_of_tags_everything_older_is_old);
+	tcase_add_test(tests, what_was_in_memory_goes_when_the_end_of_the_log_is_another_after_a_lost_connection);
 	suite_add_tcase(suite, tests);
 	SRunner *runner = srunner_create(suite);
 	srunner_run_all(runner, CK_ENV);
