@@ -108,12 +108,18 @@ def test_a_cold_key_has_one_who_fills_it_among_all_replicas(tenant):
 
 
 @pytest.fixture
-def origin(tenant):
-    """Of the namespace "fetched", which every replica has heard of."""
+def origin(fleet, tenant):
+    """Of the namespace "fetched", from which every replica has fetched already."""
+    def fetched():
+        return [fleet.metric(fleet.by_name["cached", n], 'corbel_cache_fetches_total{outcome="fetched"}') or 0
+                for n in range(REPLICAS)]
     made = Origin()
     body = {"namespace": {"name": "fetched", "error_grace_ms": 3600000, "origin": {"url": made.url + "/{key}"}}}
+    before = fetched()
     assert tenant.post("/v1/caches", body).status_code == 201
-    until(lambda: seen(tenant, "fetched/probe", 40) == {(200, b"page")}, "every replica knows the namespace")
+    probes = (f"fetched/probe{turn}" for turn in itertools.count())
+    until(lambda: get(tenant, next(probes)).status_code and all(now > was for now, was in zip(fetched(), before)),
+          "every replica knows the namespace", 60)
     yield made
     made.stop()
 
