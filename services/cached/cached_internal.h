@@ -82,7 +82,7 @@ struct lookup {
 	const Corbel__V1__CacheGetRequest *request;
 	struct space *space;
 	bool has_origin, has_failed;
-	bool has_waited; /* the caller had to, since `since_ms` of the monotonic clock */
+	bool has_waited; /* the caller has to, since `since_ms` of the monotonic clock */
 	uint64_t since_ms;
 };
 void lookup_init(struct cached *self, struct lookup *lookup, struct get *get);

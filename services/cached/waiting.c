@@ -73,17 +73,16 @@ waiting_expect(struct waiting *waiting, const struct call *call, const struct lo
 	atomic_store(&miss->hash, hash);
 }
 
-/* Whether the caller waits since it missed the key, and not since it came here. */
+/* The caller waits since it missed the key; where that was in another replica, since it came here. */
 static void
 recall_miss(const struct waiting *waiting, const struct call *call, struct lookup *lookup)
 {
 	uint64_t hash = hash_of(call, lookup);
 	const struct miss *miss = &waiting->misses[hash % MISSES];
+	bool was_here = atomic_load(&miss->hash) == hash;
 
-	lookup->since_ms = clock_mono_ms(waiting->self->env.clock);
-	lookup->has_waited = atomic_load(&miss->hash) == hash;
-	if (lookup->has_waited)
-		lookup->since_ms = atomic_load(&miss->at_ms);
+	lookup->has_waited = true;
+	lookup->since_ms = was_here ? atomic_load(&miss->at_ms) : clock_mono_ms(waiting->self->env.clock);
 }
 
 /* ---- the list ---- */
@@ -130,7 +129,6 @@ park(struct parked *parked)
 {
 	const GetRequest *request = parked->lookup.request;
 
-	parked->lookup.has_waited = true;
 	link_in(parked);
 	if (engine_wait(parked->lookup.space, request->key, strlen(request->key), &parked->waiter))
 		return true;
