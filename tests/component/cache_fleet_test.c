@@ -388,6 +388,32 @@ START_TEST(what_was_invalidated_during_an_outage_the_others_hear_of_afterwards)
 }
 END_TEST
 
+/* What a fill brings is for this replica; a write of its own right is news for the others, too. */
+START_TEST(whatever_was_changed_during_an_outage_the_others_give_no_longer)
+{
+	static const char *const KEYS[] = {"written", "deleted", "expired", "pre/fix", "by pattern"};
+
+	for (size_t k = 0; k < 5; k++)
+		fill_everywhere(KEYS[k], "old", NULL);
+	test_redis_freeze(server);
+	for (int i = 0; i < REPLICAS; i++)
+		test_replica_until_alone(&replicas[i]);
+	ck_assert_int_eq(test_replica_set(&replicas[0], "written", "new", 0), SET_STORED);
+	ck_assert(test_replica_do(&replicas[0], op_on(OP_DELETE, "deleted"), NULL).is_pending);
+	ck_assert(test_replica_do(&replicas[0], op_on(OP_EXPIRE, "expired"), NULL).is_pending);
+	ck_assert(test_replica_do(&replicas[0], op_on(OP_PREFIX, "pre"), NULL).is_pending);
+	ck_assert(test_replica_do(&replicas[0], op_on(OP_GLOB, "*pattern"), NULL).is_pending);
+	test_redis_thaw(server);
+	for (int i = 0; i < REPLICAS; i++)
+		test_replica_until_together(&replicas[i]);
+	uint64_t end = test_now_ms() + WAIT_MS;
+	for (size_t k = 0; k < 5; k++)
+		for (int i = 0; i < REPLICAS; i++)
+			while (test_replica_has(&replicas[i], KEYS[k], "old"))
+				ck_assert_msg(test_now_ms() < end, "replica %d still has '%s'", i, KEYS[k]);
+}
+END_TEST
+
 START_TEST(what_was_in_memory_is_still_given_when_redis_comes_back_empty)
 {
 	fill_everywhere("k", "value", NULL);
@@ -470,6 +496,7 @@ main(void)
 	tcase_add_test(failing, what_has_to_be_exact_is_refused_while_redis_is_away);
 	tcase_add_test(failing, a_namespace_may_forbid_values_from_before_an_outage);
 	tcase_add_test(failing, what_was_invalidated_during_an_outage_the_others_hear_of_afterwards);
+	tcase_add_test(failing, whatever_was_changed_during_an_outage_the_others_give_no_longer);
 	tcase_add_test(failing, however_much_was_changed_during_an_outage_what_others_change_afterwards_is_newer);
 	tcase_add_test(failing, what_was_in_memory_is_still_given_when_redis_comes_back_empty);
 	suite_add_tcase(suite, together);

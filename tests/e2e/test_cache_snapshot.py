@@ -63,6 +63,18 @@ def test_values_their_types_times_and_tags_come_back_after_a_restart(kept):
     assert value(stack.cache, "a/1") is None and value(stack.cache, "a/2") == "two"
 
 
+def test_the_time_that_a_process_is_away_is_part_of_an_entrys_life(kept):
+    stack = kept(MAX)
+    put(stack.cache, "long", "one", ttl_ms=600000)
+    put(stack.cache, "short", "gone", ttl_ms=1500)
+    assert stack.serve.stop() == 0
+    time.sleep(2.1)  # longer than it had; what is timed is wall time
+    stack.start()
+    after = stack.cache.get("/v1/cache/pages/long")
+    assert after.text == "one" and int(after.headers["Age"]) >= 2
+    assert value(stack.cache, "short") is None
+
+
 def test_what_was_changed_after_the_last_snapshot_is_not_given_after_kill_9(kept):
     stack = kept(MAX, "--cached.snapshot_every=1d")
     for i in range(200):
