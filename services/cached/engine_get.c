@@ -184,9 +184,8 @@ look_up(struct looking *looking, uint32_t hash)
 
 	reader_enter(looking->reader);
 	const struct entry *entry = l1_look(l1, hash, get->key, get->key_length);
-	l1_arrive(l1, entry);
 	if (entry && look(looking, entry))
-		l1_use(l1, hash, entry);
+		l1_use(l1, looking->reader, hash, entry);
 	reader_leave(looking->reader);
 }
 

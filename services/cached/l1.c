@@ -96,9 +96,14 @@ l1_look(const struct l1 *l1, uint32_t hash, const char *key, size_t length)
 }
 
 void
-l1_use(struct l1 *l1, uint32_t hash, const struct entry *entry)
+l1_use(struct l1 *l1, struct reader *reader, uint32_t hash, const struct entry *entry)
 {
-	eviction_use(l1->eviction, entry_number(entry), hash);
+	struct use last = reader->use;
+
+	reader->use = (struct use){l1, entry_number(entry), hash};
+	eviction_expect_use(l1->eviction, reader->use.number);
+	if (last.l1)
+		eviction_use(last.l1->eviction, last.number, last.hash);
 }
 
 /* ---- the writer ---- */

@@ -19,7 +19,7 @@
 
 struct l1;
 
-/* `readers` lives longer. */
+/* `readers` lives longer, but nobody of them looks any further once an l1 of theirs was freed. */
 struct l1 *l1_new(struct readers *readers);
 void l1_free(struct l1 *l1);
 
@@ -33,8 +33,9 @@ void l1_arrive(const struct l1 *l1, const struct entry *approached);
 
 /* NULL: there is none. Stays as long as the reading, but for the time that it is fresh until. */
 const struct entry *l1_look(const struct l1 *l1, uint32_t hash, const char *key, size_t length);
-/* It was of use. */
-void l1_use(struct l1 *l1, uint32_t hash, const struct entry *entry);
+/* It was of use to this thread: noted when it uses the next one, for the line that this is noted in has to
+ * come from memory, and has by then. */
+void l1_use(struct l1 *l1, struct reader *reader, uint32_t hash, const struct entry *entry);
 
 /* ---- the writer ---- */
 

@@ -21,7 +21,14 @@
 #include <stdint.h>
 
 struct heap;
+struct l1;
 struct readers;
+
+/* What a thread found last, to be noted as used when it looks the next time (l1_use()). */
+struct use {
+	struct l1 *l1; /* NULL: none */
+	uint32_t number, hash;
+};
 
 /* A thread's, kept until it ends; the next thread may get it then. */
 struct reader {
@@ -29,6 +36,7 @@ struct reader {
 	bool needs_barrier;
 	_Atomic bool is_taken;
 	unsigned number; /* from 0 on, in the order they came */
+	struct use use;
 	struct reader *next;
 } __attribute__((aligned(64)));
 

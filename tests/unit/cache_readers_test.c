@@ -174,7 +174,7 @@ look_at(struct hall *hall, struct reader *reader, uint32_t key)
 	atomic_fetch_add(&hall->missing, !entry && key < STAYING);
 	atomic_fetch_add(&hall->torn, entry && !is_whole(entry, key));
 	if (entry)
-		l1_use(hall->l1, hash_of(key), entry);
+		l1_use(hall->l1, reader, hash_of(key), entry);
 	reader_leave(reader);
 	atomic_fetch_add(&hall->looks, 1);
 }
