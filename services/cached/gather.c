@@ -4,7 +4,6 @@
  * Each replica counts its own calls, in memory. Whoever is asked asks all others at once, on a worker, and
  * names those who did not answer.
  */
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,10 +11,9 @@
 #include "cached_internal.h"
 #include "corbel/cached.methods.gen.h"
 #include "daemon/scope.h"
+#include "everyone.h"
 
-#define REPLICAS_MAX 64u
-#define ANSWER_MS    500u
-#define MARGIN_MS    200u /* of the caller's time, to send the answer */
+#define ANSWER_MS 500u
 
 typedef Corbel__V1__CacheStatisticsRequest StatisticsRequest;
 typedef Corbel__V1__CacheStatisticsReply StatisticsReply;
@@ -139,152 +137,39 @@ struct gathering {
 	struct call *call;
 	const char *tenant;
 	struct arena arena; /* the worker's: those of the calls of a message are one */
-	size_t open;        /* questions without an answer */
 };
 
-/* To one replica. */
-struct question {
-	struct pool_call call;
-	struct gathering *gathering;
-	const StatisticsReply *answer; /* NULL: none, or not yet */
-};
-
-/* The reply's memory ends with this call. */
 static void
-take_answer(struct pool_call *call)
+add_answer(void *arg, char *name, const ProtobufCMessage *message)
 {
-	struct question *question = call->user;
-	struct arena_allocator memory = arena_allocator(&question->gathering->arena);
-	ProtobufCAllocator allocator = {memory.alloc, memory.free, memory.arena};
-	struct status st = pool_call_status(call);
-
-	question->gathering->open--;
-	if (status_ok(&st) && call->reply)
-		question->answer = corbel__v1__cache_statistics_reply__unpack(&allocator, call->reply->payload.len,
-		                                                              call->reply->payload.data);
-}
-
-/* What every replica is asked, for its own figures only. */
-static struct pool_call
-call_for(struct gathering *gathering, uint64_t deadline_ms)
-{
-	StatisticsRequest request = *(const StatisticsRequest *)call_request(gathering->call);
-	Corbel__Bus__Principal *principal = ARENA_NEW(&gathering->arena, Corbel__Bus__Principal);
-
-	request.tenant_id = (char *)(uintptr_t)gathering->tenant;
-	corbel__bus__principal__init(principal);
-	principal->has_internal = principal->internal = true;
-	uint8_t *bytes = arena_alloc_raw(&gathering->arena,
-	                                 corbel__v1__cache_statistics_request__get_packed_size(&request) + 1);
-	return (struct pool_call){.method = CACHE_REPLICA_STATISTICS->id,
-	                          .is_waiting = CACHE_REPLICA_STATISTICS->is_waiting,
-	                          .deadline_mono_ms = deadline_ms,
-	                          .request_id = call_request_id(gathering->call),
-	                          .principal = principal,
-	                          .payload = bytes,
-	                          .payload_size = corbel__v1__cache_statistics_request__pack(&request, bytes),
-	                          .done = take_answer};
-}
-
-static bool
-is_asked(const struct pool_replica *replica)
-{
-	return replica->is_healthy && replica->node[0];
-}
-
-/* All at once, so that those who do not answer cost their time together; all have ended when it returns. */
-static void
-ask(struct gathering *gathering, struct pool *pool, const struct pool_replica *replicas, size_t count,
-    struct question *questions)
-{
-	uint64_t now_ms = clock_mono_ms(gathering->self->env.clock);
-	uint64_t end_ms = call_deadline_mono_ms(gathering->call);
-	uint64_t until_ms = now_ms + ANSWER_MS + MARGIN_MS < end_ms ? now_ms + ANSWER_MS : end_ms - MARGIN_MS;
-	struct port *port;
-
-	if (now_ms + MARGIN_MS >= end_ms)
-		return;
-	struct status st = port_new(gathering->self->env.bus, &port);
-	if (!status_ok(&st)) {
-		log_warn(gathering->self->env.log, "replicas not asked for statistics", LOG_STATUS(&st));
-		return;
-	}
-	const struct pool_call call = call_for(gathering, until_ms);
-	for (size_t i = 0; i < count; i++) {
-		if (!is_asked(&replicas[i]))
-			continue;
-		questions[i] = (struct question){.call = call, .gathering = gathering};
-		questions[i].call.node = replicas[i].node;
-		questions[i].call.user = &questions[i];
-		gathering->open++;
-		port_call(port, pool, &questions[i].call);
-	}
-	port_flush(port);
-	while (gathering->open > 0) {
-		struct pollfd fd = {.fd = port_fd(port), .events = POLLIN};
-		(void)poll(&fd, 1, port_timeout_ms(port));
-		port_poll(port);
-	}
-	port_free(port);
-}
-
-static void
-add_answer(struct gathering *gathering, const struct pool_replica *replica, const StatisticsReply *answer,
-           StatisticsReply *sum)
-{
-	char *name = arena_strdup(&gathering->arena, replica->node[0] ? replica->node : replica->url);
+	struct gathering *gathering = arg;
+	StatisticsReply *sum = (StatisticsReply *)call_reply(gathering->call);
+	const StatisticsReply *answer = (const StatisticsReply *)message;
 
 	if (!answer) {
-		sum->missing[sum->n_missing++] = name;
+		everyone_name(&sum->missing, &sum->n_missing, name, &gathering->arena);
 		return;
 	}
-	sum->answered[sum->n_answered++] = name;
+	everyone_name(&sum->answered, &sum->n_answered, name, &gathering->arena);
 	sum->bytes += answer->bytes;
 	sum->entries += answer->entries;
 	add_namespaces(sum, answer, &gathering->arena);
-}
-
-/* All replicas but this one. */
-static size_t
-list_others(const struct cached *self, struct pool *pool, struct pool_replica *out)
-{
-	size_t count = pool ? pool_list(pool, out, REPLICAS_MAX) : 0, others = 0;
-
-	for (size_t i = 0; i < count && i < REPLICAS_MAX; i++)
-		if (strcmp(out[i].node, bus_node(self->env.bus)) != 0)
-			out[others++] = out[i];
-	return others;
-}
-
-static void
-add_others(struct gathering *gathering, StatisticsReply *sum)
-{
-	struct arena *arena = &gathering->arena;
-	struct pool *pool = host_pool(gathering->self->env.host, "cached");
-	struct pool_replica *replicas = ARENA_ARRAY(arena, struct pool_replica, REPLICAS_MAX);
-	size_t count = list_others(gathering->self, pool, replicas);
-	struct question *questions = ARENA_ARRAY(arena, struct question, count + 1);
-	char **answered = ARENA_ARRAY(arena, char *, REPLICAS_MAX + 1);
-
-	answered[0] = sum->answered[0];
-	sum->answered = answered;
-	sum->missing = ARENA_ARRAY(arena, char *, REPLICAS_MAX);
-	ask(gathering, pool, replicas, count, questions);
-	for (size_t i = 0; i < count; i++)
-		add_answer(gathering, &replicas[i], questions[i].answer, sum);
 }
 
 static void
 gather(void *arg, struct store_conn *conn)
 {
 	struct gathering *gathering = arg;
-	StatisticsReply *reply = (StatisticsReply *)call_reply(gathering->call);
-	const StatisticsRequest *request = (const StatisticsRequest *)call_request(gathering->call);
+	const struct everyone others = {
+	    .method = CACHE_REPLICA_STATISTICS, .answer_ms = ANSWER_MS, .take = add_answer, .arg = gathering};
+	StatisticsRequest request = *(const StatisticsRequest *)call_request(gathering->call);
 
 	(void)conn;
 	arena_init(&gathering->arena, 64 << 10, SIZE_MAX);
-	cache_statistics_read(gathering->self, gathering->tenant, request->namespace_, &gathering->arena, reply);
-	add_others(gathering, reply);
+	request.tenant_id = (char *)(uintptr_t)gathering->tenant;
+	cache_statistics_read(gathering->self, gathering->tenant, request.namespace_, &gathering->arena,
+	                      (StatisticsReply *)call_reply(gathering->call));
+	everyone_ask(gathering->self, gathering->call, &others, &request.base, &gathering->arena);
 	call_end(gathering->call, status_ok_value());
 	arena_fini(&gathering->arena);
 	mem_free(gathering);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cached_internal.h"
+#include "everyone.h"
 #include "windows.h"
 
 typedef Corbel__V1__CacheNamespaceStatistics Figures;
@@ -125,7 +126,5 @@ cache_statistics_read(struct cached *self, const char *tenant, const char *names
 	reply->has_bytes = reply->has_entries = true;
 	reply->bytes = sums.bytes;
 	reply->entries = sums.entries;
-	reply->answered = ARENA_NEW(arena, char *);
-	reply->answered[0] = arena_strdup(arena, bus_node(self->env.bus));
-	reply->n_answered = 1;
+	everyone_name(&reply->answered, &reply->n_answered, arena_strdup(arena, bus_node(self->env.bus)), arena);
 }

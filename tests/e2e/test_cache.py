@@ -1,5 +1,6 @@
 """The cache over HTTP: entries as they are, leases, invalidation, bounds, and who may see what."""
 import concurrent.futures
+import json
 import os
 import re
 import subprocess
@@ -502,6 +503,25 @@ def test_a_full_cache_keeps_to_its_bytes_and_one_tenant_does_not_push_out_anothe
     assert all(is_there(small, f"s/{i}") for i in range(20))
     reply = greedy.put("/v1/cache/g/large", None, data=bytes(300000))
     assert reply.status_code == 400 and reply.json()["errors"][0]["pointer"] == "/value"
+
+
+def test_an_operator_has_memory_given_back_and_nobody_else(own):
+    stack = own(Serve)
+    tenant = stack.tenant(plan="unlimited", scopes=SCOPES)
+    for i in range(100):
+        put(tenant, f"n/{i}", bytes(100000), "application/octet-stream")
+    assert tenant.post("/v1/cache-memory/shrink", {"bytes": 0}).status_code == 403
+    assert is_there(tenant, "n/0") and is_there(tenant, "n/99")
+    refused = stack.operator.post("/v1/cache-memory/shrink", {})
+    assert refused.status_code == 400 and refused.json()["errors"][0]["pointer"] == "/bytes"
+    ran = subprocess.run([BIN / "corbel", "cache", "shrink", "--bytes", "3000000", "--output", "json"], capture_output=True, timeout=60,
+                         env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", "CORBEL_URL": stack.url, "CORBEL_API_KEY": stack.operator.key})
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads(ran.stdout)
+    assert told["bytes_before"] > 10000000 and 1000000 < told["bytes"] <= 3000000 and len(told["answered"]) == 1
+    kept = tenant.get("/v1/cache-statistics").json()
+    assert 10 <= kept["entries"] < 30 and kept["namespaces"][0]["evicted"] == 100 - kept["entries"]
+    assert tenant.put("/v1/cache/n/later", None, data=b"x").status_code == 200 and is_there(tenant, "n/later")
 
 
 def test_a_tenant_keeps_within_its_bytes_and_entries_and_another_loses_none(own):

@@ -205,6 +205,17 @@ def test_statistics_are_sums_over_all_replicas(fleet, tenant):
     assert figures()[1].get("leases_lost", 0) == 0  # nobody had a token
 
 
+def test_memory_is_given_back_by_all_replicas_and_values_are_still_in_redis(fleet, tenant):
+    put(tenant, "pages/k")
+    seen(tenant, "pages/k", 40)
+    told = fleet.operator.post("/v1/cache-memory/shrink", {"bytes": 0}).json()
+    assert sorted(told["answered"]) == [f"cached{n}" for n in range(REPLICAS)] and "missing" not in told
+    assert tenant.get("/v1/cache-statistics").json().get("entries", 0) == 0
+    assert get(tenant, "pages/k").status_code == 200
+    one = fleet.operator.post("/v1/cache-memory/shrink", {"bytes": 0, "own": True}).json()
+    assert len(one["answered"]) == 1
+
+
 # ---- what fails
 
 
