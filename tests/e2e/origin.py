@@ -13,7 +13,7 @@ class Origin:
 
     def __init__(self):
         self.asked, self.headers, self.status, self.body, self.delay = [], [], 200, b"page", 0
-        self.coding = None
+        self.coding, self.type = None, "text/html"
         self.lock = threading.Lock()
         origin = self
 
@@ -26,7 +26,7 @@ class Origin:
                     origin.headers.append(dict(self.headers))
                 time.sleep(origin.delay)
                 self.send_response(origin.status)
-                self.send_header("Content-Type", "text/html")
+                self.send_header("Content-Type", origin.type)
                 if origin.coding:
                     self.send_header("Content-Encoding", origin.coding)
                 self.send_header("Content-Length", str(len(origin.body)))

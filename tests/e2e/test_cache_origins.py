@@ -133,6 +133,43 @@ def test_without_a_stale_value_a_failing_origin_is_unavailable(tenant, origin):
     assert reply.status_code == 503 and reply.json()["code"] == "UNAVAILABLE" and "Retry-After" in reply.headers
 
 
+def test_no_part_of_a_value_is_kept_for_the_whole(tenant, origin):
+    define(tenant, origin)
+    origin.body = b"x" * (1 << 20)
+    assert get(tenant, "largest").content == origin.body
+    origin.body += b"x"
+    assert get(tenant, "larger").status_code == 503
+    assert get(tenant, "larger").status_code == 503  # nor is it there when it is asked for again
+
+
+@pytest.mark.parametrize("status", [201, 203, 206, 301, 302, 403, 500, 503])
+def test_only_what_is_answered_as_a_whole_is_a_value(tenant, origin, status):
+    origin.status = status
+    define(tenant, origin)
+    assert get(tenant, "k").status_code == 503
+    assert len(origin.asked) == 1  # whatever it says of another place
+
+
+def test_an_origin_that_takes_longer_than_it_may_has_failed(tenant, origin):
+    origin.delay = 5
+    made = {"namespace": {"name": "pages", "origin": {"url": origin.url + "/{key}", "timeout_ms": 1000}}}
+    assert tenant.post("/v1/caches", made).status_code == 201
+    began = time.monotonic()
+    reply = get(tenant, "k")
+    assert reply.status_code == 503 and time.monotonic() - began >= 0.9
+    assert len(origin.asked) == 1
+
+
+def test_json_of_an_origin_is_given_as_bytes_because_nobody_checked_it(tenant, origin):
+    origin.type, origin.body = "application/json", b"{not json"
+    define(tenant, origin)
+    assert get(tenant, "k").content == b"{not json"
+    many = tenant.post("/v1/caches/pages/get-many", {"keys": ["k"]})
+    assert many.status_code == 200, many.text
+    entry = many.json()["entries"][0]
+    assert "json" not in entry and entry["content_type"].startswith("application/json")
+
+
 def test_in_grace_the_value_is_renewed_behind_the_caller(tenant, origin):
     define(tenant, origin, ttl_ms=1000000, grace_ms=1000000)
     get(tenant, "k")
