@@ -108,7 +108,7 @@ local function may_fill(token, rest)
      tag_covers(since, string.byte(rest, 2), rest, 5) then
     return nil
   end
-  return now - tonumber(granted)
+  return math.max(now - tonumber(granted), 0) -- the clock may have gone back
 end
 
 local function set()

@@ -196,16 +196,23 @@ end_readings(struct fleet *fleet, struct reading *list, bool is_done)
 	read_on(fleet, first, last);
 }
 
+/* Redis may be back, and others still have to be told what was changed here without it: what Redis has of
+ * that is not read before. */
 static void
 take_turn(struct fleet *fleet, const struct work_list *work, struct arena *arena)
 {
-	struct status st = trips_run(fleet, work, arena);
+	bool may_read = !fleet_is_alone(fleet);
+	const struct work_list asked = {.errands = work->errands, .readings = may_read ? work->readings : NULL};
+	struct status st = status_ok_value();
 
+	if (asked.errands || asked.readings) {
+		st = trips_run(fleet, &asked, arena);
+		note_state(fleet, &st);
+	}
 	if (!status_ok(&st))
 		fleet_be_alone(fleet, true);
-	note_state(fleet, &st);
 	end_errands(fleet, work->errands, status_ok(&st));
-	end_readings(fleet, work->readings, status_ok(&st));
+	end_readings(fleet, work->readings, status_ok(&st) && may_read);
 }
 
 void *
