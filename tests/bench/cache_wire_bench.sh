@@ -5,9 +5,9 @@
 #   CORBEL_BIN=build/bin tests/bench/cache_wire_bench.sh [ROUNDS] [SECONDS]
 #
 # Over the bus a get is a call of its own, of which 256 are under way and travel together, or 128 keys are asked for
-# in each call. memcached and Redis get 128 at once, too, over TCP. HTTP is wrk with 64 connections. "CPU" is the
-# processor time of the servers for a get (without that of Redis behind them), or of node for bentocache; it changes
-# least with what else the machine does.
+# in each call. memcached and Redis get 128 at once, too, over TCP. HTTP is wrk with 64, 128 and 256 connections, beside
+# /healthz with as many. "CPU" is the processor time of the servers for a get (without that of Redis behind them), or of
+# node for bentocache; it changes least with what else the machine does.
 # bentocache is fetched with npm, and left out where that cannot be.
 set -euo pipefail
 
@@ -74,8 +74,8 @@ servers_of() {
   bus-shared | bus-tagged) echo "${PID_OF[shared]}" ;;
   bus*) echo "${PID_OF[cached]}" ;;
   memcached | redis) echo "${PID_OF[$1]}" ;;
-  http-healthz) echo "${PID_OF[ingress]}" ;;
-  http-get) echo "${PID_OF[ingress]} ${PID_OF[cached]}" ;;
+  http-healthz*) echo "${PID_OF[ingress]}" ;;
+  http-get*) echo "${PID_OF[ingress]} ${PID_OF[cached]}" ;;
   serve-*) echo "${PID_OF[serve]}" ;;
   bento*) echo $$ ;; # the times of ended children count with the shell's
   esac
@@ -91,8 +91,8 @@ load() {
   esac >"$DIR/load.out"
 }
 
-web() { # name, URL, wrk options
-  wrk -t1 -c64 -d"${SECONDS_EACH}s" "${@:3}" "$2" | awk '/Requests\/sec/ { r = $2 } /Non-2xx/ { e = $NF } END { print r, e + 0 }' >"$DIR/load.out"
+web() { # name, which ends in the number of connections, URL, wrk options
+  wrk -t1 -c"${1##*-}" -d"${SECONDS_EACH}s" "${@:3}" "$2" | awk '/Requests\/sec/ { r = $2 } /Non-2xx/ { e = $NF } END { print r, e + 0 }' >"$DIR/load.out"
 }
 
 # Appends "rate missed cpu_us" to the name's file.
@@ -107,10 +107,12 @@ measure() {
 
 for _ in $(seq "$ROUNDS"); do
   for name in "${LOADS[@]}"; do measure "$name"; done
-  measure http-healthz "http://127.0.0.1:$HTTP/healthz"
-  measure http-get "http://127.0.0.1:$HTTP" -s "$DIR/processes.lua"
-  measure serve-healthz "http://127.0.0.1:$SERVE/healthz"
-  measure serve-get "http://127.0.0.1:$SERVE" -s "$DIR/serve.lua"
+  for connections in 64 128 256; do
+    measure http-healthz-$connections "http://127.0.0.1:$HTTP/healthz"
+    measure http-get-$connections "http://127.0.0.1:$HTTP" -s "$DIR/processes.lua"
+    measure serve-healthz-$connections "http://127.0.0.1:$SERVE/healthz"
+    measure serve-get-$connections "http://127.0.0.1:$SERVE" -s "$DIR/serve.lua"
+  done
 done
 
 column() { awk "{ print \$$2 }" "$DIR/$1.result" | median; }
@@ -118,7 +120,7 @@ line() { # what, its result, what it is compared with
   [ -f "$DIR/$2.result" ] || return 0
   awk -v what="$1" -v r="$(column "$2" 1)" -v c="$(column "$2" 3)" -v other="$3" -v o="$(column "$3" 1)" -v oc="$(column "$3" 3)" \
     -v m="$(awk '{ m += $2 } END { print m }' "$DIR/$2.result")" \
-    'BEGIN { printf "%-34s %9.0f/s  %6.2f of %-13s CPU %6.2f us (%.2f times)  not found %d\n", what, r, r / o, other, c, c / oc, m }'
+    'BEGIN { printf "%-34s %9.0f/s  %6.2f of %-17s CPU %6.2f us (%.2f times)  not found %d\n", what, r, r / o, other, c, c / oc, m }'
 }
 echo "medians of $ROUNDS rounds of $SECONDS_EACH s"
 line "memcached, 128 at once" memcached memcached
@@ -130,5 +132,7 @@ line "bentocache, from memory" bento-memory bus-single
 line "bus, one key a call, from Redis" bus-shared bus-single
 line "the same, a tag ended since" bus-tagged bus-single
 line "bentocache, from Redis" bento-redis bus-shared
-line "HTTP get, processes" http-get http-healthz
-line "HTTP get, one process" serve-get serve-healthz
+for connections in 64 128 256; do
+  line "HTTP get, processes, $connections" http-get-$connections http-healthz-$connections
+  line "HTTP get, one process, $connections" serve-get-$connections serve-healthz-$connections
+done
