@@ -6,8 +6,8 @@
  * is emptied or dropped and used again while the process lives.
  *
  * Every call may come from any thread and none waits for a caller. Hits take no lock, but for one that
- *readers share where an invalidation of many may cover the entry. Times are the clock's; whatever is drawn at
- * random comes from `random`, which must be safe for the threads that call.
+ * readers share where an invalidation of many may cover the entry. Times are the clock's; whatever is drawn
+ * at random comes from `random`, which must be safe for the threads that call.
  *
  *	fresh             grace                     error grace
  *	|----------------|-------------------------|---------------------------|-> gone

@@ -13,9 +13,9 @@
  *	engine_shared.c     entries as copies of what replicas share
  *	engine_followed.c   what the others changed
  *
- * Locks, in this order: room_lock, registry, a space's, the invalidations', the readers' or the heap's. No
- *two spaces' locks are held together, and no waiter is woken under any. Within a reading the invalidations'
- *alone is taken, which nobody holds who waits for readers.
+ * Locks, in this order: room_lock, registry, a space's, then one of the invalidations', the readers' and the
+ * heap's. No two spaces' locks are held together, and no waiter is woken under any. Within a reading the
+ * invalidations' alone is taken, which nobody holds who waits for readers.
  */
 #ifndef CORBEL_CACHED_ENGINE_INTERNAL_H
 #define CORBEL_CACHED_ENGINE_INTERNAL_H

@@ -5,8 +5,7 @@
  * lie in small chunks, for there are many small caches; the others in larger ones, so that their list stays
  * short. What readers write, an entry's uses, lies apart from its node: 32 entries share a line, and those of
  * a million fit into a processor's cache. Nodes are taken, put back and changed by one thread at a time;
- * uses_at(), and reading a node's state, are
- * for any.
+ * uses_at() and state_of() are for any.
  */
 #ifndef CORBEL_CACHED_EVICTION_NODES_H
 #define CORBEL_CACHED_EVICTION_NODES_H

@@ -4,8 +4,8 @@
  *	magic, generation, time | block ... | a block of length 0
  *
  * A block is of one space and has a checksum that depends on its place and on the file's generation, so a
- *file that was cut, mixed with another or changed is told from a whole one. Numbers are in the machine's own
- *order.
+ * file that was cut, mixed with another or changed is told from a whole one. Numbers are in the machine's own
+ * order.
  */
 #ifndef CORBEL_CACHED_SNAPSHOT_FILE_H
 #define CORBEL_CACHED_SNAPSHOT_FILE_H
